@@ -1,0 +1,114 @@
+"""Every exception that this package raises on purpose.
+
+    DicomPipelineError
+    ├── UsageError               wrong arguments; the CLI exits with 2
+    │   ├── ConfigError          a setting is missing, unknown or out of range
+    │   ├── PresetError          no such preset, or its file is wrong
+    │   ├── SelectionError       a selection SPEC that cannot be read
+    │   ├── RuleError            a rule of the rule table is wrong
+    │   └── LabelSetError        no such label set, or its file is wrong
+    ├── InstanceError            one instance or frame cannot be used; carries a Reason
+    ├── ModelError               an encoder cannot be loaded or used
+    │   ├── ModelNotFoundError   neither a folder, a known name nor a cached hub id
+    │   ├── ModelGatedError      the hub wants an accepted licence and a token
+    │   ├── UnsafeWeightsError   weights that are not safetensors
+    │   ├── PromptTooLongError   a prompt longer than the text tower reads
+    │   └── NoTextTowerError     an image-only encoder was asked for text
+    ├── FingerprintError         two things made with other settings were to be joined
+    ├── ReportError              a report cannot be built or read
+    ├── CatalogError             the catalog refuses or is of another version
+    ├── StoreError               the embedding store cannot be opened or used
+    └── DeliveryError            a destination did not take an object
+
+Messages say what was expected, what was found, where, and what to do. They never hold patient data:
+UIDs only, shortened with `dicom_pipeline.domain.short_uid`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DicomPipelineError(Exception):
+    """Something went wrong in dicom_pipeline."""
+
+
+class UsageError(DicomPipelineError):
+    """The call's arguments are wrong."""
+
+
+class ConfigError(UsageError):
+    """A setting is missing, unknown or out of range."""
+
+
+class PresetError(UsageError):
+    """A preset does not exist or its file is wrong."""
+
+
+class SelectionError(UsageError):
+    """A selection SPEC cannot be read."""
+
+
+class RuleError(UsageError):
+    """A rule of the rule table is wrong."""
+
+
+class LabelSetError(UsageError):
+    """A label set does not exist or its file is wrong."""
+
+
+class InstanceError(DicomPipelineError):
+    """One instance or frame cannot be used.
+
+    `reason` is a `dicom_pipeline.domain.Reason`; `detail` adds numbers or attribute names, never values that
+    could identify a patient.
+    """
+
+    def __init__(self, reason: StrEnum, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+
+
+class ModelError(DicomPipelineError):
+    """An encoder cannot be loaded or used."""
+
+
+class ModelNotFoundError(ModelError):
+    """A model id is neither a folder, a known name nor to be had from the hub."""
+
+
+class ModelGatedError(ModelError):
+    """A model's licence must be accepted, and a token given, before its weights can be fetched."""
+
+
+class UnsafeWeightsError(ModelError):
+    """A checkpoint has no safetensors weights; pickled weights are never loaded."""
+
+
+class PromptTooLongError(ModelError):
+    """A prompt has more tokens than the text tower reads."""
+
+
+class NoTextTowerError(ModelError):
+    """An image-only encoder was asked to embed text."""
+
+
+class FingerprintError(DicomPipelineError):
+    """Two things made with different settings were to be used together."""
+
+
+class ReportError(DicomPipelineError):
+    """A report cannot be built or read."""
+
+
+class CatalogError(DicomPipelineError):
+    """The catalog refuses, or has the schema of another version."""
+
+
+class StoreError(DicomPipelineError):
+    """The embedding store cannot be opened or used."""
+
+
+class DeliveryError(DicomPipelineError):
+    """A destination did not take an object."""
