@@ -43,6 +43,7 @@ class Reason(StrEnum):
     outcome: Outcome
 
     def __new__(cls, code: str, outcome: Outcome, sentence: str) -> Self:
+        """A member is its code; outcome and sentence ride along."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.outcome = outcome

@@ -1,0 +1,302 @@
+"""One TOML file -> frozen settings.
+
+Each field says its unit, its default and why in its description; `dicom-pipeline init` prints them as comments, and
+docs/configuration.md is the same text. Any value can be overridden by an environment variable
+`DICOM_PIPELINE_SECTION__FIELD`. Secrets are never written here: a setting that ends in `_env` names the environment
+variable that holds one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dicom_pipeline.errors import ConfigError
+
+T = TypeVar("T", bound=BaseModel)
+
+AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]*$")]
+"""An Application Entity title: 1 to 16 ASCII characters, no backslash (PS3.5 6.2, VR AE)."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """One table of the TOML file; unknown keys are refused, so that a typing error is no silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ListenerSection(Section):
+    """What the DICOM listener accepts."""
+
+    ae_title: AETitle = Field("DICOMPIPE", description="Our Application Entity title, 1 to 16 characters.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. Loopback by default; any other also needs allow_remote.",
+    )
+    port: Port = Field(11112, description="TCP port; 11112 is DICOM's registered port for which no root is needed.")
+    allow_remote: bool = Field(
+        False, description="Set to true to listen beyond loopback, after you have set calling_ae_titles or networks."
+    )
+    require_called_ae: bool = Field(True, description="Refuse an association that calls another AE title than ours.")
+    calling_ae_titles: tuple[AETitle, ...] = Field((), description="AE titles that may send; empty admits every title.")
+    networks: tuple[str, ...] = Field(
+        (), description='Source networks that may connect, such as "10.1.0.0/16"; empty admits all.'
+    )
+    max_associations: int = Field(50, ge=1, description="Associations open at once; more are refused as congestion.")
+    max_pdu_bytes: int = Field(131072, ge=4096, description="Largest PDU in bytes; larger ones are fewer and faster.")
+    max_object_bytes: int = Field(
+        4 * 1024**3, ge=1024, description="Largest instance in bytes; a larger one is refused with 0xA700."
+    )
+    network_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence after which a peer is given up.")
+    processes: int = Field(1, ge=1, le=16, description="Listener processes that share the port; more receive faster.")
+    tls_certificate: Path | None = Field(None, description="PEM file of our certificate chain; switches DICOM TLS on.")
+    tls_key: Path | None = Field(None, description="PEM file of our private key.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities whose certificates peers must show.")
+
+
+class SpoolSection(Section):
+    """Where received instances are kept."""
+
+    folder: Path = Field(
+        Path("dicom-pipeline-data"),
+        description="Folder of everything that lasts: spool, catalog, results. Relative to this file.",
+    )
+    min_free_bytes: int = Field(
+        1024**3, ge=0, description="Refuse new instances (0xA700) while less than this is free on the disk."
+    )
+    keep_days: float | None = Field(
+        None, gt=0, description="Days to keep instances of studies that are fully delivered; unset keeps them for ever."
+    )
+
+
+class AssemblySection(Section):
+    """When a study counts as complete."""
+
+    quiet_seconds: float = Field(
+        20.0, ge=0, description="Seconds without a new instance or open association before a study is processed."
+    )
+    hard_cap_seconds: float = Field(
+        3600.0, gt=0, description="Seconds after the first instance when waiting ends whatever happens; written down."
+    )
+    hard_cap_action: Literal["proceed", "hold", "discard"] = Field(
+        "proceed", description="What to do at the hard cap: process what is there, hold it for a person, or discard."
+    )
+
+
+class PlanningSection(Section):
+    """Which frames are used and how they are rendered; the rule table in docs/selection.md has the defaults."""
+
+    preset: str | None = Field(None, description="One preset for every series, instead of the rule table's choice.")
+    selection: str | None = Field(None, description='One selection SPEC for every series, such as "uniform:32".')
+    rules_file: Path | None = Field(None, description="A rule table of your own (TOML) in place of the shipped one.")
+
+
+class EncoderSection(Section):
+    """The model."""
+
+    model: str = Field(
+        "phantom",
+        description='Encoder: "phantom" (shipped, trained on drawings only), "google/medsiglip-448", or a folder.',
+    )
+    revision: str | None = Field(None, description="Git revision of a hub model; pin it for reproducible numbers.")
+    device: str = Field("auto", description='"auto" measures; or "cpu", "cuda", "cuda:1".')
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the model; auto takes the fastest one that keeps the embeddings."
+    )
+    batch_size: int = Field(8, ge=1, le=1024, description="Renderings a batch; filled across series and studies.")
+    render_threads: int = Field(2, ge=1, le=64, description="Threads that decode and render ahead of the encoder.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset leaves it to torch.")
+
+
+class ScoringSection(Section):
+    """Zero-shot label scores."""
+
+    label_set: str = Field("phantom", description="Shipped label set (see `dicom-pipeline labels`) or TOML file.")
+    derivation: Literal["max", "mean", "top-k-mean"] = Field(
+        "max", description="How frame scores become a series score; max suits findings that few slices show."
+    )
+    probes: tuple[Path, ...] = Field((), description="Fitted linear probes (folders) that score beside the label set.")
+
+
+class ReportSection(Section):
+    """The Structured Report."""
+
+    sop_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = Field(
+        "comprehensive-3d", description="SR class to make first; a destination that refuses it gets the next simpler."
+    )
+    key_frames: int = Field(3, ge=0, le=20, description="Frames with the highest scores that get a group of their own.")
+    companions: tuple[Literal["secondary-capture", "key-objects", "raw-data", "pdf"], ...] = Field(
+        (), description="Further objects beside the report; none unless asked for."
+    )
+
+
+class StoreSection(Section):
+    """The embedding store for search and export."""
+
+    enabled: bool = Field(True, description="Keep embeddings in the store (needs the extra dicom-pipeline[research]).")
+    url: str | None = Field(None, description="Folder or object-storage URL; unset is store/ in the spool folder.")
+
+
+class ServiceSection(Section):
+    """The running service."""
+
+    web_host: str = Field("127.0.0.1", description="Address of the HTTP pages (health, status, reports).")
+    web_port: Port | None = Field(8448, description="TCP port of the HTTP pages; remove to have none.")
+    web_token_env: str | None = Field(None, description="Environment variable with a token that the pages then ask.")
+    max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+
+class DestinationSection(Section):
+    """What every destination has."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
+    modalities: tuple[str, ...] = Field((), description="Only reports on these modalities; empty sends all.")
+
+
+class DicomDestination(DestinationSection):
+    """A DICOM node: C-STORE."""
+
+    type: Literal["dicom"]
+    ae_title: AETitle = Field(description="AE title of the node.")
+    host: str = Field(description="Its host name or address.")
+    port: Port = Field(description="Its port.")
+    calling_ae_title: AETitle | None = Field(None, description="AE title that we call with; unset is the listener's.")
+    verify: Literal["none", "find", "commitment"] = Field("none", description="How arrival is verified.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust; switches TLS on.")
+    tls_certificate: Path | None = Field(None, description="PEM file of our certificate for mutual TLS.")
+    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for each phase of an association.")
+
+
+class FolderDestination(DestinationSection):
+    """A folder of DICOM files."""
+
+    type: Literal["folder"]
+    path: Path = Field(description="Folder; made if it is not there. Relative to this file.")
+
+
+class DicomwebDestination(DestinationSection):
+    """A DICOMweb server: STOW-RS."""
+
+    type: Literal["dicomweb"]
+    url: str = Field(description="Base URL, such as https://pacs.example/dicom-web.")
+    username: str | None = Field(None, description="User name for basic authentication.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust.")
+    verify: bool = Field(True, description="Read the object back by WADO-RS and compare.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for a request.")
+
+
+class OrthancDestination(DestinationSection):
+    """An Orthanc server: its REST API."""
+
+    type: Literal["orthanc"]
+    url: str = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
+    username: str | None = Field(None, description="User name for basic authentication.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust.")
+    verify: bool = Field(True, description="Read the object back and compare it as a data set.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for a request.")
+
+
+AnyDestination = Annotated[
+    DicomDestination | FolderDestination | DicomwebDestination | OrthancDestination, Field(discriminator="type")
+]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; `Settings()` is all defaults."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="DICOM_PIPELINE_", env_nested_delimiter="__"
+    )
+
+    listener: ListenerSection = ListenerSection()
+    spool: SpoolSection = SpoolSection()
+    assembly: AssemblySection = AssemblySection()
+    planning: PlanningSection = PlanningSection()
+    encoder: EncoderSection = EncoderSection()
+    scoring: ScoringSection = ScoringSection()
+    report: ReportSection = ReportSection()
+    store: StoreSection = StoreSection()
+    service: ServiceSection = ServiceSection()
+    destinations: tuple[AnyDestination, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (whose values arrive as init arguments)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | str | None = None) -> Settings:
+    """Settings of a TOML file; all defaults (and the environment) without one.
+
+    Relative paths in the file are taken from the file's folder, so that a service started elsewhere finds them.
+    Raises ConfigError that names each wrong key, what was found and what was expected.
+    """
+    values: dict[str, Any] = {}
+    folder = Path.cwd()
+    if path is not None:
+        file = Path(path)
+        folder = file.resolve().parent
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"no configuration file at {file}; `dicom-pipeline init` writes one to start from"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    try:
+        return _rooted(Settings(**values), folder)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from error
+
+
+def _explain(error: ValidationError, path: Path | str | None) -> str:
+    lines = [f"{path or 'the settings'}: {error.error_count()} setting(s) are wrong"]
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        message = "no such setting; look for a typing error" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"  {where}: {message}")
+    names = [d for d in error.errors(include_url=False, include_input=False) if d["loc"][:1] == ("destinations",)]
+    if names:
+        lines.append('  each [[destinations]] needs a type: "dicom", "folder", "dicomweb" or "orthanc"')
+    return "\n".join(lines)
+
+
+def _rooted(section: T, folder: Path) -> T:
+    """The section with every relative path made absolute against `folder`, in depth."""
+    changes: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changes[name] = folder / value.expanduser()
+        elif isinstance(value, BaseModel):
+            changes[name] = _rooted(value, folder)
+        elif isinstance(value, tuple):
+            changes[name] = tuple(_rooted_item(item, folder) for item in value)
+    return section.model_copy(update=changes)
+
+
+def _rooted_item(item: Any, folder: Path) -> Any:
+    if isinstance(item, BaseModel):
+        return _rooted(item, folder)
+    return folder / item.expanduser() if isinstance(item, Path) else item
