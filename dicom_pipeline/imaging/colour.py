@@ -1,0 +1,55 @@
+"""Colour frames to sRGB: palettes and ICC profiles (PS3.3 C.7.9, C.11.15)."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+from pydicom.pixels import apply_color_lut
+
+from dicom_pipeline.domain import Reason
+from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.imaging.frames import Stored
+
+
+def is_colour(stored: Stored) -> bool:
+    """Whether the frame holds colour samples or palette indices."""
+    return stored.values.ndim == 3 or stored.dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def to_srgb(stored: Stored) -> npt.NDArray[np.uint8]:
+    """The frame as uint8 sRGB (rows, columns, 3). Raises InstanceError where it has no palette or odd samples."""
+    values = stored.values
+    if values.ndim == 2:
+        try:
+            values = apply_color_lut(values, stored.dataset)[..., :3]
+        except (ValueError, AttributeError) as error:
+            raise InstanceError(Reason.MISSING_ATTRIBUTE, "palette lookup tables") from error
+    if values.shape[-1] != 3:
+        raise InstanceError(Reason.UNSUPPORTED_PIXEL_FORMAT, f"{values.shape[-1]} samples a pixel")
+    return _with_profile(_eight_bit(values, stored), stored)
+
+
+def _eight_bit(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    palette = stored.values.ndim == 2
+    bits = values.dtype.itemsize * 8 if palette else int(stored.dataset.get("BitsStored") or 16)
+    return (values >> max(bits - 8, 0)).astype(np.uint8)
+
+
+def _with_profile(image: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
+    path = stored.dataset.get("OpticalPathSequence") or []
+    profile = stored.dataset.get("ICCProfile") or (path[0].get("ICCProfile") if path else None)
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(Image.fromarray(image), source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise InstanceError(Reason.INVALID_ATTRIBUTE, "ICCProfile cannot be read") from error
+    return np.asarray(converted)

@@ -1,0 +1,31 @@
+"""What one frame may cost, checked before any memory is taken for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from dicom_pipeline.domain import Reason
+from dicom_pipeline.errors import InstanceError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds against objects that ask for absurd amounts of memory.
+
+    max_side: rows or columns; max_pixels: pixels of one frame; max_frames: frames of one instance;
+    max_inflated_bytes: size of a deflated data set once inflated.
+    """
+
+    max_side: int = 65_535
+    max_pixels: int = 200_000_000
+    max_frames: int = 100_000
+    max_inflated_bytes: int = 4 * 1024**3
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise InstanceError TOO_LARGE where the header promises more than the bounds."""
+        rows, columns = int(dataset.Rows), int(dataset.Columns)
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if max(rows, columns) > self.max_side or rows * columns > self.max_pixels or frames > self.max_frames:
+            raise InstanceError(Reason.TOO_LARGE, f"{rows} x {columns} pixels, {frames} frames")

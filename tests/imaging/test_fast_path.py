@@ -1,0 +1,58 @@
+"""The fast path gives the bytes of the plain path, over random geometry, bit depth, signedness and slopes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+from tests.imaging.plain import plain_render
+
+from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from dicom_pipeline.imaging.frames import Stored
+
+PRESETS = ["ct-medgemma-report", "ct-medgemma-notebook", "ct-single:lung", "ct-single:80/40", "mr-voi", "xray", "mr-percentile"]
+
+
+@st.composite
+def stored_frames(draw):
+    bits = draw(st.sampled_from([8, 10, 12, 16]))
+    signed = draw(st.booleans())
+    dtype = np.dtype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    shape = draw(st.integers(1, 600)), draw(st.integers(1, 600))
+    values = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(low, high, shape, dtype, endpoint=True)
+    header = Dataset()
+    header.PhotometricInterpretation = draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))
+    header.BitsStored, header.Modality = bits, draw(st.sampled_from(["CT", "MR", "CR"]))
+    if draw(st.booleans()):
+        header.RescaleSlope = str(draw(st.sampled_from([1, 0.5, -1, 2.25, 0.001])))
+        header.RescaleIntercept = str(draw(st.sampled_from([0, -1024, 12.5])))
+    if draw(st.booleans()):
+        header.WindowCenter, header.WindowWidth = draw(st.sampled_from([("40", "400"), ([0, 3], [1, 9]), ("-600", "1500")]))
+        header.VOILUTFunction = draw(st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]))
+    if draw(st.booleans()):
+        header.add_new("PixelPaddingValue", "SS" if signed else "US", int(low))
+    return Stored(values, header, ())
+
+
+@settings(max_examples=80, deadline=None)
+@given(stored_frames(), st.sampled_from(PRESETS))
+def test_fast_equals_plain(stored, preset):
+    renderer = SeriesRenderer(load_preset(preset))
+    fast = renderer.render_stored(stored)
+    assert fast.shape == (448, 448, 3)
+    assert fast.dtype == np.uint8
+    np.testing.assert_array_equal(fast, plain_render(renderer, stored))
+
+
+@pytest.mark.parametrize("preset", ["ct-medgemma-report", "ct-single:brain"])
+def test_fast_equals_plain_on_real_ct(corpus: Path, preset):
+    from dicom_pipeline.domain import Frame, FrameKey  # noqa: PLC0415
+    from dicom_pipeline.imaging.frames import decode  # noqa: PLC0415
+
+    renderer = SeriesRenderer(load_preset(preset))
+    for path in sorted((corpus / "ct_ge_head").glob("*.dcm"))[::9]:
+        frame = Frame(FrameKey("1"), path, "1")
+        np.testing.assert_array_equal(renderer.render(frame).pixels, plain_render(renderer, decode(frame)))
