@@ -50,6 +50,11 @@ class Reason(StrEnum):
         member.sentence = sentence
         return member
 
+    @classmethod
+    def of(cls, code: str) -> Reason:
+        """The member with a code. Raises KeyError where there is none."""
+        return {member.value: member for member in cls}[code]
+
     # fmt: off
     NOT_AN_IMAGE = "not-an-image", Outcome.SKIPPED, "holds no image to look at (a report, presentation state, key object, waveform, document, plan)"
     NOT_FOR_DISPLAY = "not-for-display", Outcome.SKIPPED, "holds pixels that are not a picture of the patient (a segmentation, dose grid, raw data)"

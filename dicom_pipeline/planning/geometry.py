@@ -1,0 +1,192 @@
+"""Frames in space: positions along the slice normal, stacks, duplicates.
+
+Source: PS3.3 C.7.6.2.1.1 (Image Position and Orientation), C.7.6.16.2.3-4 (the same for each frame).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from dicom_pipeline.domain import Frame, FrameKey
+from dicom_pipeline.planning.headers import Header, first_number, read_value
+
+SPLITTERS = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "EchoNumbers",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "DiffusionBValue",
+    "NominalCardiacTriggerDelayTime",
+    "TriggerTime",
+    "ImageType",
+    "FrameType",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentTime",
+)
+"""Attributes that tell images at one position apart, in the order in which they are tried."""
+
+SAME_POSITION_MM = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A frame with what its place in the series is judged by.
+
+    orientation: the six direction cosines rounded to 2 decimals, () where missing; position: along the normal in mm.
+    tilted: the positions walk along a line that is not the normal (gantry tilt).
+    """
+
+    frame: Frame
+    header: Header
+    functional: tuple[Dataset, ...]
+    orientation: tuple[float, ...]
+    point: tuple[float, float, float] | None
+    number: float
+
+    @property
+    def position(self) -> float | None:
+        """Distance of the frame from the origin along its normal, in mm."""
+        if self.point is None or not self.orientation:
+            return None
+        row, column = np.array(self.orientation[:3]), np.array(self.orientation[3:])
+        return float(np.dot(np.cross(row, column), self.point))
+
+    def value(self, keyword: str) -> str:
+        """An attribute of this frame as text: its functional groups first."""
+        for source in self.functional:
+            value = read_value(source, keyword)
+            if value is not None:
+                return str(value)
+        return self.header.text(keyword)
+
+
+def place(header: Header) -> list[Placed]:
+    """Every frame of an instance with its geometry."""
+    shared = _group_items((read_value(header.dataset, "SharedFunctionalGroupsSequence") or ())[:1])
+    per_frame = read_value(header.dataset, "PerFrameFunctionalGroupsSequence") or ()
+    number = header.number("InstanceNumber")
+    placed = []
+    for index in range(header.frames):
+        functional = (*_group_items(per_frame[index : index + 1]), *shared)
+        orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
+        point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
+        frame = Frame(FrameKey(header.sop_instance_uid, index + 1), header.path, header.series_instance_uid)
+        placed.append(
+            Placed(
+                frame=frame,
+                header=header,
+                functional=functional,
+                orientation=tuple(round(c, 2) + 0.0 for c in orientation),
+                point=(point[0], point[1], point[2]) if point else None,
+                number=number if number is not None else float("inf"),
+            )
+        )
+    return placed
+
+
+def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
+    """The stacks of a series, each ordered along its normal, and a note where the order is not plain geometry.
+
+    Frames are split by orientation and matrix, then (where several lie at one position) by the first attributes that
+    tell them apart. Without geometry the order is by Instance Number, then frame number.
+    """
+    notes: list[str] = []
+    stacks: list[list[Frame]] = []
+    groups: dict[Any, list[Placed]] = defaultdict(list)
+    for item in sorted(placed, key=lambda p: (p.number, p.frame.key)):
+        groups[item.orientation, item.header.text("Rows"), item.header.text("Columns")].append(item)
+    for group in groups.values():
+        if any(item.position is None for item in group):
+            if len(group) > 1:
+                notes.append("no position or orientation: ordered by Instance Number")
+            stacks.append([item.frame for item in group])
+            continue
+        for stack in _without_duplicates(group, notes):
+            ordered = sorted(stack, key=lambda p: (p.position or 0.0, p.number, p.frame.key))
+            if _is_tilted(ordered):
+                notes.append("gantry tilt: ordered along the slice normal")
+            stacks.append([replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered])
+    numbered = [[replace(frame, stack=index) for frame in stack] for index, stack in enumerate(stacks)]
+    return numbered, "; ".join(dict.fromkeys(notes))
+
+
+def _without_duplicates(group: list[Placed], notes: list[str]) -> list[list[Placed]]:
+    """The group split so that no two frames of a part lie at one position."""
+    parts = [group]
+    for keyword in SPLITTERS:
+        if not any(_has_duplicates(part) for part in parts):
+            return parts
+        split = [piece for part in parts for piece in _by(part, lambda p: p.value(keyword))]  # noqa: B023 - used at once
+        if len(split) > len(parts) and len(split) * 2 <= len(group) + 1:
+            parts = split
+            notes.append(f"stacks told apart by {keyword}")
+    result = []
+    for part in parts:
+        if _has_duplicates(part):
+            notes.append("several frames at one position that no attribute tells apart: split by Instance Number")
+            result.extend(_by_occurrence(part))
+        else:
+            result.append(part)
+    return result
+
+
+def _by(items: Iterable[Placed], key: Callable[[Placed], str]) -> list[list[Placed]]:
+    parts: dict[str, list[Placed]] = defaultdict(list)
+    for item in items:
+        parts[key(item)].append(item)
+    return list(parts.values())
+
+
+def _place_key(item: Placed) -> int:
+    return round((item.position or 0.0) / SAME_POSITION_MM)
+
+
+def _has_duplicates(part: Sequence[Placed]) -> bool:
+    return max(Counter(_place_key(item) for item in part).values(), default=0) > 1
+
+
+def _by_occurrence(part: Sequence[Placed]) -> list[list[Placed]]:
+    """First frame at each position, second frame at each, and so on."""
+    seen: Counter[int] = Counter()
+    parts: list[list[Placed]] = []
+    for item in part:
+        turn = seen[_place_key(item)]
+        seen[_place_key(item)] += 1
+        if turn == len(parts):
+            parts.append([])
+        parts[turn].append(item)
+    return parts
+
+
+def _is_tilted(ordered: Sequence[Placed]) -> bool:
+    if len(ordered) < 3 or ordered[0].point is None or ordered[-1].point is None:
+        return False
+    walk = np.subtract(ordered[-1].point, ordered[0].point)
+    along = (ordered[-1].position or 0.0) - (ordered[0].position or 0.0)
+    length = float(np.linalg.norm(walk))
+    return length > 1.0 and abs(along) / length < 0.999
+
+
+def _group_items(groups: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    return tuple(item for group in groups for element in group if element.VR == "SQ" for item in element.value[:1])
+
+
+def _find(functional: Sequence[Dataset], dataset: Dataset, keyword: str) -> Any:
+    return next((v for d in (*functional, dataset) if (v := read_value(d, keyword)) is not None), None)
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...]:
+    """Exactly `count` finite numbers, or () where the attribute does not hold them."""
+    if value is None or isinstance(value, str | bytes) or not hasattr(value, "__len__") or len(value) != count:
+        return ()
+    numbers = tuple(first_number(part) for part in value)
+    return tuple(n for n in numbers if n is not None) if None not in numbers else ()

@@ -1,0 +1,166 @@
+"""The rule table: which series are used, their preset and selection. A TOML file; data/rules.toml is the default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+
+from dicom_pipeline.domain import Reason, digest_of
+from dicom_pipeline.errors import RuleError
+from dicom_pipeline.planning.headers import Header, first_number
+from dicom_pipeline.planning.selection import Selection, parse_selection
+
+STACKS = ("first", "all")
+ONE_OF_SEVERAL = ("all", "thin", "thick")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What one attribute must be: a pattern found in it, one of several values, or a number in a range."""
+
+    keyword: str
+    pattern: re.Pattern[str] | None = None
+    values: frozenset[str] = frozenset()
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, header: Header) -> bool:
+        """Whether the instance meets the condition; a missing attribute meets only patterns that match nothing."""
+        text = header.text(self.keyword)
+        if self.pattern is not None:
+            return self.pattern.search(text) is not None
+        if self.values:
+            return text in self.values
+        number = first_number(text.split("\\")[0])
+        if number is None:
+            return False
+        return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Series that are left out, and why."""
+
+    conditions: tuple[Condition, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRule:
+    """Preset, selection and stacks of the series that meet the conditions."""
+
+    conditions: tuple[Condition, ...]
+    preset: str
+    selection: Selection
+    stacks: str = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The whole table. keep: reasons that are lifted, such as secondary-capture. digest: sha256 of what it says."""
+
+    version: str
+    exclude: tuple[Exclusion, ...]
+    render: tuple[RenderRule, ...]
+    most_series: int
+    one_of_several: str
+    keep: frozenset[Reason]
+    digest: str
+
+    def excluded(self, header: Header) -> Reason | None:
+        """The reason of the first exclusion that holds."""
+        return next((rule.reason for rule in self.exclude if _all_hold(rule.conditions, header)), None)
+
+    def render_rule(self, header: Header) -> RenderRule | None:
+        """The first render rule that holds; None where the table takes no such series."""
+        return next((rule for rule in self.render if _all_hold(rule.conditions, header)), None)
+
+
+def default_rules() -> Rules:
+    """The shipped table."""
+    file = resources.files("dicom_pipeline") / "data" / "rules.toml"
+    return rules_from(tomllib.loads(file.read_text(encoding="utf-8")))
+
+
+def load_rules(path: Path) -> Rules:
+    """A table from a file. Raises RuleError."""
+    try:
+        return rules_from(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RuleError(f"cannot read the rule table {path}: {error}") from error
+
+
+def rules_from(table: Mapping[str, Any]) -> Rules:
+    """A table of plain values. Raises RuleError naming the entry."""
+    if unknown := set(table) - {"version", "exclude", "series", "render", "keep"}:
+        raise RuleError(f"rule table: unknown keys {sorted(unknown)}; known are exclude, series, render, keep, version")
+    series = dict(table.get("series", {}))
+    most = series.pop("most", 24)
+    several = series.pop("one_of_several", "all")
+    if series or not isinstance(most, int) or most < 1 or several not in ONE_OF_SEVERAL:
+        raise RuleError(f"[series]: expected most (1 or more) and one_of_several ({', '.join(ONE_OF_SEVERAL)})")
+    return Rules(
+        version=str(table.get("version", "1")),
+        exclude=tuple(_exclusion(i, e) for i, e in enumerate(table.get("exclude", ()), 1)),
+        render=tuple(_render_rule(i, e) for i, e in enumerate(table.get("render", ()), 1)),
+        most_series=most,
+        one_of_several=several,
+        keep=frozenset(_reason(code, "keep") for code in table.get("keep", ())),
+        digest=digest_of(dict(table)),
+    )
+
+
+def _exclusion(number: int, entry: Mapping[str, Any]) -> Exclusion:
+    values = dict(entry)
+    reason = _reason(values.pop("reason", Reason.SERIES_NOT_CHOSEN.value), f"[[exclude]] {number}")
+    return Exclusion(_conditions(values, f"[[exclude]] {number}"), reason)
+
+
+def _render_rule(number: int, entry: Mapping[str, Any]) -> RenderRule:
+    values, where = dict(entry), f"[[render]] {number}"
+    try:
+        preset, selection = values.pop("preset"), values.pop("selection", "all")
+    except KeyError:
+        raise RuleError(f"{where}: has no preset") from None
+    stacks = values.pop("stacks", "first")
+    if stacks not in STACKS:
+        raise RuleError(f"{where}: stacks is {stacks!r}; expected {' or '.join(STACKS)}")
+    return RenderRule(_conditions(values, where), preset, parse_selection(selection), stacks)
+
+
+def _conditions(values: Mapping[str, Any], where: str) -> tuple[Condition, ...]:
+    return tuple(_condition(keyword, value, where) for keyword, value in values.items())
+
+
+def _condition(keyword: str, value: Any, where: str) -> Condition:
+    if tag_for_keyword(keyword) is None:
+        raise RuleError(f"{where}: {keyword!r} is no DICOM keyword (PS3.6)")
+    if isinstance(value, str):
+        try:
+            return Condition(keyword, pattern=re.compile(value))
+        except re.error as error:
+            raise RuleError(f"{where}: {keyword}: not a regular expression: {error}") from error
+    if isinstance(value, list) and value:
+        return Condition(keyword, values=frozenset(str(v) for v in value))
+    if isinstance(value, Mapping) and value and set(value) <= {"min", "max"}:
+        least, most = (float(value[k]) if k in value else None for k in ("min", "max"))
+        return Condition(keyword, least=least, most=most)
+    raise RuleError(f"{where}: {keyword}: expected a pattern, a list of values or {{min, max}}, found {value!r}")
+
+
+def _reason(code: str, where: str) -> Reason:
+    try:
+        return Reason(code)
+    except ValueError:
+        raise RuleError(f"{where}: no reason {code!r}; see docs/selection.md") from None
+
+
+def _all_hold(conditions: tuple[Condition, ...], header: Header) -> bool:
+    return all(condition.holds(header) for condition in conditions)

@@ -1,0 +1,76 @@
+"""Find the instances in files and folders, study by study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dicom_pipeline.domain import LeftOut, Reason
+from dicom_pipeline.errors import InstanceError, UsageError
+from dicom_pipeline.planning.headers import Header, read_header
+
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found.
+
+    studies: Study Instance UID -> headers, in file order. left_out: DICOM that cannot be planned, by study where that is
+    known. other_files: files that are no DICOM instance (a DICOMDIR is none).
+    """
+
+    studies: dict[str, list[Header]] = field(default_factory=dict)
+    left_out: dict[str, list[LeftOut]] = field(default_factory=dict)
+    other_files: list[Path] = field(default_factory=list)
+
+
+def scan(paths: Iterable[Path]) -> Scan:
+    """Read the headers of all files in `paths`, folders in depth. Raises UsageError for a path that is not there.
+
+    The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT where
+    the bytes differ.
+    """
+    found, seen = Scan(), dict[str, Path]()
+    for path in _files(paths):
+        try:
+            header = read_header(path)
+        except InstanceError as error:
+            if looks_like_dicom(path):
+                found.left_out.setdefault("", []).append(LeftOut(Reason(error.reason), path, detail=error.detail))
+            else:
+                found.other_files.append(path)
+            continue
+        first = seen.setdefault(header.sop_instance_uid, path)
+        if first is path:
+            found.studies.setdefault(header.study_instance_uid, []).append(header)
+            continue
+        reason = Reason.DUPLICATE if digest_file(first) == digest_file(path) else Reason.CONTENT_CONFLICT
+        item = LeftOut(reason, path, header.sop_instance_uid, header.series_instance_uid)
+        found.left_out.setdefault(header.study_instance_uid, []).append(item)
+    return found
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file calls itself DICOM (PS3.10 7.1) and is no DICOMDIR, whose records are not instances."""
+    with path.open("rb") as stream:
+        start = stream.read(400)
+    return start[128:132] == b"DICM" and MEDIA_STORAGE_DIRECTORY.encode() not in start
+
+
+def digest_file(path: Path) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _files(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.is_file())
+        elif path.is_file():
+            yield path
+        else:
+            raise UsageError(f"no file or folder at {path}")
