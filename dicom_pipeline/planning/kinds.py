@@ -5,6 +5,8 @@ Sources: PS3.4 B.5 (storage classes), PS3.3 C.7.6.1.1.2 and C.8.2.1 (Image Type)
 
 from __future__ import annotations
 
+from pydicom.uid import UID
+
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header, read_value
 
@@ -37,8 +39,10 @@ DERIVED_WORDS = {
     "FA",
     "TRACEW",
     "SUBTRACTION",
-    "MAX_IP",
 }
+
+PICTURES_AS_CAPTURES = ("CR", "DX", "MG", "US", "ES", "XC", "GM", "SM", "OP", "DM")
+"""Modalities that older devices send as secondary captures."""
 
 REFORMAT_WORDS = {"REFORMATTED", "MPR", "CSA MPR", "CURVED", "CPR"}
 
@@ -70,6 +74,8 @@ def _no_image(header: Header) -> tuple[Reason, str] | None:
     if header.sop_class_uid in NOT_FOR_DISPLAY:
         return Reason.NOT_FOR_DISPLAY, NOT_FOR_DISPLAY[header.sop_class_uid]
     if not any(name in header.dataset for name in PIXEL_MODULE):
+        if "Image Storage" in UID(header.sop_class_uid or "0").name:
+            return Reason.NO_PIXEL_DATA, ""
         return Reason.NOT_AN_IMAGE, f"modality {header.modality or 'unknown'}"
     return None
 
@@ -91,7 +97,7 @@ def _page(header: Header) -> tuple[Reason, str] | None:
 
 
 def _secondary(header: Header) -> tuple[Reason, str] | None:
-    if header.sop_class_uid.startswith(SECONDARY_CAPTURE_PREFIX) and header.modality not in ("CR", "DX", "MG", "US"):
+    if header.sop_class_uid.startswith(SECONDARY_CAPTURE_PREFIX) and header.modality not in PICTURES_AS_CAPTURES:
         return Reason.SECONDARY_CAPTURE, ""
     return (Reason.SECONDARY_CAPTURE, "Image Type SCREEN SAVE") if "SCREEN SAVE" in image_type(header) else None
 

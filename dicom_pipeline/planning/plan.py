@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
 from dicom_pipeline.domain import (
     Account,
@@ -73,8 +74,8 @@ def plan_study(
 def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     """What became of each instance of a revision (SOP Instance UID -> sha256), given its plan as carried out.
 
-    An instance of which any frame is used is used; else it failed if any part of it failed; else it was skipped. One that
-    the plan does not know at all is reported as unreadable rather than left uncounted.
+    An instance of which any frame is used is used; else it failed if any part of it failed; else it was skipped.
+    One that the plan does not know at all is reported as unreadable rather than left uncounted.
     """
     used = {frame.key.sop_instance_uid for frame in plan.frames}
     reasons: dict[str, LeftOut] = {}
@@ -230,12 +231,12 @@ def _named_frames(headers: Sequence[Header]) -> frozenset[FrameKey]:
     return frozenset(named)
 
 
-def _referenced(item: object) -> set[FrameKey]:
+def _referenced(item: Dataset) -> set[FrameKey]:
     found: set[FrameKey] = set()
-    series = [item, *(read_value(item, "ReferencedSeriesSequence") or ())]  # type: ignore[arg-type]
+    series = [item, *(read_value(item, "ReferencedSeriesSequence") or ())]
     for each in series:
         for sequence in ("ReferencedSOPSequence", "ReferencedImageSequence"):
-            for reference in read_value(each, sequence) or ():  # type: ignore[arg-type]
+            for reference in read_value(each, sequence) or ():
                 frames = read_value(reference, "ReferencedFrameNumber") or 1
                 numbers = frames if hasattr(frames, "__iter__") and not isinstance(frames, str) else [frames]
                 found |= {FrameKey(str(reference.ReferencedSOPInstanceUID), int(n)) for n in numbers}

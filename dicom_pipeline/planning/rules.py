@@ -157,8 +157,8 @@ def _condition(keyword: str, value: Any, where: str) -> Condition:
 
 def _reason(code: str, where: str) -> Reason:
     try:
-        return Reason(code)
-    except ValueError:
+        return Reason.of(code)
+    except KeyError:
         raise RuleError(f"{where}: no reason {code!r}; see docs/selection.md") from None
 
 

@@ -18,8 +18,8 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 class Scan:
     """What was found.
 
-    studies: Study Instance UID -> headers, in file order. left_out: DICOM that cannot be planned, by study where that is
-    known. other_files: files that are no DICOM instance (a DICOMDIR is none).
+    studies: Study Instance UID -> headers, in file order. left_out: DICOM that cannot be planned, by study where
+    that is known. other_files: files that are no DICOM instance (a DICOMDIR is none).
     """
 
     studies: dict[str, list[Header]] = field(default_factory=dict)
@@ -30,8 +30,8 @@ class Scan:
 def scan(paths: Iterable[Path]) -> Scan:
     """Read the headers of all files in `paths`, folders in depth. Raises UsageError for a path that is not there.
 
-    The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT where
-    the bytes differ.
+    The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT
+    where the bytes differ.
     """
     found, seen = Scan(), dict[str, Path]()
     for path in _files(paths):
@@ -39,7 +39,7 @@ def scan(paths: Iterable[Path]) -> Scan:
             header = read_header(path)
         except InstanceError as error:
             if looks_like_dicom(path):
-                found.left_out.setdefault("", []).append(LeftOut(Reason(error.reason), path, detail=error.detail))
+                found.left_out.setdefault("", []).append(LeftOut(Reason.of(error.reason), path, detail=error.detail))
             else:
                 found.other_files.append(path)
             continue

@@ -67,8 +67,8 @@ def parse_selection(spec: str) -> Selection:
         if 0 < value < float("inf"):
             return Selection(strategy, value)
     raise SelectionError(
-        f"cannot read the selection {spec!r}: expected all, uniform:N, middle[:N], every-mm:X, body[:N], key-objects or "
-        "diverse:N with a positive number, such as uniform:32"
+        f"cannot read the selection {spec!r}: expected all, uniform:N, middle[:N], every-mm:X, body[:N], key-objects "
+        "or diverse:N with a positive number, such as uniform:32"
     )
 
 
@@ -85,7 +85,7 @@ def uniform_indices(total: int, count: int) -> list[int]:
 def choose(
     stack: Sequence[Frame], selection: Selection, measures: Measures
 ) -> tuple[list[Frame], dict[FrameKey, Reason]]:
-    """The chosen frames in stack order, and a reason for each other one. Raises SelectionError where a measure lacks."""
+    """The chosen frames in stack order, and a reason for each other one. Raises SelectionError."""
     reasons: dict[FrameKey, Reason] = {}
     frames = list(stack)
     amount = selection.amount
@@ -116,9 +116,9 @@ def choose(
 
 
 def k_centre(vectors: npt.NDArray[np.float32], count: int) -> list[int]:
-    """Indices of `count` rows of (N, D) that cover the others best: greedy farthest point, from the one nearest the mean.
+    """Indices of `count` rows of (N, D) that cover the others best: greedy farthest point.
 
-    Cosine distance. Source: Gonzalez 1985, Clustering to minimize the maximum intercluster distance.
+    Starts from the one nearest the mean. Cosine distance. Source: Gonzalez 1985, Clustering to minimize the maximum intercluster distance.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(norms > 0, norms, 1)
