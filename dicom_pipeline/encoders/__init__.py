@@ -1,1 +1,10 @@
-"""To be described."""
+"""ENCODE: renderings and texts -> vectors of one space. The only room that knows torch and transformers.
+
+encoder (protocol, loading by entry point), checkpoint (files, hashes, gated access), device (device and number format),
+siglip (MedSigLIP), phantom (the shipped default), vision (image-only models), batches. Importing this loads no torch.
+"""
+
+from dicom_pipeline.encoders.batches import encode_stream
+from dicom_pipeline.encoders.encoder import Encoder, load_encoder
+
+__all__ = ["Encoder", "encode_stream", "load_encoder"]

@@ -118,7 +118,8 @@ def choose(
 def k_centre(vectors: npt.NDArray[np.float32], count: int) -> list[int]:
     """Indices of `count` rows of (N, D) that cover the others best: greedy farthest point.
 
-    Starts from the one nearest the mean. Cosine distance. Source: Gonzalez 1985, Clustering to minimize the maximum intercluster distance.
+    Starts from the one nearest the mean. Cosine distance. Source: Gonzalez 1985, Clustering to minimize the maximum
+    intercluster distance.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(norms > 0, norms, 1)

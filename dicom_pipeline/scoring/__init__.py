@@ -1,1 +1,10 @@
-"""To be described."""
+"""SCORE: embeddings -> label scores. Numpy only: knows no DICOM and no torch.
+
+label_sets (TOML files in data/label_sets), zero_shot (sigmoid and pair), series (frame scores joined).
+"""
+
+from dicom_pipeline.scoring.label_sets import label_set_from, list_label_sets, load_label_set
+from dicom_pipeline.scoring.series import series_scores
+from dicom_pipeline.scoring.zero_shot import ZeroShot
+
+__all__ = ["ZeroShot", "label_set_from", "list_label_sets", "load_label_set", "series_scores"]

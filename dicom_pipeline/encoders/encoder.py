@@ -1,0 +1,77 @@
+"""What an encoder is, and how one is found: by entry point, by folder, by hub id. Loads no torch by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_pipeline.domain import Pixels
+from dicom_pipeline.errors import ModelNotFoundError
+
+ENTRY_POINTS = "dicom_pipeline.encoders"
+
+
+class Encoder(Protocol):
+    """Turns renderings and texts into vectors of one space.
+
+    name: what it was asked for as. dimension: D. weights: sha256 (hex) of its files. precision: device kind and number
+    format, such as "cpu-float32". logit_scale, logit_bias: the similarity is
+    sigmoid(exp(logit_scale) * cosine + logit_bias) (Zhai et al. 2023, arXiv:2303.15343). notice: what must be said
+    wherever its scores are shown, or "".
+    """
+
+    name: str
+    dimension: int
+    weights: str
+    precision: str
+    logit_scale: float
+    logit_bias: float
+    notice: str
+
+    def encode_images(self, pixels: npt.NDArray[np.uint8] | Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """uint8 (B, 448, 448, 3) -> float32 (B, D), not normalised."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """N texts -> float32 (N, D), not normalised. Raises PromptTooLongError or NoTextTowerError."""
+        ...
+
+
+def load_encoder(
+    model: str = "phantom", *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> Encoder:
+    """The encoder called `model`: an entry point's name ("phantom", "vision:FOLDER"), a folder, or a hub id.
+
+    Raises ModelNotFoundError, ModelGatedError or UnsafeWeightsError.
+    """
+    name, _, rest = model.partition(":")
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in found:
+        point = found[name]
+    elif Path(model).is_dir():
+        point, rest = found[_family(Path(model))], model
+    elif model.count("/") == 1 and not model.startswith((".", "/")):
+        point, rest = found["siglip"], model
+    else:
+        names = ", ".join(sorted(found))
+        raise ModelNotFoundError(
+            f"no encoder {model!r}: expected one of {names}, a folder with config.json and safetensors, or a hub id such "
+            "as google/medsiglip-448"
+        )
+    encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision)
+    return encoder
+
+
+def _family(folder: Path) -> str:
+    """The entry point that loads a checkpoint folder, by the model type in its config.json."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(f"{folder} has no readable config.json, so it is no checkpoint folder") from error
+    return "siglip" if kind.startswith("siglip") else "vision"
