@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import AutoTokenizer, SiglipModel
+from transformers.utils.logging import disable_progress_bar
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 from dicom_pipeline.encoders.checkpoint import check_loaded, checkpoint_folder, notice_of, weights_digest
@@ -30,6 +31,7 @@ class SiglipEncoder:
         self.name = name
         self._device, self._dtype = choose_precision(device, dtype)
         self.precision = f"{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
+        disable_progress_bar()  # a bar for the second that loading takes is noise in a service log
         loaded: Any = SiglipModel.from_pretrained(
             folder,
             dtype=self._dtype,
@@ -47,8 +49,8 @@ class SiglipEncoder:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._text_length = int(model.config.text_config.max_position_embeddings)
         self.dimension = int(model.config.vision_config.hidden_size)
-        self.logit_scale = float(model.logit_scale)
-        self.logit_bias = float(model.logit_bias)
+        self.logit_scale = float(model.logit_scale.detach())
+        self.logit_bias = float(model.logit_bias.detach())
         self.weights = weights_digest(folder)
         self.notice = notice_of(folder)
 

@@ -8,7 +8,7 @@ from dicom_pipeline.planning.headers import Header, read_header
 from dicom_pipeline.planning.plan import account_of, plan_study
 from dicom_pipeline.planning.plan_json import PLAN_SCHEMA, left_out_to_json, plan_to_json
 from dicom_pipeline.planning.rules import Rules, default_rules, load_rules, rules_from
-from dicom_pipeline.planning.scan import Scan, scan
+from dicom_pipeline.planning.scan import Scan, digest_file, scan
 from dicom_pipeline.planning.selection import parse_selection
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Scan",
     "account_of",
     "default_rules",
+    "digest_file",
     "left_out_to_json",
     "load_rules",
     "parse_selection",

@@ -40,7 +40,7 @@ def plan_study(
     selection: str | None = None,
     preset: str | None = None,
     content: Callable[[Frame], float] | None = None,
-    vectors: Callable[[Sequence[Frame]], npt.NDArray[np.float32]] | None = None,
+    vectors: Callable[[Sequence[Frame], str], npt.NDArray[np.float32]] | None = None,
 ) -> Plan:
     """The plan of the instances of one study; their order in `headers` does not matter.
 
@@ -168,7 +168,7 @@ def _series_plan(
     frames: list[Frame] = []
     reasons: dict[FrameKey, Reason] = {f.key: Reason.STACK_NOT_CHOSEN for s in stacks for f in s}
     for stack in chosen_stacks:
-        chosen, others = choose(stack, selection, measures)
+        chosen, others = choose(stack, selection, measures, preset or rule.preset)
         frames += chosen
         for frame in stack:
             del reasons[frame.key]

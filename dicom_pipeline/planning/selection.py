@@ -43,12 +43,13 @@ class Selection:
 class Measures:
     """What strategies may ask about frames, beyond their headers.
 
-    content: share of a frame that is not air, 0..1; raises InstanceError. vectors: embeddings (N, D) of frames.
+    content: share of a frame that is not air, 0..1; raises InstanceError. vectors: embeddings (N, D) of frames rendered
+    with a preset.
     key_frames: frames that key objects of the study name.
     """
 
     content: Callable[[Frame], float] | None = None
-    vectors: Callable[[Sequence[Frame]], npt.NDArray[np.float32]] | None = None
+    vectors: Callable[[Sequence[Frame], str], npt.NDArray[np.float32]] | None = None
     key_frames: frozenset[FrameKey] = frozenset()
 
 
@@ -83,7 +84,7 @@ def uniform_indices(total: int, count: int) -> list[int]:
 
 
 def choose(
-    stack: Sequence[Frame], selection: Selection, measures: Measures
+    stack: Sequence[Frame], selection: Selection, measures: Measures, preset: str = ""
 ) -> tuple[list[Frame], dict[FrameKey, Reason]]:
     """The chosen frames in stack order, and a reason for each other one. Raises SelectionError."""
     reasons: dict[FrameKey, Reason] = {}
@@ -105,7 +106,7 @@ def choose(
         named = [f for f in frames if f.key in measures.key_frames]
         chosen = named if measures.key_frames else frames
     elif selection.strategy == "diverse":
-        chosen = _diverse(frames, int(amount or 1), measures)
+        chosen = _diverse(frames, int(amount or 1), measures, preset)
     else:
         chosen = frames
     kept = {frame.key for frame in chosen}
@@ -162,9 +163,9 @@ def _spaced(frames: Sequence[Frame], least_mm: float) -> list[Frame]:
     return chosen
 
 
-def _diverse(frames: Sequence[Frame], count: int, measures: Measures) -> list[Frame]:
+def _diverse(frames: Sequence[Frame], count: int, measures: Measures, preset: str) -> list[Frame]:
     if len(frames) <= count:
         return list(frames)
     if measures.vectors is None:
         raise SelectionError("the selection diverse needs the model, which this call does not load; use another")
-    return _at(frames, k_centre(measures.vectors(frames), count))
+    return _at(frames, k_centre(measures.vectors(frames, preset), count))

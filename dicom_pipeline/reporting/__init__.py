@@ -1,1 +1,22 @@
-"""To be described."""
+"""REPORT: scores of a revision -> a DICOM Structured Report, TID 1500, for research use only.
+
+codes (data/codes.toml), uids, part10 (bytes), evidence (clean headers), equipment (who made it), content (the tree),
+image_library, report, readback (values again), text (for people).
+"""
+
+from dicom_pipeline.reporting.equipment import is_own_object
+from dicom_pipeline.reporting.part10 import encode
+from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
+from dicom_pipeline.reporting.report import SR_CLASSES, build_report
+from dicom_pipeline.reporting.text import report_text
+
+__all__ = [
+    "SR_CLASSES",
+    "ReportContent",
+    "ReportScore",
+    "build_report",
+    "encode",
+    "is_own_object",
+    "read_report",
+    "report_text",
+]

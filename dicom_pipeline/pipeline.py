@@ -1,0 +1,389 @@
+"""Revisions in -> results out: the stages as one chain.
+
+    plan -> render (threads, ahead) -> encode (one model, batches across studies) -> score -> report
+
+`Pipeline.process` is a stream: it takes studies as they come and yields results in the same order, with memory bounded
+by the batch, not by the study. `Pipeline.process_study` is its one-study case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.domain import (
+    Account,
+    Derivation,
+    Embedding,
+    Frame,
+    LabelSet,
+    LeftOut,
+    Pixels,
+    Plan,
+    Provenance,
+    Reason,
+    Rendering,
+    Revision,
+    Score,
+)
+from dicom_pipeline.encoders import Encoder, encode_stream, load_encoder
+from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
+from dicom_pipeline.planning import Header, Rules, account_of, default_rules, digest_file, load_rules, plan_study, scan
+from dicom_pipeline.reporting import build_report
+from dicom_pipeline.scoring import ZeroShot, load_label_set, series_scores
+
+SR_CLASSES: Mapping[str, str] = {
+    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
+    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
+    "enhanced": "1.2.840.10008.5.1.4.1.1.88.22",
+}
+"""The report classes by their name in the settings, richest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInput:
+    """One study to process: its revision, the headers of its instances, and what was unreadable before planning."""
+
+    revision: Revision
+    headers: Sequence[Header]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """What came of one study.
+
+    plan: the plan as carried out; frames that failed on the way stand in `left_out` with their reason.
+    headers: SOP Instance UID -> the instance's data set without pixel data.
+    embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
+    report: the SR data set, None where no frame could be used.
+    renderings: what the encoder got; empty unless asked for.
+    """
+
+    revision: Revision
+    plan: Plan
+    account: Account
+    headers: Mapping[str, Dataset]
+    embeddings: tuple[Embedding, ...]
+    frame_scores: tuple[Score, ...]
+    series_scores: tuple[Score, ...]
+    provenance: Provenance
+    report: Dataset | None
+    renderings: tuple[Rendering, ...] = ()
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Series scores, then frame scores."""
+        return self.series_scores + self.frame_scores
+
+
+@dataclass(slots=True)
+class _Running:
+    """A study on its way through the stream; complete when no frame is outstanding."""
+
+    study: StudyInput
+    plan: Plan
+    outstanding: int
+    embeddings: list[Embedding] = field(default_factory=list)
+    failures: list[LeftOut] = field(default_factory=list)
+    renderings: list[Rendering] = field(default_factory=list)
+
+
+class Pipeline:
+    """The stages and what they hold: one resident encoder, a label set, a rule table.
+
+    preset, selection: one choice for every series instead of the rule table's.
+    keep_renderings: hand the pixels back in the results (600 kB a frame).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        label_set: LabelSet,
+        *,
+        rules: Rules | None = None,
+        preset: str | None = None,
+        selection: str | None = None,
+        derivation: Derivation = Derivation.MAX,
+        key_frames: int = 3,
+        sop_class: str = "comprehensive-3d",
+        batch_size: int = 8,
+        render_threads: int = 2,
+        keep_renderings: bool = False,
+    ) -> None:
+        self.encoder = encoder
+        self.label_set = label_set
+        self.rules = rules if rules is not None else default_rules()
+        self.preset = preset
+        self.selection = selection
+        self.derivation = derivation
+        self.key_frames = key_frames
+        self.sop_class = sop_class
+        self.batch_size = batch_size
+        self.render_threads = render_threads
+        self.keep_renderings = keep_renderings
+        self._zero_shot = ZeroShot(encoder, label_set)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Settings | Path | str | None = None,
+        *,
+        model: str | None = None,
+        label_set: str | None = None,
+        preset: str | None = None,
+        selection: str | None = None,
+        keep_renderings: bool = False,
+    ) -> Pipeline:
+        """A pipeline from settings or a TOML file (defaults without one); keyword arguments win over the file.
+
+        Loads the model. Raises ConfigError, ModelError, LabelSetError, PresetError or RuleError.
+        """
+        settings = config if isinstance(config, Settings) else load_settings(config)
+        encoder = load_encoder(
+            model or settings.encoder.model,
+            device=settings.encoder.device,
+            dtype=settings.encoder.dtype,
+            revision=settings.encoder.revision,
+        )
+        rules_file = settings.planning.rules_file
+        return cls(
+            encoder,
+            load_label_set(label_set or settings.scoring.label_set),
+            rules=load_rules(rules_file) if rules_file else default_rules(),
+            preset=preset or settings.planning.preset,
+            selection=selection or settings.planning.selection,
+            derivation=Derivation(settings.scoring.derivation),
+            key_frames=settings.report.key_frames,
+            sop_class=settings.report.sop_class,
+            batch_size=settings.encoder.batch_size,
+            render_threads=settings.encoder.render_threads,
+            keep_renderings=keep_renderings,
+        )
+
+    def plan(self, headers: Sequence[Header]) -> Plan:
+        """The plan of one study; decodes pixels only for selections that ask for them."""
+        return plan_study(
+            headers,
+            self.rules,
+            selection=self.selection,
+            preset=self.preset,
+            content=content_of,
+            vectors=self._vectors_of,
+        )
+
+    def process_study(self, paths: Iterable[Path | str]) -> StudyResult:
+        """Process files and folders that hold one study. Raises ValueError where they hold none or several."""
+        results = list(self.process_paths(paths))
+        if len(results) != 1:
+            raise ValueError(f"expected the files of one study, found {len(results)}; use process_paths for several")
+        return results[0]
+
+    def process_paths(self, paths: Iterable[Path | str]) -> Iterator[StudyResult]:
+        """Process every study in files and folders; one result a study."""
+        yield from self.process(study_inputs(paths))
+
+    def process(self, studies: Iterable[StudyInput | None]) -> Iterator[StudyResult]:
+        """Process a stream of studies; results come in its order.
+
+        A None in the stream says that nothing waits now: what is on the way is finished before the next is asked for.
+        """
+        running: deque[_Running] = deque()
+        for item in encode_stream(self.encoder, self._items(studies, running), batch_size=self.batch_size):
+            if item is not None:
+                (study, rendering), vector = item
+                study.embeddings.append(Embedding(rendering.frame, vector))
+                if self.keep_renderings:
+                    study.renderings.append(rendering)
+                study.outstanding -= 1
+            while running and running[0].outstanding == 0:
+                yield self._finish(running.popleft())
+        while running:
+            yield self._finish(running.popleft())
+
+    def _finish(self, running: _Running) -> StudyResult:
+        """Score and report a study whose frames are all through."""
+        study = running.study
+        plan = _carried_out(running.plan, running.failures)
+        headers = {header.sop_instance_uid: header.dataset for header in study.headers}
+        provenance = self.provenance(plan)
+        modalities = {series.series_instance_uid: series.modality for series in plan.series}
+        frame_scores = self._zero_shot.score(running.embeddings, modalities)
+        joined = series_scores(frame_scores, derivation=self.derivation)
+        report = None
+        if frame_scores:
+            report = build_report(
+                study.revision,
+                plan,
+                headers,
+                [*joined, *frame_scores],
+                self.label_set,
+                provenance,
+                sop_class_uid=SR_CLASSES[self.sop_class],
+                key_frames=self.key_frames,
+            )
+        return StudyResult(
+            revision=study.revision,
+            plan=plan,
+            account=account_of(plan, study.revision.instances),
+            headers=headers,
+            embeddings=tuple(running.embeddings),
+            frame_scores=tuple(frame_scores),
+            series_scores=tuple(joined),
+            provenance=provenance,
+            report=report,
+            renderings=tuple(running.renderings),
+        )
+
+    def provenance(self, plan: Plan) -> Provenance:
+        """Everything that can change a number of this plan's results."""
+        presets = {series.preset: load_preset(series.preset).digest for series in plan.series}
+        return Provenance(
+            encoder=self.encoder.name,
+            weights=self.encoder.weights,
+            precision=self.encoder.precision,
+            presets=presets,
+            selection=self.selection or "; ".join(sorted({series.selection for series in plan.series})),
+            label_set=f"{self.label_set.name} {self.label_set.version}",
+            label_set_digest=self.label_set.digest,
+            software=f"dicom_pipeline {version('dicom-pipeline')}",
+            extra={
+                "rules": self.rules.digest,
+                "series_score": self.derivation.value,
+                "key_frames": str(self.key_frames),
+            },
+            notice=self.encoder.notice,
+        )
+
+    def _items(
+        self, studies: Iterable[StudyInput | None], running: deque[_Running]
+    ) -> Iterator[tuple[tuple[_Running, Rendering], Pixels] | None]:
+        """The renderings of all studies, in order, made ahead by threads; None where the batch must not wait."""
+        with ThreadPoolExecutor(self.render_threads, thread_name_prefix="render") as pool:
+            ahead: deque[tuple[_Running, Frame, Future[Rendering]]] = deque()
+            for study in studies:
+                if study is None:
+                    yield from self._drain(ahead, 0)
+                    yield None
+                    continue
+                state = self._open(study)
+                running.append(state)
+                for series in state.plan.series:
+                    renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
+                    for frame in series.frames:
+                        ahead.append((state, frame, pool.submit(renderer.render, frame)))
+                        yield from self._drain(ahead, 2 * self.batch_size)
+            yield from self._drain(ahead, 0)
+
+    @staticmethod
+    def _drain(
+        ahead: deque[tuple[_Running, Frame, Future[Rendering]]], keep: int
+    ) -> Iterator[tuple[tuple[_Running, Rendering], Pixels]]:
+        """Give out finished renderings, oldest first, until at most `keep` are under way."""
+        while len(ahead) > keep:
+            state, frame, future = ahead.popleft()
+            try:
+                rendering = future.result()
+            except InstanceError as error:
+                state.failures.append(
+                    LeftOut(
+                        Reason.of(error.reason),
+                        frame.path,
+                        frame.key.sop_instance_uid,
+                        frame.series_instance_uid,
+                        frame.key.frame,
+                        error.detail,
+                    )
+                )
+                state.outstanding -= 1
+                continue
+            yield (state, rendering), rendering.pixels
+
+    def _open(self, study: StudyInput) -> _Running:
+        plan = self.plan(study.headers)
+        plan = replace(plan, left_out=plan.left_out + study.left_out)
+        return _Running(study, plan, outstanding=len(plan.frames))
+
+    def _vectors_of(self, frames: Sequence[Frame], preset: str) -> npt.NDArray[np.float32]:
+        """Embeddings (N, D) of frames, for the `diverse` selection; a frame that cannot be rendered gets zeros."""
+        vectors = np.zeros((len(frames), self.encoder.dimension), np.float32)
+        by_series: dict[str, list[int]] = {}
+        for index, frame in enumerate(frames):
+            by_series.setdefault(frame.series_instance_uid, []).append(index)
+        for indices in by_series.values():
+            renderer = SeriesRenderer(load_preset(preset), [frames[i] for i in indices][:: -(-len(indices) // 32)])
+            for start in range(0, len(indices), self.batch_size):
+                made = _rendered(renderer, frames, indices[start : start + self.batch_size])
+                if made:
+                    vectors[list(made)] = self.encoder.encode_images(np.stack(list(made.values())))
+        return vectors
+
+
+def _carried_out(plan: Plan, failures: Sequence[LeftOut]) -> Plan:
+    """The plan with the frames that failed on the way moved to what is left out."""
+    failed = {(item.sop_instance_uid, item.frame): item for item in failures}
+    if not failed:
+        return plan
+    series = []
+    for each in plan.series:
+        lost = [frame for frame in each.frames if (frame.key.sop_instance_uid, frame.key.frame) in failed]
+        items = tuple(failed[frame.key.sop_instance_uid, frame.key.frame] for frame in lost)
+        kept = tuple(frame for frame in each.frames if frame not in set(lost))
+        series.append(replace(each, frames=kept, left_out=each.left_out + items))
+    return replace(plan, series=tuple(series))
+
+
+def study_inputs(paths: Iterable[Path | str]) -> Iterator[StudyInput]:
+    """The studies in files and folders, each as revision 1.
+
+    There is no record of when they were processed, and a report may not depend on the clock, so the revision's time is
+    the latest time that the study itself states (docs/decisions).
+    """
+    found = scan([Path(path) for path in paths])
+    for study_uid, headers in sorted(found.studies.items()):
+        left_out = tuple(found.left_out.get(study_uid, ()))
+        yield StudyInput(revision_of(study_uid, headers), headers, left_out)
+
+
+def revision_of(study_uid: str, headers: Sequence[Header]) -> Revision:
+    """Revision 1 of a study that no catalog knows: its time is the latest that its instances state, 1970 without any."""
+    stated = [_stated_time(header) for header in headers]
+    created = max((time for time in stated if time is not None), default=datetime(1970, 1, 1, tzinfo=UTC))
+    return Revision(study_uid, 1, created, {header.sop_instance_uid: digest_file(header.path) for header in headers})
+
+
+def _stated_time(header: Header) -> datetime | None:
+    """The latest content, acquisition, series or study time of an instance, in UTC where it states its time zone."""
+    offset = header.text("TimezoneOffsetFromUTC")
+    zone = f" {offset}" if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", offset) else " +0000"
+    times = []
+    for kind in ("Content", "Acquisition", "Series", "Study"):
+        text = f"{header.text(kind + 'Date')} {header.text(kind + 'Time').split('.')[0] or '000000'}{zone}"
+        try:
+            times.append(datetime.strptime(text, "%Y%m%d %H%M%S %z"))
+        except ValueError:
+            continue  # a missing or odd time is no time
+    return max(times, default=None)
+
+
+def _rendered(renderer: SeriesRenderer, frames: Sequence[Frame], indices: Sequence[int]) -> dict[int, Pixels]:
+    """Renderings by index; frames that fail are absent here, and get their reason where they are rendered to be used."""
+    made = {}
+    for index in indices:
+        try:
+            made[index] = renderer.render(frames[index]).pixels
+        except InstanceError:
+            continue
+    return made

@@ -1,0 +1,73 @@
+"""Codes of the report, from data/codes.toml."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from importlib import resources
+from typing import Any
+
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+
+from dicom_pipeline.domain import Code, Label
+
+
+@functools.cache
+def _tables() -> dict[str, dict[str, Any]]:
+    file = resources.files("dicom_pipeline") / "data" / "codes.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def coded(table: str, key: str) -> CodedConcept:
+    """The code under a table and key of the file."""
+    value, scheme, meaning = _tables()[table][key]
+    return CodedConcept(value, scheme, meaning)
+
+
+def key_of(table: str, code_value: str) -> str | None:
+    """The key in a table whose code has this value: the way back when a report is read."""
+    return next((key for key, code in _tables()[table].items() if code[0] == code_value), None)
+
+
+def procedure(modality: str) -> CodedConcept:
+    """Procedure Reported for a modality."""
+    return coded("procedure", modality if modality in _tables()["procedure"] else "other")
+
+
+def score_concept(label: Label) -> CodedConcept:
+    """The private concept of a label's score: a score is no finding, so it never bears the finding's own code."""
+    name = re.sub(r"[^A-Z0-9]+", "-", label.name.upper()).strip("-")
+    return CodedConcept(f"S-{name}"[:16].rstrip("-"), private_scheme(), f"Score for {label.name}"[:64])
+
+
+def label_concept(label: Label) -> CodedConcept | None:
+    """The label's own code, None where it has none."""
+    return _concept(label.code)
+
+
+def site_concept(label: Label) -> CodedConcept | None:
+    """The code of the label's body site, None where it has none."""
+    return _concept(label.site)
+
+
+def _concept(code: Code | None) -> CodedConcept | None:
+    return None if code is None else CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def private_scheme() -> str:
+    """The designator of our private codes."""
+    return str(_tables()["private_scheme"]["designator"])
+
+
+def scheme_identification(uid: str) -> DicomSequence:
+    """Coding Scheme Identification Sequence (PS3.3 C.12.1.1.7) that declares the private scheme."""
+    table = _tables()["private_scheme"]
+    item = Dataset()
+    item.CodingSchemeDesignator = table["designator"]
+    item.CodingSchemeUID = uid
+    item.CodingSchemeName = table["name"]
+    item.CodingSchemeResponsibleOrganization = table["organisation"]
+    return DicomSequence([item])

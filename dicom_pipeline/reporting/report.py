@@ -1,0 +1,152 @@
+"""The report: one DICOM Structured Report of one revision, the same bytes for the same revision and fingerprint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+
+from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, EnhancedSR
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+
+from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
+from dicom_pipeline.errors import ReportError
+from dicom_pipeline.reporting import codes, equipment
+from dicom_pipeline.reporting.content import STATEMENT, content
+from dicom_pipeline.reporting.evidence import clean_header, evidence_sequence, timezone_of
+from dicom_pipeline.reporting.image_library import add_image_library
+from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, content_uid, report_series_uid, uid_of
+
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
+
+SR_CLASSES = {
+    COMPREHENSIVE_3D_SR: Comprehensive3DSR,
+    COMPREHENSIVE_SR: ComprehensiveSR,
+    ENHANCED_SR: EnhancedSR,
+}
+"""The classes that can carry the report, richest first: the order in which a destination's wishes are met."""
+
+SERIES_NUMBER = 9801
+SERIES_DESCRIPTION = "AI RESEARCH - zero-shot label scores"
+
+
+def build_report(
+    revision: Revision,
+    plan: Plan,
+    headers: Mapping[str, Dataset],
+    scores: Sequence[Score],
+    label_set: LabelSet,
+    provenance: Provenance,
+    *,
+    sop_class_uid: str = COMPREHENSIVE_3D_SR,
+    key_frames: int = 3,
+) -> Dataset:
+    """The SR data set of a revision. headers: SOP Instance UID -> data set without pixels; they are not changed.
+
+    Raises ReportError where there is nothing to report or an instance lacks its identity.
+    """
+    used = list(dict.fromkeys(frame.key.sop_instance_uid for frame in plan.frames))
+    if not used or not scores:
+        raise ReportError("a report needs at least one used frame with a score")
+    clean = {uid: _cleaned(headers[uid], uid) for uid in used}
+    root = content(revision, plan, clean, scores, label_set, provenance, key_frames)
+    first = clean[used[0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
+        report: Dataset = SR_CLASSES[sop_class_uid](
+            evidence=[clean[uid] for uid in _referenced(root, clean)],
+            content=root,
+            series_instance_uid=report_series_uid(revision.study_instance_uid),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=uid_of("not yet known"),
+            instance_number=revision.number,
+            manufacturer=equipment.MANUFACTURER,
+            is_complete=True,
+            is_verified=False,
+            specific_character_set="ISO_IR 192",
+        )
+    _finish(report, first, headers[used[0]], revision, provenance)
+    add_image_library(report, plan, clean)
+    report.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(clean.values())
+    if "PertinentOtherEvidenceSequence" in report:
+        del report.PertinentOtherEvidenceSequence
+    report.SOPInstanceUID = content_uid(report)
+    return report
+
+
+def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision, provenance: Provenance) -> None:
+    """Flags, equipment and times; every time is the revision's, none is the clock's."""
+    offset = timezone_of(source)
+    moment = _local(revision.created_at, offset)
+    date, time = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
+    report.ContentDate, report.ContentTime = date, time
+    report.InstanceCreationDate, report.InstanceCreationTime = date, time
+    report.SeriesDate, report.SeriesTime = date, time
+    if offset:
+        report.TimezoneOffsetFromUTC = offset
+    elif "TimezoneOffsetFromUTC" in report:
+        del report.TimezoneOffsetFromUTC
+    report.SeriesDescription = SERIES_DESCRIPTION
+    report.ContentQualification = "RESEARCH"
+    report.CompletionFlagDescription = "Automated research result; not reviewed; not for diagnostic use"
+    report.PreliminaryFlag = "PRELIMINARY"
+    report.Manufacturer = equipment.MANUFACTURER
+    report.ManufacturerModelName = equipment.MODEL_NAME
+    report.SoftwareVersions = equipment.version_of(provenance)
+    report.DeviceSerialNumber = provenance.fingerprint[:16]
+    report.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)
+    report.CodingSchemeIdentificationSequence = codes.scheme_identification(CODING_SCHEME_UID)
+    for keyword in ("IssuerOfPatientID", "StudyDescription"):
+        if keyword in first:
+            setattr(report, keyword, first.get(keyword))
+    if revision.predecessor:
+        report.PredecessorDocumentsSequence = _predecessor(revision, str(report.SOPClassUID))
+
+
+def _predecessor(revision: Revision, sop_class_uid: str) -> DicomSequence:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class_uid, revision.predecessor
+    series = Dataset()
+    series.SeriesInstanceUID = report_series_uid(revision.study_instance_uid)
+    series.ReferencedSOPSequence = DicomSequence([reference])
+    item = Dataset()
+    item.StudyInstanceUID = revision.study_instance_uid
+    item.ReferencedSeriesSequence = DicomSequence([series])
+    return DicomSequence([item])
+
+
+def _cleaned(source: Dataset, uid: str) -> Dataset:
+    clean = clean_header(source)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"):
+        if keyword not in clean:
+            raise ReportError(f"instance …{uid[-12:]} has no valid {keyword}, so a report cannot refer to it")
+    clean.SOPInstanceUID = uid
+    if source.get("NumberOfFrames"):
+        clean.NumberOfFrames = int(source.NumberOfFrames)
+    return clean
+
+
+def _referenced(root: Dataset, clean: Mapping[str, Dataset]) -> list[str]:
+    """The instances that the content refers to: highdicom wants just those as evidence."""
+    found: dict[str, None] = {}
+    stack = [root]
+    while stack:
+        item = stack.pop()
+        for reference in item.get("ReferencedSOPSequence") or ():
+            found[str(reference.ReferencedSOPInstanceUID)] = None
+        stack.extend(item.get("ContentSequence") or ())
+    return [uid for uid in clean if uid in found]
+
+
+def _local(moment: datetime, offset: str) -> datetime:
+    """The moment in the source's time zone, in UTC where the source states none."""
+    if not offset:
+        return moment.astimezone(UTC)
+    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
+    return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+
+
+__all__ = ["COMPREHENSIVE_3D_SR", "COMPREHENSIVE_SR", "ENHANCED_SR", "SR_CLASSES", "STATEMENT", "build_report"]

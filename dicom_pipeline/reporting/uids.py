@@ -1,0 +1,37 @@
+"""UIDs of what we make: `2.25.` + uuid5 over what the object says (PS3.5 B.2), so equal content has equal UIDs."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from pydicom import Dataset
+
+from dicom_pipeline.reporting.part10 import dataset_bytes
+
+NAMESPACE = uuid.UUID("8b0f9a5e-6a53-5b0e-9a3c-0d6d2c1f7e10")
+"""Fixed for ever: another value would give every object of the past another name."""
+
+
+def uid_of(*parts: str) -> str:
+    """The UID named by some texts."""
+    return f"2.25.{uuid.uuid5(NAMESPACE, chr(0).join(parts)).int}"
+
+
+def content_uid(dataset: Dataset) -> str:
+    """The SOP Instance UID of a data set: named by all its bytes but this UID, so content under a UID cannot change."""
+    blank = Dataset()
+    blank.update(dataset)
+    if "SOPInstanceUID" in blank:
+        del blank["SOPInstanceUID"]
+    return uid_of("sop-instance", hashlib.sha256(dataset_bytes(blank)).hexdigest())
+
+
+IMPLEMENTATION_CLASS_UID = uid_of("implementation-class")
+DEVICE_UID = uid_of("device")
+CODING_SCHEME_UID = uid_of("coding-scheme")
+
+
+def report_series_uid(study_instance_uid: str) -> str:
+    """The series that holds all reports on a study."""
+    return uid_of("report-series", study_instance_uid)
