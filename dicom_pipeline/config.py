@@ -54,7 +54,6 @@ class ListenerSection(Section):
         4 * 1024**3, ge=1024, description="Largest instance in bytes; a larger one is refused with 0xA700."
     )
     network_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence after which a peer is given up.")
-    processes: int = Field(1, ge=1, le=16, description="Listener processes that share the port; more receive faster.")
     tls_certificate: Path | None = Field(None, description="PEM file of our certificate chain; switches DICOM TLS on.")
     tls_key: Path | None = Field(None, description="PEM file of our private key.")
     tls_ca: Path | None = Field(None, description="PEM file of the authorities whose certificates peers must show.")

@@ -1,0 +1,38 @@
+"""The account: received = used + skipped + failed; reports made = delivered + pending + set aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dicom_pipeline.catalog.database import Catalog
+
+
+def service_account(catalog: Catalog) -> dict[str, Any]:
+    """Everything that `status` shows, as plain values: totals, revisions with their outcomes, deliveries, refusals."""
+    revisions = [_revision(catalog, dict(row)) for row in catalog.read("revisions")]
+    deliveries: dict[str, dict[str, int]] = {}
+    for row in catalog.read("delivery_counts"):
+        deliveries.setdefault(row["destination"], {})[row["state"]] = row["count"]
+    return {
+        "totals": dict(catalog.read("totals")[0]),
+        "revisions": revisions,
+        "deliveries": deliveries,
+        "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
+        "refusals": {row["reason"]: row["count"] for row in catalog.read("refusal_counts")},
+    }
+
+
+def _revision(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
+    outcomes = {"used": 0, "skipped": 0, "failed": 0, "open": 0}
+    reasons: dict[str, int] = {}
+    for count in catalog.read("outcome_counts", revision_id=row["id"]):
+        outcomes[count["outcome"] or "open"] += count["count"]
+        if count["reason"]:
+            reasons[count["reason"]] = count["count"]
+    return {
+        **row,
+        "received": sum(outcomes.values()),
+        **outcomes,
+        "reasons": reasons,
+        "deliveries": [dict(d) for d in catalog.read("report_deliveries", revision_id=row["id"])],
+    }

@@ -1,0 +1,117 @@
+"""The catalog's file: SQLite in WAL mode, opened once a thread, with every statement named in queries.sql."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dicom_pipeline.errors import CatalogError
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0
+
+
+class Catalog:
+    """A catalog file, made with its schema where there is none. Safe to share between threads.
+
+    Raises CatalogError for a file of another version. Commits are synchronous (FULL): what is committed survives a power
+    cut.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._local = threading.local()
+        self._statements = _read_statements()
+        with self.transaction() as run:
+            version = run.connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _schema():
+                    run.connection.execute(statement)
+                run.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise CatalogError(f"{path} has schema version {version}; this program reads version {SCHEMA_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """A write transaction: committed as a whole on success, undone on any exception. Raises CatalogError."""
+        connection = self._connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise CatalogError(f"the catalog is locked or its disk is full: {error}") from error
+        try:
+            yield Run(connection, self._statements)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _roll_back(connection)
+            raise CatalogError(f"the catalog could not be written: {error}") from error
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+    def read(self, name: str, **values: Any) -> list[Mapping[str, Any]]:
+        """Rows of a named query, outside of any transaction."""
+        return Run(self._connection(), self._statements).rows(name, **values)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+        return connection
+
+
+class Run:
+    """Runs named statements on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, str]) -> None:
+        self.connection = connection
+        self._statements = statements
+
+    def rows(self, name: str, **values: Any) -> list[Mapping[str, Any]]:
+        """All rows of a query as plain mappings."""
+        return [dict(row) for row in self.connection.execute(self._statements[name], values)]
+
+    def row(self, name: str, **values: Any) -> Mapping[str, Any] | None:
+        """The first row, None without one."""
+        return next(iter(self.rows(name, **values)), None)
+
+    def execute(self, name: str, **values: Any) -> int:
+        """Run a statement; the id of an inserted row, else the number of changed rows."""
+        cursor = self.connection.execute(self._statements[name], values)
+        inserted = self._statements[name].startswith("INSERT")
+        return int((cursor.lastrowid or 0) if inserted else cursor.rowcount)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _read_statements() -> dict[str, str]:
+    text = (resources.files("dicom_pipeline.catalog") / "queries.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return {name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _schema() -> list[str]:
+    text = (resources.files("dicom_pipeline.catalog") / "schema.sql").read_text(encoding="utf-8")
+    return [part for part in re.sub(r"--.*", "", text).split(";") if part.strip()]

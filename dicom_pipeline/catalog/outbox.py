@@ -1,0 +1,73 @@
+"""The outbox: one row a report and destination, pending until it is delivered or set aside for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dicom_pipeline.catalog.database import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A delivery whose time has come. path: of the report, relative to the spool."""
+
+    report_uid: str
+    destination: str
+    path: str
+    sop_class_uid: str
+    attempts: int
+    created_at: float
+
+
+def due_delivery(catalog: Catalog, destination: str, now: float) -> DueDelivery | None:
+    """The delivery to a destination that has been due longest, None without one."""
+    rows = catalog.read("due_delivery", destination=destination, now=now)
+    return DueDelivery(destination=destination, **rows[0]) if rows else None
+
+
+def record_delivered(
+    catalog: Catalog, due: DueDelivery, *, status: str, message: str, verified: bool, at: float
+) -> None:
+    """Enter that a report has arrived."""
+    _record(catalog, due, "delivered", at, status, message, verified=verified, finished_at=at)
+
+
+def record_retry(catalog: Catalog, due: DueDelivery, *, status: str, message: str, next_at: float) -> None:
+    """Enter that an attempt failed and when the next is due."""
+    _record(catalog, due, "pending", next_at, status, message)
+
+
+def record_set_aside(catalog: Catalog, due: DueDelivery, *, status: str, message: str, at: float) -> None:
+    """Enter that no further attempt makes sense without a person."""
+    _record(catalog, due, "set-aside", at, status, message, finished_at=at)
+
+
+def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
+    """Make set-aside deliveries pending again, of one destination or all; returns how many."""
+    with catalog.transaction() as run:
+        return run.execute("retry_set_aside", now=now, destination=destination)
+
+
+def _record(
+    catalog: Catalog,
+    due: DueDelivery,
+    state: str,
+    next_at: float,
+    status: str,
+    message: str,
+    *,
+    verified: bool = False,
+    finished_at: float | None = None,
+) -> None:
+    with catalog.transaction() as run:
+        run.execute(
+            "record_delivery",
+            report_uid=due.report_uid,
+            destination=due.destination,
+            state=state,
+            next_at=next_at,
+            status=status,
+            message=message[:500],
+            verified=int(verified),
+            finished_at=finished_at,
+        )

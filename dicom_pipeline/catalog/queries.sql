@@ -1,0 +1,144 @@
+-- Every statement of the catalog by name; dicom_pipeline/catalog/database.py reads this file.
+
+-- name: known_instance
+SELECT id, sha256, kept FROM instance WHERE sop_instance_uid = :sop_instance_uid;
+
+-- name: touch_study
+INSERT INTO study (study_instance_uid, first_at, last_at) VALUES (:study_instance_uid, :at, :at)
+ON CONFLICT (study_instance_uid) DO UPDATE SET
+    first_at = CASE WHEN waiting THEN first_at ELSE excluded.first_at END, last_at = excluded.last_at, waiting = 1;
+
+-- name: ensure_study
+INSERT INTO study (study_instance_uid, first_at, last_at, waiting) VALUES (:study_instance_uid, :at, :at, 0)
+ON CONFLICT (study_instance_uid) DO NOTHING;
+
+-- name: add_instance
+INSERT INTO instance (sop_instance_uid, sha256, study_instance_uid, series_instance_uid, sop_class_uid,
+    transfer_syntax_uid, path, bytes, calling_ae, address, received_at, kept)
+VALUES (:sop_instance_uid, :sha256, :study_instance_uid, :series_instance_uid, :sop_class_uid,
+    :transfer_syntax_uid, :path, :bytes, :calling_ae, :address, :at, :kept);
+
+-- name: touch_association
+INSERT OR IGNORE INTO touched (token, study_instance_uid) SELECT :token, :study_instance_uid
+WHERE EXISTS (SELECT 1 FROM association WHERE token = :token);
+
+-- name: open_association
+INSERT OR REPLACE INTO association (token, owner, opened_at) VALUES (:token, :owner, :at);
+
+-- name: close_association
+DELETE FROM association WHERE token = :token;
+
+-- name: close_other_owners
+DELETE FROM association WHERE owner != :owner;
+
+-- name: add_refusal
+INSERT INTO refusal (at, status, reason, sop_instance_uid, calling_ae, address)
+VALUES (:at, :status, :reason, :sop_instance_uid, :calling_ae, :address);
+
+-- name: announce
+UPDATE study SET expected = :expected WHERE study_instance_uid = :study_instance_uid;
+
+-- name: waiting_studies
+SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
+    EXISTS (SELECT 1 FROM touched t WHERE t.study_instance_uid = s.study_instance_uid) AS open_association,
+    EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
+        AND r.state IN ('ready', 'processing')) AS busy
+FROM study s WHERE s.waiting = 1;
+
+-- name: last_revision
+SELECT r.id, r.number,
+    (SELECT p.sop_instance_uid FROM report p JOIN revision q ON q.id = p.revision_id
+        WHERE q.study_instance_uid = r.study_instance_uid ORDER BY q.number DESC LIMIT 1) AS report
+FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number DESC LIMIT 1;
+
+-- name: add_revision
+INSERT INTO revision (study_instance_uid, number, created_at, cause, state, predecessor)
+VALUES (:study_instance_uid, :number, :at, :cause, :state, :predecessor);
+
+-- name: add_revision_instances
+INSERT INTO revision_instance (revision_id, instance_id)
+SELECT :revision_id, id FROM instance WHERE study_instance_uid = :study_instance_uid;
+
+-- name: stop_waiting
+UPDATE study SET waiting = 0, expected = NULL WHERE study_instance_uid = :study_instance_uid;
+
+-- name: next_ready
+SELECT id, study_instance_uid, number, created_at, predecessor, attempts FROM revision
+WHERE state = 'ready' ORDER BY created_at, id LIMIT 1;
+
+-- name: claim
+UPDATE revision SET state = 'processing', owner = :owner, attempts = attempts + 1 WHERE id = :revision_id;
+
+-- name: revision_instances
+SELECT i.id, i.sop_instance_uid, i.sha256, i.path, i.kept, i.series_instance_uid
+FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revision_id = :revision_id ORDER BY i.id;
+
+-- name: release
+UPDATE revision SET state = 'ready', owner = NULL WHERE state = 'processing' AND owner != :owner;
+
+-- name: worn_out
+SELECT id FROM revision WHERE state = 'ready' AND attempts >= :most;
+
+-- name: set_outcome
+UPDATE revision_instance SET outcome = :outcome, reason = :reason, detail = :detail
+WHERE revision_id = :revision_id AND instance_id = :instance_id;
+
+-- name: set_all_outcomes
+UPDATE revision_instance SET outcome = :outcome, reason = :reason WHERE revision_id = :revision_id AND outcome IS NULL;
+
+-- name: finish_revision
+UPDATE revision SET state = :state, owner = NULL, fingerprint = :fingerprint, message = :message, finished_at = :at
+WHERE id = :revision_id;
+
+-- name: add_report
+INSERT INTO report (sop_instance_uid, revision_id, sop_class_uid, path, sha256, created_at)
+VALUES (:sop_instance_uid, :revision_id, :sop_class_uid, :path, :sha256, :at);
+
+-- name: add_delivery
+INSERT OR IGNORE INTO delivery (report_uid, destination, created_at, next_at)
+VALUES (:report_uid, :destination, :at, :at);
+
+-- name: due_delivery
+SELECT d.report_uid, d.attempts, d.created_at, p.path, p.sop_class_uid FROM delivery d JOIN report p
+ON p.sop_instance_uid = d.report_uid
+WHERE d.destination = :destination AND d.state = 'pending' AND d.next_at <= :now ORDER BY d.next_at LIMIT 1;
+
+-- name: record_delivery
+UPDATE delivery SET state = :state, attempts = attempts + 1, next_at = :next_at, status = :status, message = :message,
+    verified = :verified, finished_at = :finished_at
+WHERE report_uid = :report_uid AND destination = :destination;
+
+-- name: retry_set_aside
+UPDATE delivery SET state = 'pending', next_at = :now, created_at = :now, attempts = 0
+WHERE state = 'set-aside' AND (:destination = '' OR destination = :destination);
+
+-- name: delivery_counts
+SELECT destination, state, count(*) AS count FROM delivery GROUP BY destination, state ORDER BY destination, state;
+
+-- name: deliveries_set_aside
+SELECT report_uid, destination, status, message FROM delivery WHERE state = 'set-aside' ORDER BY destination, report_uid;
+
+-- name: revisions
+SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.message, r.created_at, r.finished_at, r.fingerprint,
+    (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
+FROM revision r ORDER BY r.id;
+
+-- name: outcome_counts
+SELECT outcome, reason, count(*) AS count FROM revision_instance WHERE revision_id = :revision_id
+GROUP BY outcome, reason ORDER BY outcome DESC, reason;
+
+-- name: report_deliveries
+SELECT d.destination, d.state, d.attempts, d.status, d.message FROM delivery d JOIN report p
+ON p.sop_instance_uid = d.report_uid WHERE p.revision_id = :revision_id ORDER BY d.destination;
+
+-- name: totals
+SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
+    (SELECT count(*) FROM instance WHERE kept = 0) AS conflicts,
+    (SELECT count(*) FROM study) AS studies,
+    (SELECT count(*) FROM study WHERE waiting = 1) AS waiting,
+    (SELECT count(*) FROM association) AS associations,
+    (SELECT count(*) FROM refusal) AS refusals;
+
+-- name: refusal_counts
+SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;

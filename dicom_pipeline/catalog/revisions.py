@@ -1,0 +1,190 @@
+"""Revisions: made when a study is complete, claimed by a worker, finished with everything that came of them at once.
+
+ready --claim--> processing --finish--> done | no-image
+  ^                  |
+  +----release-------+   (the worker died; after too many deaths: failed)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.domain import Account, Outcome, Reason, Revision
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStudy:
+    """A study with instances that no revision holds yet. busy: a revision of it is still being processed."""
+
+    study_instance_uid: str
+    first_at: float
+    last_at: float
+    expected: int | None
+    received: int
+    open_association: bool
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedInstance:
+    """An instance of a claimed revision. kept: False for other content under a known UID."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sha256: str
+    path: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A revision that this worker holds."""
+
+    revision_id: int
+    revision: Revision
+    instances: Sequence[ClaimedInstance]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class MadeReport:
+    """A report that was written. path: relative to the spool."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    path: str
+    sha256: str
+
+
+def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
+    """All studies that wait to be complete."""
+    rows = [dict(row) for row in catalog.read("waiting_studies")]
+    return [
+        WaitingStudy(open_association=bool(row.pop("open_association")), busy=bool(row.pop("busy")), **row)
+        for row in rows
+    ]
+
+
+def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, *, held: bool = False) -> int:
+    """Turn a study as it stands into its next revision; returns its number. held: wait for a person."""
+    with catalog.transaction() as run:
+        last = run.row("last_revision", study_instance_uid=study_instance_uid)
+        number = last["number"] + 1 if last else 1
+        revision_id = run.execute(
+            "add_revision",
+            study_instance_uid=study_instance_uid,
+            number=number,
+            at=at,
+            cause=cause,
+            state="held" if held else "ready",
+            predecessor=last["report"] if last else None,
+        )
+        run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)
+        run.execute("stop_waiting", study_instance_uid=study_instance_uid)
+        return int(number)
+
+
+def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
+    """The oldest ready revision, now held by `owner`; None where nothing is ready."""
+    if not catalog.read("next_ready"):
+        return None  # no write lock just to look
+    with catalog.transaction() as run:
+        row = run.row("next_ready")
+        if row is None:
+            return None
+        run.execute("claim", revision_id=row["id"], owner=owner)
+        found = run.rows("revision_instances", revision_id=row["id"])
+    instances = tuple(
+        ClaimedInstance(i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]))
+        for i in found
+    )
+    revision = Revision(
+        study_instance_uid=row["study_instance_uid"],
+        number=row["number"],
+        created_at=datetime.fromtimestamp(row["created_at"], tz=UTC),
+        instances={i.sop_instance_uid: i.sha256 for i in instances if i.kept},
+        predecessor=row["predecessor"],
+    )
+    return Claimed(row["id"], revision, instances, row["attempts"] + 1)
+
+
+def release_stale(catalog: Catalog, owner: str, most_attempts: int, at: float) -> int:
+    """Make ready again what a dead worker held; what has died too often fails with CRASHED_WORKER. Returns how many."""
+    with catalog.transaction() as run:
+        released = run.execute("release", owner=owner)
+        for row in run.rows("worn_out", most=most_attempts):
+            reason = Reason.CRASHED_WORKER
+            run.execute("set_all_outcomes", revision_id=row["id"], outcome=reason.outcome.value, reason=reason.value)
+            run.execute(
+                "finish_revision",
+                revision_id=row["id"],
+                state="failed",
+                fingerprint=None,
+                message=reason.sentence,
+                at=at,
+            )
+    return released
+
+
+def finish(
+    catalog: Catalog,
+    claimed: Claimed,
+    account: Account,
+    *,
+    fingerprint: str,
+    reports: Sequence[MadeReport],
+    destinations: Sequence[str],
+    at: float,
+) -> None:
+    """Enter in one transaction what became of each instance, the reports made and a delivery a report and destination."""
+    with catalog.transaction() as run:
+        for row in run.rows("revision_instances", revision_id=claimed.revision_id):
+            outcome, reason, detail = _outcome(row, account)
+            run.execute(
+                "set_outcome",
+                revision_id=claimed.revision_id,
+                instance_id=row["id"],
+                outcome=outcome.value,
+                reason=reason.value if reason else None,
+                detail=detail,
+            )
+        for report in reports:
+            run.execute(
+                "add_report",
+                revision_id=claimed.revision_id,
+                sop_instance_uid=report.sop_instance_uid,
+                sop_class_uid=report.sop_class_uid,
+                path=report.path,
+                sha256=report.sha256,
+                at=at,
+            )
+            for destination in destinations:
+                run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=at)
+        run.execute(
+            "finish_revision",
+            revision_id=claimed.revision_id,
+            state="done" if reports else "no-image",
+            fingerprint=fingerprint,
+            message="" if reports else "no usable image",
+            at=at,
+        )
+
+
+def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: float) -> None:
+    """Enter that a revision failed as a whole."""
+    with catalog.transaction() as run:
+        run.execute(
+            "set_all_outcomes", revision_id=claimed.revision_id, outcome=reason.outcome.value, reason=reason.value
+        )
+        run.execute(
+            "finish_revision", revision_id=claimed.revision_id, state="failed", fingerprint=None, message=message, at=at
+        )
+
+
+def _outcome(row: Mapping[str, object], account: Account) -> tuple[Outcome, Reason | None, str]:
+    if not row["kept"]:
+        return Outcome.FAILED, Reason.CONTENT_CONFLICT, ""
+    return account.outcomes[str(row["sop_instance_uid"])]
