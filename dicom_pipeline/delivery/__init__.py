@@ -1,1 +1,23 @@
-"""To be described."""
+"""DELIVER: reports to destinations, each exactly once, tried again until delivered or set aside for a person.
+
+destination (what one is), retry and statuses (pure), dicom_node, folder, orthanc, sender (a thread each).
+"""
+
+from dicom_pipeline.delivery.destination import Attempt, Destination, Ending
+from dicom_pipeline.delivery.dicom_node import DicomNode
+from dicom_pipeline.delivery.folder import Folder
+from dicom_pipeline.delivery.orthanc import OrthancServer
+from dicom_pipeline.delivery.retry import RetryRule, next_attempt
+from dicom_pipeline.delivery.sender import Sender
+
+__all__ = [
+    "Attempt",
+    "Destination",
+    "DicomNode",
+    "Ending",
+    "Folder",
+    "OrthancServer",
+    "RetryRule",
+    "Sender",
+    "next_attempt",
+]

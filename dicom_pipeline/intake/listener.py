@@ -67,12 +67,13 @@ class ListenerSettings:
     tls_ca: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Ends the handling of one C-STORE with a status and a reason code."""
 
-    status: int
-    reason: str
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
 
 
 class Listener:
@@ -117,7 +118,7 @@ class Listener:
         entity.add_supported_context(Verification)
         syntaxes = supported_transfer_syntaxes()
         for context in AllStoragePresentationContexts:
-            entity.add_supported_context(context.abstract_syntax, syntaxes)
+            entity.add_supported_context(str(context.abstract_syntax), syntaxes)
         return entity
 
     def _requested(self, event: Any) -> None:
@@ -141,7 +142,7 @@ class Listener:
         uid = str(event.request.AffectedSOPInstanceUID or "")
         try:
             arrival = self._receive(event, uid)
-        except _Refused as refused:
+        except _RefusedError as refused:
             self._refuse(event, uid, refused.status, refused.reason)
             return refused.status
         except OSError as error:
@@ -158,21 +159,21 @@ class Listener:
     def _receive(self, event: Any, uid: str) -> Arrival:
         encoded: bytes = event.request.DataSet.getvalue()
         if len(encoded) > self.settings.max_object_bytes:
-            raise _Refused(OUT_OF_RESOURCES, "too-large")
+            raise _RefusedError(OUT_OF_RESOURCES, "too-large")
         if self.spool.free_bytes() < self.settings.min_free_bytes + len(encoded):
-            raise _Refused(OUT_OF_RESOURCES, "disk-full")
+            raise _RefusedError(OUT_OF_RESOURCES, "disk-full")
         whole = event.encoded_dataset()
         header = whole[: len(whole) - len(encoded)]
         dataset = _identity(whole)
         if str(dataset.get("SOPInstanceUID", "")) != uid or not UID(uid).is_valid:
-            raise _Refused(DATA_SET_DOES_NOT_MATCH, "sop-instance-mismatch")
+            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-instance-mismatch")
         if str(dataset.get("SOPClassUID", "")) != str(event.request.AffectedSOPClassUID):
-            raise _Refused(DATA_SET_DOES_NOT_MATCH, "sop-class-mismatch")
+            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-class-mismatch")
         study, series = (str(dataset.get(name, "")) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
         if not (UID(study).is_valid and UID(series).is_valid and study and series):
-            raise _Refused(DATA_SET_DOES_NOT_MATCH, "missing-uid")
+            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "missing-uid")
         if is_own_object(dataset):
-            raise _Refused(SUCCESS, "own-object")
+            raise _RefusedError(SUCCESS, "own-object")
         token = event.assoc.spool_token
         stored = self.spool.store(uid, header, encoded, token)
         received = Received(
@@ -208,7 +209,7 @@ class Listener:
 
 
 def _identity(whole: bytes) -> Dataset:
-    """The elements that an instance is known by. Raises _Refused where the bytes are no data set."""
+    """The elements that an instance is known by. Raises _RefusedError where the bytes are no data set."""
     wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
     try:
         dataset = dcmread(BytesIO(whole), stop_before_pixels=True, specific_tags=wanted)
@@ -225,7 +226,7 @@ def _identity(whole: bytes) -> Dataset:
         OSError,
         RecursionError,
     ) as error:
-        raise _Refused(CANNOT_UNDERSTAND, "unreadable") from error
+        raise _RefusedError(CANNOT_UNDERSTAND, "unreadable") from error
 
 
 def supported_transfer_syntaxes() -> list[str]:

@@ -1,0 +1,93 @@
+"""A DICOM node: C-STORE as SCU, the SR class negotiated."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from dicom_pipeline.delivery.destination import Attempt, Ending
+from dicom_pipeline.delivery.statuses import attempt_of
+
+
+@dataclass(frozen=True, slots=True)
+class DicomNode:
+    """A node at host:port. calling_ae: our title. tls_*: PEM files; TLS where tls_ca is set."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    calling_ae: str
+    modalities: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    def send(self, report: bytes) -> Attempt:
+        """C-STORE; what the peer or the network does is told as an Attempt."""
+        dataset = dcmread(io.BytesIO(report))
+        association = self._associate(str(dataset.SOPClassUID))
+        if isinstance(association, Attempt):
+            return association
+        try:
+            if not association.accepted_contexts:
+                return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
+            answer = association.send_c_store(dataset)
+        except (ValueError, RuntimeError) as error:
+            return Attempt(Ending.RETRY, message=f"the association ended: {error}")
+        finally:
+            if association.is_established:
+                association.release()
+        return attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
+
+    def echo(self) -> str:
+        """C-ECHO: "" where the node answers, else what is wrong."""
+        association = self._associate(str(Verification))
+        if isinstance(association, Attempt):
+            return association.message
+        try:
+            status = association.send_c_echo().get("Status")
+        except (ValueError, RuntimeError) as error:
+            return f"it takes no C-ECHO: {error}"
+        finally:
+            association.release()
+        return "" if status == 0 else f"C-ECHO was answered {status!r}"
+
+    def _associate(self, abstract_syntax: str) -> Any:
+        entity = AE(ae_title=self.calling_ae)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_seconds
+        entity.connection_timeout = self.timeout_seconds
+        entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        try:
+            tls = (self._tls(), self.host) if self.tls_ca else None
+        except (OSError, ssl.SSLError) as error:
+            return Attempt(Ending.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
+        association = entity.associate(self.host, self.port, ae_title=self.ae_title, tls_args=tls)
+        if association.is_established:
+            return association
+        where = f"{self.ae_title}@{self.host}:{self.port}"
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            permanent = getattr(answer, "result", 1) == 1
+            words = getattr(answer, "reason_str", "") or "no reason given"
+            ending = Ending.SET_ASIDE if permanent else Ending.RETRY
+            return Attempt(ending, message=f"{where} rejects the association: {words}")
+        if association.acceptor.primitive is not None:
+            return Attempt(Ending.SET_ASIDE, message=f"{where} accepts no presentation context for {abstract_syntax}")
+        return Attempt(Ending.RETRY, message=f"{where} cannot be reached")
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.tls_ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.tls_certificate and self.tls_key:
+            context.load_cert_chain(self.tls_certificate, self.tls_key)
+        return context

@@ -1,0 +1,34 @@
+"""When to try again. Pure: the decision is a value."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+FIRST_SECONDS = 2.0
+LONGEST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """Back-off doubles from first to longest (seconds), with jitter; after most_seconds a person is asked."""
+
+    first_seconds: float = FIRST_SECONDS
+    longest_seconds: float = LONGEST_SECONDS
+    most_seconds: float = 7 * 24 * 3600.0
+
+
+def next_attempt(
+    attempts: int, created_at: float, now: float, seed: str, rule: RetryRule | None = None
+) -> float | None:
+    """Time of the next attempt after `attempts` failed ones, None where the delivery has grown too old.
+
+    Full jitter between half and the whole of the back-off keeps many deliveries from returning at once; it is seeded, so
+    that the same history gives the same time.
+    """
+    rule = rule or RetryRule()
+    if now - created_at >= rule.most_seconds:
+        return None
+    wait = min(rule.longest_seconds, rule.first_seconds * 2.0 ** min(attempts, 30))
+    jitter = random.Random(f"{seed}/{attempts}").uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    return now + wait * jitter
