@@ -69,9 +69,6 @@ class SpoolSection(Section):
     min_free_bytes: int = Field(
         1024**3, ge=0, description="Refuse new instances (0xA700) while less than this is free on the disk."
     )
-    keep_days: float | None = Field(
-        None, gt=0, description="Days to keep instances of studies that are fully delivered; unset keeps them for ever."
-    )
 
 
 class AssemblySection(Section):
@@ -120,7 +117,6 @@ class ScoringSection(Section):
     derivation: Literal["max", "mean", "top-k-mean"] = Field(
         "max", description="How frame scores become a series score; max suits findings that few slices show."
     )
-    probes: tuple[Path, ...] = Field((), description="Fitted linear probes (folders) that score beside the label set.")
 
 
 class ReportSection(Section):
@@ -130,16 +126,6 @@ class ReportSection(Section):
         "comprehensive-3d", description="SR class to make first; a destination that refuses it gets the next simpler."
     )
     key_frames: int = Field(3, ge=0, le=20, description="Frames with the highest scores that get a group of their own.")
-    companions: tuple[Literal["secondary-capture", "key-objects", "raw-data", "pdf"], ...] = Field(
-        (), description="Further objects beside the report; none unless asked for."
-    )
-
-
-class StoreSection(Section):
-    """The embedding store for search and export."""
-
-    enabled: bool = Field(True, description="Keep embeddings in the store (needs the extra dicom-pipeline[research]).")
-    url: str | None = Field(None, description="Folder or object-storage URL; unset is store/ in the spool folder.")
 
 
 class ServiceSection(Section):
@@ -147,7 +133,6 @@ class ServiceSection(Section):
 
     web_host: str = Field("127.0.0.1", description="Address of the HTTP pages (health, status, reports).")
     web_port: Port | None = Field(8448, description="TCP port of the HTTP pages; remove to have none.")
-    web_token_env: str | None = Field(None, description="Environment variable with a token that the pages then ask.")
     max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -168,7 +153,6 @@ class DicomDestination(DestinationSection):
     host: str = Field(description="Its host name or address.")
     port: Port = Field(description="Its port.")
     calling_ae_title: AETitle | None = Field(None, description="AE title that we call with; unset is the listener's.")
-    verify: Literal["none", "find", "commitment"] = Field("none", description="How arrival is verified.")
     tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust; switches TLS on.")
     tls_certificate: Path | None = Field(None, description="PEM file of our certificate for mutual TLS.")
     tls_key: Path | None = Field(None, description="PEM file of its key.")
@@ -182,19 +166,6 @@ class FolderDestination(DestinationSection):
     path: Path = Field(description="Folder; made if it is not there. Relative to this file.")
 
 
-class DicomwebDestination(DestinationSection):
-    """A DICOMweb server: STOW-RS."""
-
-    type: Literal["dicomweb"]
-    url: str = Field(description="Base URL, such as https://pacs.example/dicom-web.")
-    username: str | None = Field(None, description="User name for basic authentication.")
-    password_env: str | None = Field(None, description="Environment variable that holds the password.")
-    token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
-    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust.")
-    verify: bool = Field(True, description="Read the object back by WADO-RS and compare.")
-    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for a request.")
-
-
 class OrthancDestination(DestinationSection):
     """An Orthanc server: its REST API."""
 
@@ -202,14 +173,10 @@ class OrthancDestination(DestinationSection):
     url: str = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
     username: str | None = Field(None, description="User name for basic authentication.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
-    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust.")
     verify: bool = Field(True, description="Read the object back and compare it as a data set.")
-    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for a request.")
 
 
-AnyDestination = Annotated[
-    DicomDestination | FolderDestination | DicomwebDestination | OrthancDestination, Field(discriminator="type")
-]
+AnyDestination = Annotated[DicomDestination | FolderDestination | OrthancDestination, Field(discriminator="type")]
 
 
 class Settings(BaseSettings):
@@ -226,7 +193,6 @@ class Settings(BaseSettings):
     encoder: EncoderSection = EncoderSection()
     scoring: ScoringSection = ScoringSection()
     report: ReportSection = ReportSection()
-    store: StoreSection = StoreSection()
     service: ServiceSection = ServiceSection()
     destinations: tuple[AnyDestination, ...] = ()
 
@@ -277,7 +243,7 @@ def _explain(error: ValidationError, path: Path | str | None) -> str:
         lines.append(f"  {where}: {message}")
     names = [d for d in error.errors(include_url=False, include_input=False) if d["loc"][:1] == ("destinations",)]
     if names:
-        lines.append('  each [[destinations]] needs a type: "dicom", "folder", "dicomweb" or "orthanc"')
+        lines.append('  each [[destinations]] needs a type: "dicom", "folder" or "orthanc"')
     return "\n".join(lines)
 
 

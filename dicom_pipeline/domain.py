@@ -85,6 +85,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large", Outcome.FAILED, "asks for more memory than the limits allow"
     RENDER_FAILED = "render-failed", Outcome.FAILED, "could not be rendered with its preset"
     ENCODE_FAILED = "encode-failed", Outcome.FAILED, "could not be encoded"
+    REPORT_FAILED = "report-failed", Outcome.FAILED, "was encoded, but no valid report could be made of its study"
     CRASHED_WORKER = "crashed-worker", Outcome.FAILED, "was being processed each time the worker died"
     # fmt: on
 

@@ -27,6 +27,7 @@ from dicom_pipeline.domain import (
     Derivation,
     Embedding,
     Frame,
+    FrameKey,
     LabelSet,
     LeftOut,
     Pixels,
@@ -38,9 +39,19 @@ from dicom_pipeline.domain import (
     Score,
 )
 from dicom_pipeline.encoders import Encoder, encode_stream, load_encoder
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.errors import InstanceError, ReportError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
-from dicom_pipeline.planning import Header, Rules, account_of, default_rules, digest_file, load_rules, plan_study, scan
+from dicom_pipeline.planning import (
+    Header,
+    Rules,
+    Scan,
+    account_of,
+    default_rules,
+    digest_file,
+    load_rules,
+    plan_study,
+    scan,
+)
 from dicom_pipeline.reporting import build_report
 from dicom_pipeline.scoring import ZeroShot, load_label_set, series_scores
 
@@ -68,7 +79,7 @@ class StudyResult:
     plan: the plan as carried out; frames that failed on the way stand in `left_out` with their reason.
     headers: SOP Instance UID -> the instance's data set without pixel data.
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
-    report: the SR data set, None where no frame could be used.
+    report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
     renderings: what the encoder got; empty unless asked for.
     """
 
@@ -81,6 +92,7 @@ class StudyResult:
     series_scores: tuple[Score, ...]
     provenance: Provenance
     report: Dataset | None
+    problem: str = ""
     renderings: tuple[Rendering, ...] = ()
 
     @property
@@ -99,13 +111,14 @@ class _Running:
     embeddings: list[Embedding] = field(default_factory=list)
     failures: list[LeftOut] = field(default_factory=list)
     renderings: list[Rendering] = field(default_factory=list)
+    kept: frozenset[FrameKey] = frozenset()
 
 
 class Pipeline:
     """The stages and what they hold: one resident encoder, a label set, a rule table.
 
     preset, selection: one choice for every series instead of the rule table's.
-    keep_renderings: hand the pixels back in the results (600 kB a frame).
+    keep_renderings: how many renderings of a study, evenly over its frames, the result hands back (600 kB each).
     """
 
     def __init__(
@@ -121,7 +134,7 @@ class Pipeline:
         sop_class: str = "comprehensive-3d",
         batch_size: int = 8,
         render_threads: int = 2,
-        keep_renderings: bool = False,
+        keep_renderings: int = 0,
     ) -> None:
         self.encoder = encoder
         self.label_set = label_set
@@ -145,7 +158,7 @@ class Pipeline:
         label_set: str | None = None,
         preset: str | None = None,
         selection: str | None = None,
-        keep_renderings: bool = False,
+        keep_renderings: int = 0,
     ) -> Pipeline:
         """A pipeline from settings or a TOML file (defaults without one); keyword arguments win over the file.
 
@@ -205,7 +218,7 @@ class Pipeline:
             if item is not None:
                 (study, rendering), vector = item
                 study.embeddings.append(Embedding(rendering.frame, vector))
-                if self.keep_renderings:
+                if rendering.frame.key in study.kept:
                     study.renderings.append(rendering)
                 study.outstanding -= 1
             while running and running[0].outstanding == 0:
@@ -222,18 +235,12 @@ class Pipeline:
         modalities = {series.series_instance_uid: series.modality for series in plan.series}
         frame_scores = self._zero_shot.score(running.embeddings, modalities)
         joined = series_scores(frame_scores, derivation=self.derivation)
-        report = None
+        report, problem = None, ""
         if frame_scores:
-            report = build_report(
-                study.revision,
-                plan,
-                headers,
-                [*joined, *frame_scores],
-                self.label_set,
-                provenance,
-                sop_class_uid=SR_CLASSES[self.sop_class],
-                key_frames=self.key_frames,
-            )
+            try:
+                report = self._report(study.revision, plan, headers, [*joined, *frame_scores], provenance)
+            except ReportError as error:
+                problem = str(error)
         return StudyResult(
             revision=study.revision,
             plan=plan,
@@ -244,7 +251,27 @@ class Pipeline:
             series_scores=tuple(joined),
             provenance=provenance,
             report=report,
+            problem=problem,
             renderings=tuple(running.renderings),
+        )
+
+    def _report(
+        self,
+        revision: Revision,
+        plan: Plan,
+        headers: Mapping[str, Dataset],
+        scores: Sequence[Score],
+        provenance: Provenance,
+    ) -> Dataset:
+        return build_report(
+            revision,
+            plan,
+            headers,
+            scores,
+            self.label_set,
+            provenance,
+            sop_class_uid=SR_CLASSES[self.sop_class],
+            key_frames=self.key_frames,
         )
 
     def provenance(self, plan: Plan) -> Provenance:
@@ -312,9 +339,10 @@ class Pipeline:
             yield (state, rendering), rendering.pixels
 
     def _open(self, study: StudyInput) -> _Running:
-        plan = self.plan(study.headers)
+        plan = self.plan(study.headers) if study.headers else Plan(study.revision.study_instance_uid, ())
         plan = replace(plan, left_out=plan.left_out + study.left_out)
-        return _Running(study, plan, outstanding=len(plan.frames))
+        shown = plan.frames[:: max(1, -(-len(plan.frames) // self.keep_renderings))] if self.keep_renderings else ()
+        return _Running(study, plan, outstanding=len(plan.frames), kept=frozenset(frame.key for frame in shown))
 
     def _vectors_of(self, frames: Sequence[Frame], preset: str) -> npt.NDArray[np.float32]:
         """Embeddings (N, D) of frames, for the `diverse` selection; a frame that cannot be rendered gets zeros."""
@@ -351,7 +379,11 @@ def study_inputs(paths: Iterable[Path | str]) -> Iterator[StudyInput]:
     There is no record of when they were processed, and a report may not depend on the clock, so the revision's time is
     the latest time that the study itself states (docs/decisions).
     """
-    found = scan([Path(path) for path in paths])
+    yield from study_inputs_of(scan([Path(path) for path in paths]))
+
+
+def study_inputs_of(found: Scan) -> Iterator[StudyInput]:
+    """The studies of a scan, each as revision 1, in the order of their UIDs."""
     for study_uid, headers in sorted(found.studies.items()):
         left_out = tuple(found.left_out.get(study_uid, ()))
         yield StudyInput(revision_of(study_uid, headers), headers, left_out)

@@ -1,1 +1,9 @@
-"""To be described."""
+"""The command line: parse, call one function, print.
+
+app (the commands and how errors end them), offline (process, explain), running (init, serve, status, retry, doctor),
+network (send), listings (presets, labels, show), demo, printing.
+"""
+
+from dicom_pipeline.cli.app import main
+
+__all__ = ["main"]

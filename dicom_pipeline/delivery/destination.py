@@ -28,8 +28,15 @@ class Attempt:
 class Destination(Protocol):
     """Somewhere that reports go. Calls come from one thread."""
 
-    name: str
-    modalities: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """Its name in status and logs."""
+        ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities whose reports it wants; empty means all."""
+        ...
 
     def send(self, report: bytes) -> Attempt:
         """Deliver one Part 10 file. Never raises for what a peer or network does: that is an Attempt."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import AutoTokenizer, SiglipModel
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 from dicom_pipeline.encoders.checkpoint import check_loaded, checkpoint_folder, notice_of, weights_digest
@@ -31,7 +31,8 @@ class SiglipEncoder:
         self.name = name
         self._device, self._dtype = choose_precision(device, dtype)
         self.precision = f"{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
-        disable_progress_bar()  # a bar for the second that loading takes is noise in a service log
+        quiet: Any = transformers_logging.disable_progress_bar
+        quiet()  # a bar for the second that loading takes is noise in a service log
         loaded: Any = SiglipModel.from_pretrained(
             folder,
             dtype=self._dtype,

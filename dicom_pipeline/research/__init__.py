@@ -1,1 +1,9 @@
-"""To be described."""
+"""STUDY: embeddings and scores as tables that research tools open.
+
+tags (acquisition tags of a header), tables (embeddings.parquet and scores.csv).
+"""
+
+from dicom_pipeline.research.tables import SCORE_COLUMNS, embedding_table, embeddings_schema, score_rows
+from dicom_pipeline.research.tags import acquisition_tags
+
+__all__ = ["SCORE_COLUMNS", "acquisition_tags", "embedding_table", "embeddings_schema", "score_rows"]

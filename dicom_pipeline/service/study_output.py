@@ -1,16 +1,15 @@
-"""What one revision leaves as files: the same folder whether `process`, `demo` or the service made it.
+"""What results leave as files: the same folder whether `process`, `demo` or the service made it.
 
-    reports/<SOPInstanceUID>.dcm  embeddings.parquet  scores.csv  plan.json  report.html  contact_sheet.png
-
-A folder is written beside its place and renamed into it, so that a half-written one is never seen.
+reports/<SOPInstanceUID>.dcm  embeddings.parquet  scores.csv  plan.json  report.html  contact_sheet.png
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from dicom_pipeline.domain import LeftOut
+from dicom_pipeline.imaging import contact_sheet, stack_sheets
+from dicom_pipeline.intake.spool import sync_folder, write_durably
 from dicom_pipeline.pipeline import StudyResult
+from dicom_pipeline.planning import PLAN_SCHEMA, left_out_to_json, plan_to_json
 from dicom_pipeline.reporting import encode
-from dicom_pipeline.research import embedding_table, score_rows
+from dicom_pipeline.research import SCORE_COLUMNS, embedding_table, score_rows
+from dicom_pipeline.service.overview import render_overview
 
-SHEET_FRAMES = 48
-"""Frames of one series on a contact sheet; the sheet says when there are more."""
+SHEET_FRAMES = 24
+"""Frames of one study on a contact sheet, evenly; its title says when there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyOutput:
     """One study's results in the form in which they are written and read back.
 
-    plan: the study's entry of plan.json, with its account and its scores of each series.
-    embeddings: one row a frame; scores: one mapping a score; reports: file name -> Part 10 bytes.
+    plan: the study's entry of plan.json. embeddings: one row a frame; scores: one mapping a score; reports: file name ->
+    Part 10 bytes.
     """
 
     plan: Mapping[str, Any]
@@ -41,30 +45,112 @@ class StudyOutput:
     sheet: Image.Image | None
 
     @classmethod
-    def of(cls, result: StudyResult) -> StudyOutput:
+    def of(cls, result: StudyResult, dimension: int) -> StudyOutput:
         """The output of a result; its pipeline must have kept the renderings for a contact sheet."""
         reports = {}
         if result.report is not None:
             reports[f"{result.report.SOPInstanceUID}.dcm"] = encode(result.report)
+        entry = plan_to_json(result.plan, result.account)
+        entry["revision"] = result.revision.number
+        entry["fingerprint"] = result.provenance.fingerprint
+        entry["encoder"] = result.provenance.encoder
+        entry["notice"] = result.provenance.notice
         return cls(
-            plan=_plan_entry(result),
-            embeddings=embedding_table(result.embeddings, result.plan, result.headers, result.provenance),
+            plan=entry,
+            embeddings=embedding_table(result.embeddings, result.plan, result.headers, result.provenance, dimension),
             scores=score_rows(result.scores, result.plan.study_instance_uid, result.provenance),
             reports=reports,
-            sheet=_sheet(result.renderings, result.frame_scores) if result.renderings else None,
+            sheet=_sheet(result) if result.renderings else None,
         )
 
     @classmethod
     def read(cls, folder: Path) -> StudyOutput:
-        """Read a folder that holds one study."""
-        document = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        """Read back a folder that holds one study."""
         sheet = folder / "contact_sheet.png"
         with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
             scores = list(csv.DictReader(stream))
         return cls(
-            plan=document["studies"][0],
+            plan=json.loads((folder / "plan.json").read_text(encoding="utf-8"))["studies"][0],
             embeddings=pq.read_table(folder / "embeddings.parquet"),
             scores=scores,
             reports={path.name: path.read_bytes() for path in sorted((folder / "reports").glob("*.dcm"))},
             sheet=Image.open(sheet).convert("RGB") if sheet.exists() else None,
         )
+
+
+@dataclass(slots=True)
+class OutputFolder:
+    """Gathers the studies of one run and writes them as one folder. left_out, other_files: inputs of no study."""
+
+    folder: Path
+    left_out: Sequence[LeftOut] = ()
+    other_files: Sequence[Path] = ()
+    plans: list[Mapping[str, Any]] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
+    scores: list[Mapping[str, Any]] = field(default_factory=list)
+    sheets: list[Image.Image | None] = field(default_factory=list)
+    reports: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, output: StudyOutput) -> None:
+        """Take up one study."""
+        self.plans.append(output.plan)
+        self.tables.append(output.embeddings)
+        self.scores.extend(output.scores)
+        self.reports.update(output.reports)
+        self.sheets.append(output.sheet)
+
+    def write(self) -> None:
+        """Write everything; reports of an earlier run in the same folder are replaced."""
+        reports = self.folder / "reports"
+        if reports.is_dir():
+            shutil.rmtree(reports)
+        reports.mkdir(parents=True)
+        for name, content in self.reports.items():
+            write_durably(reports / name, content)
+        if self.tables:
+            pq.write_table(pa.concat_tables(self.tables), self.folder / "embeddings.parquet", compression="zstd")
+        with (self.folder / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, SCORE_COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.scores)
+        write_plan(self.folder, self.plans, self.left_out, self.other_files)
+        sheet = self.folder / "contact_sheet.png"
+        if drawn := [image for image in self.sheets if image is not None]:
+            stack_sheets(drawn).save(sheet)
+        page = render_overview(self.plans, self.scores, sorted(self.reports), self.sheets, self.left_out)
+        write_durably(self.folder / "report.html", page.encode())
+        sync_folder(self.folder)
+
+
+def write_plan(
+    folder: Path, plans: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut], other_files: Sequence[Path]
+) -> dict[str, Any]:
+    """Write plan.json and return what it says."""
+    document = {
+        "schema": PLAN_SCHEMA,
+        "studies": list(plans),
+        "left_out": [left_out_to_json(item) for item in left_out],
+        "other_files": [str(path) for path in other_files],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / "plan.json", json.dumps(document, indent=1).encode() + b"\n")
+    return document
+
+
+def _sheet(result: StudyResult) -> Image.Image:
+    """The study's contact sheet: renderings evenly over all series, each with its highest score."""
+    best: dict[Any, Any] = {}
+    for score in result.frame_scores:
+        if score.frame not in best or score.value > best[score.frame].value:
+            best[score.frame] = score
+    shown = result.renderings
+    names = {s.series_instance_uid: f"{s.modality} {s.description}".strip() for s in result.plan.series}
+    captions = []
+    for rendering in shown:
+        top = best.get(rendering.frame.key)
+        where = rendering.frame.position_mm
+        second = f"{top.label} {top.value:.2f}" if top else ""
+        place = f"  {where:.0f} mm" if where is not None else ""
+        captions.append(f"{names[rendering.frame.series_instance_uid]}{place}\n{second}")
+    title = f"Study …{result.plan.study_instance_uid[-12:]}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
+    return contact_sheet([r.pixels for r in shown], captions, title=title)

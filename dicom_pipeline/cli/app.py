@@ -1,0 +1,50 @@
+"""The commands. Exit status: 0 when all was accounted for, 1 where something failed, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from dicom_pipeline.cli import demo, listings, network, offline, running
+from dicom_pipeline.errors import DicomPipelineError, UsageError
+
+app = typer.Typer(
+    name="dicom-pipeline",
+    help="From a PACS to MedSigLIP embeddings, label scores and DICOM Structured Reports. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    offline.process,
+    offline.explain,
+    running.serve,
+    running.init,
+    running.status,
+    running.retry,
+    running.doctor,
+    network.send,
+    listings.show,
+    listings.presets,
+    listings.labels,
+    demo.demo,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """The entry point `dicom-pipeline`."""
+    warnings.simplefilter("ignore")  # of libraries; what matters comes as an error or a reason
+    try:
+        app()
+    except UsageError as error:
+        print(f"dicom-pipeline: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except DicomPipelineError as error:
+        print(f"dicom-pipeline: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

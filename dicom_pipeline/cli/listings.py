@@ -1,0 +1,57 @@
+"""`show`, `presets`, `labels`: what there is to read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.errors import UsageError
+from dicom_pipeline.imaging import list_presets
+from dicom_pipeline.reporting import read_report, report_text
+from dicom_pipeline.scoring import list_label_sets
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A Structured Report made by dicom-pipeline.")], as_json: AsJson = False
+) -> None:
+    """Print a report as a person would want to read it."""
+    try:
+        report = read_report(dcmread(file))
+    except (OSError, InvalidDicomError) as error:
+        raise UsageError(f"cannot read {file} as DICOM: {error}") from error
+    if as_json:
+        print_json(asdict(report))
+    else:
+        typer.echo(report_text(report))
+
+
+def presets(as_json: AsJson = False) -> None:
+    """List the rendering presets."""
+    found = list_presets()
+    if as_json:
+        print_json([{**asdict(preset), "digest": preset.digest} for preset in found])
+        return
+    made = table("", ("preset", "version", "geometry", "resize", "what it does"))
+    for preset in found:
+        made.add_row(preset.name, preset.version, preset.geometry, preset.resize, preset.description)
+    console().print(made)
+
+
+def labels(as_json: AsJson = False) -> None:
+    """List the shipped label sets."""
+    found = list_label_sets()
+    if as_json:
+        print_json([asdict(label_set) for label_set in found])
+        return
+    made = table("", ("label set", "version", "kind", "labels"))
+    for label_set in found:
+        made.add_row(
+            label_set.name, label_set.version, label_set.kind.value, ", ".join(x.name for x in label_set.labels)
+        )
+    console().print(made)

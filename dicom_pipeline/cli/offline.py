@@ -1,0 +1,174 @@
+"""`process` and `explain`: the stages over files and folders, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
+from dicom_pipeline.config import load_settings
+from dicom_pipeline.domain import LeftOut, Outcome, Plan, Reason, Rendering
+from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
+from dicom_pipeline.planning import (
+    account_of,
+    default_rules,
+    left_out_to_json,
+    load_rules,
+    plan_study,
+    plan_to_json,
+    scan,
+)
+from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput, write_plan
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders of DICOM.")]
+Config = Annotated[Path | None, typer.Option(help="Settings file (TOML); see `dicom-pipeline init`.")]
+Preset = Annotated[str | None, typer.Option(help="One preset for all series; see `dicom-pipeline presets`.")]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="all, uniform:N, middle[:N], every-mm:X, body[:N], key-objects or diverse:N, for all series.",
+    ),
+]
+
+
+def process(
+    paths: Paths,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    config: Config = None,
+    preset: Preset = None,
+    select: Select = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="ID|DIR", help="phantom, a hub id, or a checkpoint folder.")
+    ] = None,
+    label_set: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Label set; see `labels`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
+    from dicom_pipeline.pipeline import Pipeline, study_inputs_of
+
+    found = scan(paths)
+    _check_preset(preset)
+    pipeline = Pipeline.from_config(
+        load_settings(config),
+        model=model,
+        label_set=label_set,
+        preset=preset,
+        selection=select,
+        keep_renderings=SHEET_FRAMES,
+    )
+    folder = OutputFolder(out, found.left_out.get("", []), found.other_files)
+    failed = bool(found.left_out.get(""))
+    for result in pipeline.process(study_inputs_of(found)):
+        folder.add(StudyOutput.of(result, pipeline.encoder.dimension))
+        failed |= bool(result.account.counts[Outcome.FAILED] or result.problem)
+        if result.problem:
+            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {result.problem}", err=True)
+    folder.write()
+    if as_json:
+        print_json({"studies": folder.plans, "reports": sorted(folder.reports), "out": str(out)})
+    else:
+        show_results(folder)
+    raise typer.Exit(1 if failed else 0)
+
+
+def explain(
+    paths: Paths,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write plan.json and the renderings.")] = None,
+    config: Config = None,
+    preset: Preset = None,
+    select: Select = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the plan: series, frames used, preset, and why anything is left out. Loads no model."""
+    found = scan(paths)
+    planning = load_settings(config).planning
+    _check_preset(preset or planning.preset)
+    rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
+    entries, sheets, failed = [], [], bool(found.left_out.get(""))
+    for uid, headers in sorted(found.studies.items()):
+        plan = plan_study(
+            headers,
+            rules,
+            selection=select or planning.selection,
+            preset=preset or planning.preset,
+            content=content_of,
+        )
+        plan = Plan(plan.study_instance_uid, plan.series, plan.left_out + tuple(found.left_out.get(uid, ())))
+        failures: list[LeftOut] = []
+        if out is not None:
+            sheet, failures = _write_renderings(plan, out / "renderings")
+            sheets += [sheet] if sheet is not None else []
+        account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
+        entry = plan_to_json(plan, account)
+        entry["failed_renderings"] = [left_out_to_json(item) for item in failures]
+        failed |= bool(account.counts[Outcome.FAILED] or failures)
+        entries.append(entry)
+    document: dict[str, Any] = {"studies": entries, "other_files": [str(p) for p in found.other_files]}
+    if out is not None:
+        document = write_plan(out, entries, found.left_out.get("", []), found.other_files)
+        if sheets:
+            stack_sheets(sheets).save(out / "contact_sheet.png")
+    if as_json:
+        print_json(document)
+    else:
+        console().print(plans_table(entries, []))
+        _print_rest(found.left_out.get("", []), found.other_files)
+    raise typer.Exit(1 if failed else 0)
+
+
+def show_results(folder: OutputFolder) -> None:
+    """The table of a run and where everything lies."""
+    screen = console()
+    screen.print(plans_table(folder.plans, folder.scores))
+    _print_rest(folder.left_out, folder.other_files)
+    for notice in sorted({plan["notice"] for plan in folder.plans if plan["notice"]}):
+        screen.print(notice, style="bold yellow")
+    screen.print("Research use only, not for diagnosis.")
+    for name in ("reports", "embeddings.parquet", "scores.csv", "plan.json", "contact_sheet.png", "report.html"):
+        path = folder.folder / name
+        if path.exists():
+            count = f" ({len(folder.reports)} Structured Reports)" if name == "reports" else ""
+            screen.print(f"  {path}{count}", soft_wrap=True, highlight=False)
+
+
+def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, list[LeftOut]]:
+    """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[tuple[Rendering, str]] = []
+    failures: list[LeftOut] = []
+    keep = max(1, -(-len(plan.frames) // SHEET_FRAMES))
+    for series in plan.series:
+        renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
+        for index, frame in enumerate(series.frames):
+            try:
+                rendering = renderer.render(frame)
+            except InstanceError as error:
+                uids = frame.key.sop_instance_uid, frame.series_instance_uid, frame.key.frame
+                failures.append(LeftOut(Reason.of(error.reason), frame.path, *uids, error.detail))
+                continue
+            Image.fromarray(rendering.pixels).save(folder / f"{frame.key.sop_instance_uid}-{frame.key.frame}.png")
+            if index % keep == 0:
+                made.append((rendering, f"{series.modality} {series.description}\n{series.preset}"))
+    if not made:
+        return None, failures
+    title = f"Study …{plan.study_instance_uid[-12:]}: {len(made)} of {len(plan.frames)} inputs"
+    return contact_sheet([r.pixels for r, _ in made], [c for _, c in made], title=title), failures
+
+
+def _print_rest(left_out: Any, other_files: Any) -> None:
+    screen = console()
+    if left_out:
+        screen.print("DICOM of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
+    for path in other_files:
+        screen.print(f"not a DICOM instance: {path}", soft_wrap=True, highlight=False)
+
+
+def _check_preset(name: str | None) -> None:
+    """A wrong preset is a wrong usage, said before any work."""
+    if name is not None:
+        load_preset(name)

@@ -1,0 +1,68 @@
+"""Tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dicom_pipeline.domain import Reason, short_uid
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead.")]
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=140)
+
+
+def print_json(value: Any) -> None:
+    """A value as indented JSON on standard output."""
+    typer.echo(json.dumps(value, indent=1))
+
+
+def table(title: str, columns: Sequence[str]) -> Table:
+    """An empty table in the house's style."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> Table:
+    """A row a series: frames used, what was not and why, top labels."""
+    made = table("", ("study", "series", "frames used", "not used, and why", "top labels (uncalibrated)"))
+    for plan in plans:
+        study = f"{short_uid(plan['study_instance_uid'])}\n{plan['instances']['received']} instances"
+        for series in plan["series"]:
+            mine = [
+                s
+                for s in scores
+                if s["level"] == "series" and s["series_instance_uid"] == series["series_instance_uid"]
+            ]
+            top = sorted(mine, key=lambda s: -float(s["value"]))[:3]
+            made.add_row(
+                study,
+                f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}",
+                str(len(series["frames"])),
+                reasons_text(series["left_out"]),
+                "\n".join(f"{s['label']} {float(s['value']):.2f}" for s in top),
+            )
+            study = ""
+        if plan["left_out"]:
+            made.add_row(study, "other instances", "0", reasons_text(plan["left_out"]), "")
+        made.add_section()
+    return made
+
+
+def reasons_text(left_out: Sequence[Mapping[str, Any]]) -> str:
+    """`12 x not chosen by the selection` lines, one a reason."""
+    counts: dict[str, int] = {}
+    for item in left_out:
+        counts[item["reason"]] = counts.get(item["reason"], 0) + 1
+    return "\n".join(f"{count} x {code}: {Reason.of(code).sentence}" for code, count in counts.items())

@@ -1,0 +1,167 @@
+"""`serve`, `init`, `status`, `retry`, `doctor`: the running service."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.outbox import retry_set_aside
+from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.cli.settings_text import settings_text
+from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.domain import short_uid
+from dicom_pipeline.errors import DicomPipelineError, UsageError
+from dicom_pipeline.intake.listener import check_address
+from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.service.logs import set_up_logs
+from dicom_pipeline.service.processes import listener_settings
+
+Config = Annotated[Path, typer.Option(help="Settings file (TOML).")]
+DEFAULT_CONFIG = Path("pipeline.toml")
+
+
+def serve(config: Config = DEFAULT_CONFIG) -> None:
+    """Run listener, worker and delivery until stopped (SIGTERM or Ctrl-C)."""
+    from dicom_pipeline.service.supervisor import serve as run
+
+    settings = load_settings(config)
+    set_up_logs(settings.service.log_format, settings.service.log_level)
+    run(settings)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write.")] = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented settings file to start from."""
+    if file.exists() and not force:
+        raise UsageError(f"{file} is there already; --force replaces it")
+    file.write_text(settings_text(), encoding="utf-8")
+    typer.echo(f"wrote {file}; start with: dicom-pipeline serve --config {file}")
+
+
+def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Show the account: what came, what became of it, what was delivered, what waits for a person."""
+    account = service_account(_catalog(load_settings(config)))
+    if as_json:
+        print_json(account)
+    else:
+        _print_account(account)
+    bad = account["set_aside"] or any(r["failed"] or r["state"] == "failed" for r in account["revisions"])
+    raise typer.Exit(1 if bad else 0)
+
+
+def retry(
+    config: Config = DEFAULT_CONFIG,
+    destination: Annotated[str, typer.Option(help="Only this destination.")] = "",
+) -> None:
+    """Make deliveries that were set aside pending again."""
+    count = retry_set_aside(_catalog(load_settings(config)), time.time(), destination)
+    typer.echo(f"{count} deliveries are pending again")
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None, as_json: AsJson = False
+) -> None:
+    """Say what is missing on this machine, which device and dtype will be used, whether destinations answer."""
+    settings = load_settings(config)
+    checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
+    checks += [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
+    wrong = [name for name, (good, _) in checks if not good]
+    if as_json:
+        print_json([{"check": name, "ok": good, "says": says} for name, (good, says) in checks])
+    else:
+        made = table("", ("", "check", "says"))
+        for name, (good, says) in checks:
+            made.add_row("ok" if good else "WRONG", name, says)
+        console().print(made)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _catalog(settings: Settings) -> Catalog:
+    path = settings.spool.folder / "catalog.sqlite"
+    if not path.exists():
+        raise UsageError(f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?")
+    return Catalog(path)
+
+
+def _print_account(account: dict[str, Any]) -> None:
+    totals, screen = account["totals"], console()
+    screen.print(
+        f"{totals['instances']} instances of {totals['studies']} studies received, {totals['waiting']} studies waiting, "
+        f"{totals['associations']} associations open, {totals['refusals']} refusals, {totals['conflicts']} conflicts"
+    )
+    made = table(
+        "Revisions", ("study", "no", "state", "received", "used", "skipped", "failed", "why not", "deliveries")
+    )
+    for r in account["revisions"]:
+        why = "\n".join(f"{count} x {reason}" for reason, count in r["reasons"].items()) or r["message"]
+        sent = "\n".join(f"{d['destination']}: {d['state']} {d['message']}".strip() for d in r["deliveries"])
+        counts = [str(r[k]) for k in ("received", "used", "skipped", "failed")]
+        made.add_row(short_uid(r["study_instance_uid"]), str(r["number"]), r["state"], *counts, why, sent)
+    screen.print(made)
+    for reason, count in account["refusals"].items():
+        screen.print(f"refused: {count} x {reason}")
+    for item in account["set_aside"]:
+        screen.print(f"set aside: {short_uid(item['report_uid'])} to {item['destination']}: {item['message']}")
+
+
+def _answer(problem: str) -> tuple[bool, str]:
+    return (False, problem) if problem else (True, "answers")
+
+
+def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    from dicom_pipeline.encoders import load_encoder
+
+    section = settings.encoder
+    try:
+        encoder = load_encoder(section.model, device=section.device, dtype=section.dtype, revision=section.revision)
+    except DicomPipelineError as error:
+        return f"encoder {section.model}", (False, str(error))
+    says = f"{encoder.precision}, {encoder.dimension} dimensions, weights {encoder.weights[:12]}. {encoder.notice}"
+    return f"encoder {section.model}", (True, says.strip())
+
+
+def _codec_check() -> tuple[str, tuple[bool, str]]:
+    wanted = ("python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pillow")
+    missing = [name for name in wanted if not _installed(name)]
+    return "pixel decoders", (not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(wanted))
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    section = settings.listener
+    name = f"listener {section.ae_title}@{section.host}:{section.port}"
+    try:
+        check_address(listener_settings(settings))
+    except DicomPipelineError as error:
+        return name, (False, str(error))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((section.host, section.port))
+        except OSError as error:
+            return name, (False, f"the port cannot be used: {error.strerror} (is the service running already?)")
+    return name, (True, "the port is free")
+
+
+def _disk_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    folder = settings.spool.folder
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    return f"disk of {folder}", (free > settings.spool.min_free_bytes, f"{free / 1e9:.1f} GB free")

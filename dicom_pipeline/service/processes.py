@@ -1,0 +1,74 @@
+"""The three child processes of the service: each ends on SIGTERM, and with its parent whatever killed that."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import fields
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import Settings
+from dicom_pipeline.delivery import Sender
+from dicom_pipeline.intake import Listener, ListenerSettings, Spool
+from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.service.logs import set_up_logs
+
+log = logging.getLogger(__name__)
+
+
+def run_listener(settings: Settings, owner: str) -> None:
+    """Listen until told to stop."""
+    stop = _begin(settings)
+    spool = Spool(settings.spool.folder)
+    listener = Listener(listener_settings(settings), Catalog(settings.spool.folder / "catalog.sqlite"), spool, owner)
+    listener.start()
+    stop.wait()
+    listener.stop()
+
+
+def run_worker(settings: Settings, owner: str) -> None:
+    """Process revisions until told to stop."""
+    from dicom_pipeline.service.worker import Worker
+
+    stop = _begin(settings)
+    if settings.encoder.threads:
+        os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
+    Worker(settings, f"{owner}/{os.getpid()}", stop).run()
+
+
+def run_sender(settings: Settings, owner: str) -> None:
+    """Deliver until told to stop."""
+    del owner
+    stop = _begin(settings)
+    folder = settings.spool.folder
+    sender = Sender(Catalog(folder / "catalog.sqlite"), folder, destinations_of(settings))
+    sender.start()
+    stop.wait()
+    sender.stop()
+
+
+def listener_settings(settings: Settings) -> ListenerSettings:
+    """The listener's part of the settings, with the disk's watermark."""
+    section = settings.listener
+    values = {f.name: getattr(section, f.name) for f in fields(ListenerSettings) if hasattr(section, f.name)}
+    return ListenerSettings(min_free_bytes=settings.spool.min_free_bytes, **values)
+
+
+def _begin(settings: Settings) -> threading.Event:
+    """Logs, signals, and a watch on the parent: a child whose parent was killed must not go on alone."""
+    set_up_logs(settings.service.log_format, settings.service.log_level)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return stop
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(70)

@@ -1,0 +1,143 @@
+"""The service: starts listener, worker and sender, starts them again when they die, and says when studies are complete."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import multiprocessing
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.arrivals import close_other_owners
+from dicom_pipeline.catalog.revisions import make_revision, waiting_studies
+from dicom_pipeline.config import Settings
+from dicom_pipeline.domain import short_uid
+from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
+from dicom_pipeline.intake.listener import check_address
+from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.service.processes import listener_settings, run_listener, run_sender, run_worker
+from dicom_pipeline.service.web import Pages
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+LONGEST_RESTART_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Child:
+    """A child process and when it may be started (again)."""
+
+    name: str
+    target: Callable[[Settings, str], None]
+    process: BaseProcess | None = None
+    deaths: int = 0
+    start_at: float = 0.0
+
+
+def serve(settings: Settings, stop: threading.Event | None = None) -> None:
+    """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
+    check_address(listener_settings(settings))
+    destinations_of(settings)
+    folder = settings.spool.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = stop or _stop_on_signals()
+    with (folder / "serve.lock").open("w") as lock:
+        _hold(lock.fileno(), folder)
+        owner = uuid.uuid4().hex
+        catalog = Catalog(folder / "catalog.sqlite")
+        close_other_owners(catalog, owner)
+        Spool(folder).clear_incoming()
+        pages = Pages(settings, catalog)
+        pages.start()
+        try:
+            _run(settings, catalog, owner, stop)
+        finally:
+            pages.stop()
+
+
+def complete_studies(catalog: Catalog, rule: CompletionRule, now: float) -> int:
+    """Turn every complete study into a revision; returns how many."""
+    made = 0
+    for study in waiting_studies(catalog):
+        decision = decide(study, rule, now)
+        if decision is Decision.WAIT:
+            continue
+        held = decision is Decision.HARD_CAP and rule.hard_cap_action != "proceed"
+        number = make_revision(catalog, study.study_instance_uid, now, decision.value, held=held)
+        log.info("study %s: revision %d, %s", short_uid(study.study_instance_uid), number, decision.value)
+        made += 1
+    return made
+
+
+def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event) -> None:
+    section = settings.assembly
+    rule = CompletionRule(section.quiet_seconds, section.hard_cap_seconds, section.hard_cap_action)
+    children = [_Child("listener", run_listener), _Child("worker", run_worker)]
+    if settings.destinations:
+        children.append(_Child("sender", run_sender))
+    context = multiprocessing.get_context("spawn")
+    try:
+        while not stop.is_set():
+            for child in children:
+                _keep_alive(child, settings, owner, context)
+            try:
+                complete_studies(catalog, rule, time.time())
+            except CatalogError as error:
+                log.error("cannot complete studies: %s", error)
+            stop.wait(TICK_SECONDS)
+    finally:
+        _end(children)
+
+
+def _keep_alive(child: _Child, settings: Settings, owner: str, context: multiprocessing.context.SpawnContext) -> None:
+    if child.process is not None and child.process.is_alive():
+        return
+    now = time.monotonic()
+    if child.process is not None:
+        wait = min(LONGEST_RESTART_SECONDS, 0.5 * 2.0 ** min(child.deaths, 10))
+        log.error("%s ended with %s; again in %.1f s", child.name, child.process.exitcode, wait)
+        child.deaths, child.start_at, child.process = child.deaths + 1, now + wait, None
+    if now >= child.start_at:
+        child.process = context.Process(target=child.target, args=(settings, owner), name=child.name)
+        child.process.start()
+
+
+def _end(children: list[_Child]) -> None:
+    """SIGTERM to all, then wait; what does not end in time is killed, which loses nothing."""
+    alive = [child for child in children if child.process is not None]
+    for child in alive:
+        assert child.process is not None
+        child.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in alive:
+        assert child.process is not None
+        child.process.join(max(0.1, deadline - time.monotonic()))
+        if child.process.is_alive():
+            log.error("%s does not end: killed", child.name)
+            child.process.kill()
+            child.process.join()
+
+
+def _hold(handle: int, folder: Path) -> None:
+    """An advisory lock on the folder, which the kernel lets go when this process ends, however it ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"another service already works in {folder}") from None
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -1,0 +1,126 @@
+"""The worker process: ready revisions in, results on disk and in the catalog out, with one resident model."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
+from dicom_pipeline.config import Settings
+from dicom_pipeline.domain import LeftOut, Reason, short_uid
+from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.intake.spool import sync_folder
+from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
+from dicom_pipeline.planning import Header, read_header
+from dicom_pipeline.service.destinations import destinations_of, names_for
+from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.3
+
+
+class Worker:
+    """Processes revisions until `stop` is set. owner: names this process in the catalog."""
+
+    def __init__(self, settings: Settings, owner: str, stop: threading.Event) -> None:
+        self.settings = settings
+        self.owner = owner
+        self.folder = settings.spool.folder
+        self.catalog = Catalog(self.folder / "catalog.sqlite")
+        self._stop = stop
+        self._destinations = destinations_of(settings)
+        self._claimed: deque[Claimed] = deque()
+
+    def run(self) -> None:
+        """Load the model, then work. Whatever a dead worker left half-done is done again from the start."""
+        released = release_stale(self.catalog, self.owner, self.settings.service.max_attempts, time.time())
+        if released:
+            log.warning("%d revision(s) were being processed when a worker died", released)
+        pipeline = Pipeline.from_config(self.settings, keep_renderings=SHEET_FRAMES)
+        log.info("encoder %s on %s is ready", pipeline.encoder.name, pipeline.encoder.precision)
+        for result in pipeline.process(self._studies()):
+            self._finish(self._claimed.popleft(), result, pipeline.encoder.dimension)
+
+    def _studies(self) -> Iterator[StudyInput | None]:
+        while not self._stop.is_set():
+            claimed = claim_next(self.catalog, self.owner)
+            if claimed is None:
+                yield None
+                self._stop.wait(IDLE_SECONDS)
+                continue
+            suspect = claimed.attempts > 1
+            if suspect:
+                yield None  # what may have killed a worker runs alone, so that it takes no other study along
+            self._claimed.append(claimed)
+            yield self._study_input(claimed)
+            if suspect:
+                yield None
+
+    def _study_input(self, claimed: Claimed) -> StudyInput:
+        headers: list[Header] = []
+        left_out: list[LeftOut] = []
+        for instance in claimed.instances:
+            path = self.folder / instance.path
+            uids = instance.sop_instance_uid, instance.series_instance_uid
+            if not instance.kept:
+                left_out.append(LeftOut(Reason.CONTENT_CONFLICT, path, *uids))
+                continue
+            try:
+                headers.append(read_header(path))
+            except InstanceError as error:
+                left_out.append(LeftOut(Reason.of(error.reason), path, *uids, detail=error.detail))
+        return StudyInput(claimed.revision, headers, tuple(left_out))
+
+    def _finish(self, claimed: Claimed, result: StudyResult, dimension: int) -> None:
+        study = claimed.revision.study_instance_uid
+        where = result_folder(study, claimed.revision.number)
+        reports = self._write(where, StudyOutput.of(result, dimension), result)
+        if result.problem:
+            log.error("study %s: no report: %s", short_uid(study), result.problem)
+            fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
+            return
+        modalities = {series.modality for series in result.plan.series if series.frames}
+        finish(
+            self.catalog,
+            claimed,
+            result.account,
+            fingerprint=result.provenance.fingerprint,
+            reports=reports,
+            destinations=names_for(self._destinations, modalities),
+            at=time.time(),
+        )
+        counts = ", ".join(f"{count} {outcome.value}" for outcome, count in result.account.counts.items())
+        log.info("study %s revision %d: %s", short_uid(study), claimed.revision.number, counts)
+
+    def _write(self, where: Path, output: StudyOutput, result: StudyResult) -> list[MadeReport]:
+        """Write the folder beside its place, then rename it: a crash before the catalog knows leaves nothing half-done."""
+        target = self.folder / where
+        temporary = target.with_name(target.name + ".part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        folder = OutputFolder(temporary)
+        folder.add(output)
+        folder.write()
+        if target.exists():
+            shutil.rmtree(target)  # from a worker that died between this rename and its commit
+        temporary.rename(target)
+        sync_folder(target.parent)
+        sop_class = str(result.report.SOPClassUID) if result.report is not None else ""
+        return [
+            MadeReport(
+                name.removesuffix(".dcm"), sop_class, str(where / "reports" / name), hashlib.sha256(body).hexdigest()
+            )
+            for name, body in output.reports.items()
+        ]
+
+
+def result_folder(study_instance_uid: str, number: int) -> Path:
+    """Where a revision's results lie, relative to the spool folder; named by a hash, not by received text."""
+    return Path("results") / hashlib.sha256(study_instance_uid.encode()).hexdigest()[:32] / f"r{number}"
