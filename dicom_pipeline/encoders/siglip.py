@@ -31,8 +31,7 @@ class SiglipEncoder:
         self.name = name
         self._device, self._dtype = choose_precision(device, dtype)
         self.precision = f"{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
-        quiet: Any = transformers_logging.disable_progress_bar
-        quiet()  # a bar for the second that loading takes is noise in a service log
+        _hush_transformers()
         loaded: Any = SiglipModel.from_pretrained(
             folder,
             dtype=self._dtype,
@@ -86,6 +85,13 @@ class SiglipEncoder:
 def load(model: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> SiglipEncoder:
     """The entry point `siglip`: a hub id or a folder."""
     return SiglipEncoder(checkpoint_folder(model, revision), name=model, device=device, dtype=dtype)
+
+
+def _hush_transformers() -> None:
+    """Bars and remarks on default token ids are noise in a service log; what is wrong with a checkpoint raises."""
+    library: Any = transformers_logging
+    library.disable_progress_bar()
+    library.set_verbosity_error()
 
 
 def _vectors(output: Any) -> npt.NDArray[np.float32]:
