@@ -12,7 +12,15 @@ from tests.imaging.plain import plain_render
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.imaging.frames import Stored
 
-PRESETS = ["ct-medgemma-report", "ct-medgemma-notebook", "ct-single:lung", "ct-single:80/40", "mr-voi", "xray", "mr-percentile"]
+PRESETS = [
+    "ct-medgemma-report",
+    "ct-medgemma-notebook",
+    "ct-single:lung",
+    "ct-single:80/40",
+    "mr-voi",
+    "xray",
+    "mr-percentile",
+]
 
 
 @st.composite
@@ -30,7 +38,9 @@ def stored_frames(draw):
         header.RescaleSlope = str(draw(st.sampled_from([1, 0.5, -1, 2.25, 0.001])))
         header.RescaleIntercept = str(draw(st.sampled_from([0, -1024, 12.5])))
     if draw(st.booleans()):
-        header.WindowCenter, header.WindowWidth = draw(st.sampled_from([("40", "400"), ([0, 3], [1, 9]), ("-600", "1500")]))
+        header.WindowCenter, header.WindowWidth = draw(
+            st.sampled_from([("40", "400"), ([0, 3], [1, 9]), ("-600", "1500")])
+        )
         header.VOILUTFunction = draw(st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]))
     if draw(st.booleans()):
         header.add_new("PixelPaddingValue", "SS" if signed else "US", int(low))

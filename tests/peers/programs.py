@@ -1,0 +1,72 @@
+"""Programs of other makers that the tests run; a test whose program is missing is skipped, by name."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+"""dcmtk's tools wait for acknowledgements without TCP_NODELAY."""
+
+PIXELMED_JAR = Path("/usr/share/java/pixelmed.jar")
+
+
+def need(program: str) -> str:
+    """The path of a program, or a skip that names it."""
+    found = shutil.which(program) or next((p for p in (f"/usr/sbin/{program}",) if Path(p).exists()), None)
+    if found is None:
+        pytest.skip(f"{program} is not installed; `make peers` installs it where apt can be used")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str):
+    """What the condition gives once it is true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    pytest.fail(f"after {seconds} s: {what}")
+
+
+def dciodvfy_errors(path: Path) -> list[str]:
+    """Lines of dciodvfy that begin with Error or Abort."""
+    result = subprocess.run(
+        [need("dciodvfy"), "-new", path], capture_output=True, text=True, errors="replace", check=False
+    )
+    return [line for line in result.stderr.splitlines() if line.startswith(("Error", "Abort"))]
+
+
+def dsrdump_errors(path: Path) -> list[str]:
+    """Error lines of dsrdump; its exit status too must be 0."""
+    result = subprocess.run([need("dsrdump"), path], capture_output=True, text=True, errors="replace", check=False)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("E:")]
+    return errors or ([f"exit status {result.returncode}"] if result.returncode else [])
+
+
+def pixelmed_errors(path: Path) -> list[str]:
+    """Error lines of PixelMed's SR validator, which exits with 0 whatever it finds."""
+    java = need("java")
+    if not PIXELMED_JAR.exists():
+        pytest.skip("PixelMed is not installed (Debian: pixelmed-apps)")
+    limits = [f"-Djdk.xml.xpath{name}=0" for name in ("TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]
+    command = [java, *limits, "-cp", str(PIXELMED_JAR), "com.pixelmed.validate.DicomSRValidator", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    text = result.stdout + result.stderr
+    errors = [line for line in text.splitlines() if line.startswith("Error")]
+    for sentence in ("Found Root Template", "IOD validation complete"):
+        if sentence not in text:
+            errors.append(f"PixelMed did not say {sentence!r}")
+    return errors
