@@ -1,8 +1,55 @@
-"""From a PACS to embeddings, label scores and DICOM Structured Reports.
+"""From a PACS to MedSigLIP embeddings, zero-shot label scores and DICOM Structured Reports. Research use only.
 
     receive -> assemble -> plan -> render -> encode -> score -> report -> deliver
-                                                 \\-> store -> export | search | probe | evaluate
+                                                 \\-> store
 
-Rooms, in the order in which a study flows: intake, catalog, planning, imaging, encoders, scoring, reporting,
-delivery, research, service, cli.
+A study flows down this line once. Rooms, in that order:
+
+    intake      receive instances over DICOM, durably; when a study is complete
+    catalog     remember what came and what became of it (SQLite)
+    planning    which frames are used, how, and why the others are not
+    imaging     stored pixels -> uint8 (448, 448, 3)
+    encoders    renderings and texts -> embeddings
+    scoring     embeddings -> label scores
+    reporting   scores -> a DICOM Structured Report, and back
+    delivery    reports -> destinations
+    research    embeddings and scores as tables
+    service     the running service; result folders
+    cli         the command line
+
+`domain` has the words as values, `errors` the exceptions, `config` the settings, `pipeline` the stages as one chain.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.domain import Embedding, LabelSet, Plan, Rendering, Revision, Score
+from dicom_pipeline.errors import DicomPipelineError
+
+if TYPE_CHECKING:
+    from dicom_pipeline.pipeline import Pipeline, StudyResult
+
+__all__ = [
+    "DicomPipelineError",
+    "Embedding",
+    "LabelSet",
+    "Pipeline",
+    "Plan",
+    "Rendering",
+    "Revision",
+    "Score",
+    "Settings",
+    "StudyResult",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Pipeline and StudyResult on first use: they load torch, which `import dicom_pipeline` must not."""
+    if name in ("Pipeline", "StudyResult"):
+        from dicom_pipeline import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -152,7 +152,7 @@ def make_tokenizer(folder: Path, texts: list[str]) -> SiglipTokenizer:
         vocab_file=str(folder / "spiece.model"),
         model_max_length=TEXT_LENGTH,
         eos_token="</s>",
-        pad_token="</s>",  # noqa: S106
+        pad_token="</s>",
     )
 
 

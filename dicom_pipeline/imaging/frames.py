@@ -117,7 +117,7 @@ def _decoded(path: Path, dataset: Dataset, number: int) -> npt.NDArray[Any]:
     except (EOFError, IndexError) as error:
         raise InstanceError(Reason.TRUNCATED, type(error).__name__) from error
     except ValueError as error:
-        short = any(word in str(error) for word in ("less than", "expected", "insufficient", "actual"))
+        short = any(word in str(error) for word in ("less than", "expected", "insufficient", "actual", "reshape"))
         raise InstanceError(Reason.TRUNCATED if short else Reason.DECODE_FAILED, type(error).__name__) from error
     except (RuntimeError, NotImplementedError, KeyError, TypeError, OSError, zlib.error) as error:
         raise InstanceError(Reason.DECODE_FAILED, type(error).__name__) from error

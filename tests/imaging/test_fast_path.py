@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
-from tests.imaging.plain import plain_render
 
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.imaging.frames import Stored
+from tests.imaging.plain import plain_render
 
 PRESETS = [
     "ct-medgemma-report",
@@ -59,8 +59,8 @@ def test_fast_equals_plain(stored, preset):
 
 @pytest.mark.parametrize("preset", ["ct-medgemma-report", "ct-single:brain"])
 def test_fast_equals_plain_on_real_ct(corpus: Path, preset):
-    from dicom_pipeline.domain import Frame, FrameKey  # noqa: PLC0415
-    from dicom_pipeline.imaging.frames import decode  # noqa: PLC0415
+    from dicom_pipeline.domain import Frame, FrameKey
+    from dicom_pipeline.imaging.frames import decode
 
     renderer = SeriesRenderer(load_preset(preset))
     for path in sorted((corpus / "ct_ge_head").glob("*.dcm"))[::9]:

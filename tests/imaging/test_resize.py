@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.imaging.plain import plain_tf_bilinear
 
 from dicom_pipeline.imaging.resize import resize
+from tests.imaging.plain import plain_tf_bilinear
 
 GOLDEN = json.loads((Path(__file__).parent / "tf_resize_golden.json").read_text())
 
@@ -32,7 +32,7 @@ def test_tapped_resize_equals_padding_first_and_resizing_everything(rows, column
 
 @pytest.mark.parametrize(("method", "resample"), [("pil-bilinear", 2), ("pil-bicubic", 3)])
 def test_pil_methods_equal_the_hugging_face_processor(method, resample):
-    from transformers import SiglipImageProcessorPil  # noqa: PLC0415
+    from transformers import SiglipImageProcessorPil
 
     image = np.random.default_rng(1).integers(0, 256, (512, 400, 3), dtype=np.uint8)
     processor = SiglipImageProcessorPil(size={"height": 448, "width": 448}, resample=resample)

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from orthanc_api_client import OrthancApiClient
+
 from tests.peers.programs import free_port, need, wait_until
 
 
@@ -36,7 +37,7 @@ class Orthanc:
         command = [need("Orthanc"), self.folder / "orthanc.json"]
         with (self.folder / "orthanc.log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self.client.is_alive(), 30, "Orthanc does not answer")
+        wait_until(self.client.is_alive, 30, "Orthanc does not answer")
         return self
 
     def stop(self) -> None:

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
-
 from dicom_pipeline.delivery import DicomNode
+from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 
 
 class Service:

@@ -11,12 +11,12 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from tests.peers.programs import wait_until
-from tests.peers.service import Service
 
 from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.planning import scan
 from dicom_pipeline.reporting import read_report
+from tests.peers.programs import wait_until
+from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 

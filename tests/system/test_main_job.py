@@ -6,11 +6,11 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+
+from dicom_pipeline.reporting import read_report
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors
 from tests.peers.service import Service
-
-from dicom_pipeline.reporting import read_report
 
 pytestmark = pytest.mark.system
 
@@ -101,7 +101,7 @@ def test_a_report_passes_pixelmed(reports, tmp_path):
 
 
 def test_embeddings_lie_in_a_file(sent, service):
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq
 
     account, _ = sent
     tables = [pq.read_table(path) for path in (service.data / "results").glob("*/r1/embeddings.parquet")]
@@ -113,7 +113,7 @@ def test_embeddings_lie_in_a_file(sent, service):
 def test_sending_again_changes_nothing(sent, service, orthanc, sample_data, reports):
     before = {path.name: path.read_bytes() for path in (service.config.parent / "reports").glob("*.dcm")}
     assert service.dcmsend(sample_data / "studies" / "mr-brain-lesion").returncode == 0
-    import time  # noqa: PLC0415
+    import time
 
     time.sleep(3)  # longer than the quiet time: a second revision would have been made by now
     account = service.wait_settled(1)

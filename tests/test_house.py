@@ -1,0 +1,96 @@
+"""The house rules: imports, the code map, public names, documented commands and settings, a plug-in that stands alone."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import dicom_pipeline
+from dicom_pipeline.cli.app import app
+from dicom_pipeline.config import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "dicom_pipeline"
+FORBIDDEN_NAMES = ("manager", "helper", "util", "utils", "common", "misc", "base", "handler")
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_import_contracts_hold():
+    result = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_importing_the_package_loads_no_torch_and_starts_nothing():
+    code = (
+        "import sys, threading, dicom_pipeline;"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules;"
+        "assert threading.active_count() == 1"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_public_names_are_just_these_and_importable():
+    for name in dicom_pipeline.__all__:
+        assert getattr(dicom_pipeline, name) is not None
+    assert len(dicom_pipeline.__all__) <= 12
+
+
+def test_the_package_docstring_lists_every_room():
+    rooms = {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()}
+    for room in rooms:
+        assert room in (dicom_pipeline.__doc__ or ""), room
+
+
+@pytest.mark.parametrize("room", sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py")))
+def test_a_room_docstring_names_its_files(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
+    for path in (PACKAGE / room).glob("*.py"):
+        if path.stem != "__init__":
+            assert re.search(rf"\b{path.stem}\b", text), f"{room}/__init__.py does not name {path.name}"
+
+
+def test_no_file_has_an_empty_name_and_none_is_too_long():
+    for path in sources():
+        assert path.stem not in FORBIDDEN_NAMES, path
+        assert len(path.read_text().splitlines()) <= 500, path
+
+
+def test_every_broad_except_says_why():
+    for path in sources():
+        for line in path.read_text().splitlines():
+            if re.search(r"except\s*(Exception|BaseException)?\s*:|except Exception as", line):
+                assert "noqa: BLE001 - " in line or "BaseException" in line, f"{path}: {line.strip()}"
+
+
+def test_every_command_and_setting_is_in_the_docs():
+    pages = "".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+    for command in app.registered_commands:
+        assert f"dicom-pipeline {command.callback.__name__}" in pages, command.callback.__name__
+    for section, field in Settings.model_fields.items():
+        fields = getattr(field.annotation, "model_fields", {})
+        for name in fields:
+            assert f"`{name}`" in pages, f"{section}.{name}"
+
+
+def test_help_texts_of_all_commands_are_whole():
+    for command in app.registered_commands:
+        result = CliRunner().invoke(app, [command.callback.__name__, "--help"])
+        assert result.exit_code == 0
+        assert (command.callback.__doc__ or "").split(".")[0].split("\n")[0][:30] in result.output
+
+
+def test_the_project_names_no_path_of_one_machine():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".txt", ".sql", ".html", ".sh") and path.exists():
+            assert not re.search(r"/(wor)k/(main|shared)|/(ro)ot/", path.read_text()), name
