@@ -28,7 +28,7 @@ class Ranges:
 
     body: tuple[float, float] = (0.90, 1.05)
     tilt: tuple[float, float] = (-0.06, 0.06)
-    nodule: tuple[float, float] = (0.07, 0.13)
+    nodule: tuple[float, float] = (0.09, 0.16)
     noise: tuple[float, float] = (0.5, 1.5)
 
 

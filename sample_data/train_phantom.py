@@ -1,6 +1,10 @@
-"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seed; 2 CPU cores, under an hour.
+r"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seed; 2 CPU cores, under an hour.
 
-    python sample_data/train_phantom.py --out dicom_pipeline/data/phantom [--images 9000] [--steps 2400]
+    python sample_data/train_phantom.py --out build/stage1 --images 6000 --steps 1000
+    python sample_data/train_phantom.py --out dicom_pipeline/data/phantom --start build/stage1 --first-seed 100000 \
+        --images 3600 --steps 420 --rate 6e-4
+
+The first stage takes about 35 minutes, the second, whose drawings have larger nodules, about 15.
 
 Each batch pairs drawings with captions. A caption is a set of statements (kind of image, finding present or absent), so
 whether it holds for a drawing is known, and the sigmoid loss (Zhai et al. 2023, arXiv:2303.15343) has its true targets.
@@ -169,11 +173,14 @@ def make_model(vocabulary: int) -> SiglipModel:
     return model
 
 
-def train(model: SiglipModel, images: torch.Tensor, truth: list, tokens: torch.Tensor, steps: int, batch: int) -> None:
+def train(
+    model: SiglipModel, images: torch.Tensor, truth: list, tokens: torch.Tensor, args: argparse.Namespace
+) -> None:
     """AdamW, warm-up and cosine; all captions against each batch of drawings."""
     said = captions()
     targets = torch.tensor([[1.0 if c.holds(kind, present) else -1.0 for c in said] for kind, present in truth])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.02, betas=(0.9, 0.98))
+    steps, batch = args.steps, args.batch
     warm = max(steps // 20, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min((s + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps))) + 0.01)
@@ -220,21 +227,24 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=9000)
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first drawing")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     said = captions()
     tokenizer = make_tokenizer(args.out, [caption.text for caption in said])
-    model = make_model(len(tokenizer))
+    model = SiglipModel.from_pretrained(args.start) if args.start else make_model(len(tokenizer))
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(said)} captions", flush=True)
     with Pool(2) as pool:
-        made = pool.map(drawing, range(args.images), chunksize=50)
+        made = pool.map(drawing, range(args.first_seed, args.first_seed + args.images), chunksize=50)
     images = torch.from_numpy(np.stack([image for image, _, _ in made]))
     tokens = torch.tensor(
         [tokenizer(c.text, padding="max_length", max_length=TEXT_LENGTH, truncation=True)["input_ids"] for c in said]
     )
     model.train()
-    train(model, images, [(kind, present) for _, kind, present in made], tokens, args.steps, args.batch)
+    train(model, images, [(kind, present) for _, kind, present in made], tokens, args)
     save(args.out, model.eval(), tokenizer, f"{args.images} drawings, {args.steps} steps of {args.batch}, seed 0")
 
 

@@ -10,6 +10,7 @@ import logging
 import ssl
 import time
 import uuid
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -212,8 +213,10 @@ def _identity(whole: bytes) -> Dataset:
     """The elements that an instance is known by. Raises _RefusedError where the bytes are no data set."""
     wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
     try:
-        dataset = dcmread(BytesIO(whole), stop_before_pixels=True, specific_tags=wanted)
-        return Dataset({element.tag: element for element in dataset})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
+            dataset = dcmread(BytesIO(whole), stop_before_pixels=True, specific_tags=wanted)
+            return Dataset({element.tag: element for element in dataset})
     except (
         InvalidDicomError,
         BytesLengthException,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 
 
 class OneLine(logging.Formatter):
@@ -36,5 +37,6 @@ def set_up_logs(form: str, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("dicom_pipeline").setLevel(level)
+    warnings.simplefilter("ignore")  # pydicom quotes the values that it warns of
     for library in ("pynetdicom", "pydicom", "highdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)

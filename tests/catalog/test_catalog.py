@@ -1,0 +1,164 @@
+"""The catalog: what arrives, revisions and their states, the outbox, and the account."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.arrivals import (
+    Arrival,
+    Received,
+    announce,
+    close_association,
+    open_association,
+    record_instance,
+)
+from dicom_pipeline.catalog.outbox import due_delivery, record_retry, record_set_aside, retry_set_aside
+from dicom_pipeline.catalog.revisions import (
+    MadeReport,
+    claim_next,
+    finish,
+    make_revision,
+    release_stale,
+    waiting_studies,
+)
+from dicom_pipeline.domain import Account, Outcome, Reason
+from dicom_pipeline.errors import CatalogError
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    made = Catalog(tmp_path / "catalog.sqlite")
+    yield made
+    made.close()
+
+
+def received(sop="1.1", content="aa", study="1", at=100.0, token="t") -> Received:
+    return Received(
+        sop, content, study, "1.9", "1.2.3", "1.2.4", f"instances/{sop}-{content}", 10, "AE", "127.0.0.1", token, at
+    )
+
+
+def test_new_duplicate_and_conflict(catalog):
+    assert record_instance(catalog, received()) is Arrival.NEW
+    assert record_instance(catalog, received()) is Arrival.DUPLICATE
+    assert record_instance(catalog, received(content="bb")) is Arrival.CONFLICT
+    assert record_instance(catalog, received(content="bb")) is Arrival.DUPLICATE
+    totals = service_account(catalog)["totals"]
+    assert (totals["instances"], totals["conflicts"]) == (1, 1)
+
+
+def test_a_duplicate_after_the_revision_makes_no_study_wait(catalog):
+    record_instance(catalog, received())
+    make_revision(catalog, "1", 200.0, "quiet")
+    record_instance(catalog, received(at=300.0))
+    assert waiting_studies(catalog) == []
+
+
+def test_an_open_association_is_seen_until_it_closes(catalog):
+    open_association(catalog, "t", "run", 90.0)
+    record_instance(catalog, received())
+    assert waiting_studies(catalog)[0].open_association
+    close_association(catalog, "t")
+    assert not waiting_studies(catalog)[0].open_association
+
+
+def test_an_announcement_is_kept(catalog):
+    announce(catalog, "1", 3, 50.0)
+    record_instance(catalog, received())
+    assert (waiting_studies(catalog)[0].expected, waiting_studies(catalog)[0].received) == (3, 1)
+
+
+def test_a_revision_from_claim_to_delivery_and_the_account(catalog):
+    for sop in ("1.1", "1.2", "1.3"):
+        record_instance(catalog, received(sop))
+    record_instance(catalog, received("1.3", "other"))
+    assert make_revision(catalog, "1", 200.0, "quiet") == 1
+    claimed = claim_next(catalog, "w1")
+    assert claim_next(catalog, "w2") is None
+    assert set(claimed.revision.instances) == {"1.1", "1.2", "1.3"}
+    account = Account(
+        {
+            "1.1": (Outcome.USED, None, ""),
+            "1.2": (Outcome.SKIPPED, Reason.LOCALIZER, ""),
+            "1.3": (Outcome.FAILED, Reason.TRUNCATED, "x"),
+        }
+    )
+    report = MadeReport("9.9", "1.2.3", "results/9.9.dcm", "ff")
+    finish(catalog, claimed, account, fingerprint="f", reports=[report], destinations=["a", "b"], at=300.0)
+    (row,) = service_account(catalog)["revisions"]
+    assert (row["received"], row["used"], row["skipped"], row["failed"]) == (4, 1, 1, 2)
+    assert row["reasons"] == {"localizer": 1, "truncated": 1, "content-conflict": 1}
+
+    due = due_delivery(catalog, "a", 300.0)
+    record_retry(catalog, due, status="0xA700", message="full", next_at=400.0)
+    assert due_delivery(catalog, "a", 399.0) is None
+    record_set_aside(catalog, due_delivery(catalog, "a", 400.0), status="0xA900", message="no", at=400.0)
+    assert due_delivery(catalog, "b", 300.0).report_uid == "9.9"
+    assert retry_set_aside(catalog, 500.0) == 1
+    assert due_delivery(catalog, "a", 500.0).attempts == 0
+    assert service_account(catalog)["deliveries"] == {"a": {"pending": 1}, "b": {"pending": 1}}
+
+
+def test_the_next_revision_names_the_report_before(catalog):
+    record_instance(catalog, received("1.1"))
+    make_revision(catalog, "1", 200.0, "quiet")
+    claimed = claim_next(catalog, "w")
+    account = Account({"1.1": (Outcome.USED, None, "")})
+    finish(
+        catalog, claimed, account, fingerprint="f", reports=[MadeReport("9.1", "c", "p", "h")], destinations=[], at=1.0
+    )
+    record_instance(catalog, received("1.2", at=300.0))
+    assert make_revision(catalog, "1", 400.0, "quiet") == 2
+    assert claim_next(catalog, "w").revision.predecessor == "9.1"
+
+
+def test_a_dead_workers_revision_is_released_and_worn_out_at_last(catalog):
+    record_instance(catalog, received())
+    make_revision(catalog, "1", 200.0, "quiet")
+    for attempt in range(3):
+        assert claim_next(catalog, f"w{attempt}").attempts == attempt + 1
+        assert release_stale(catalog, f"w{attempt + 1}", 3, 300.0) == 1
+    assert claim_next(catalog, "w9") is None
+    (row,) = service_account(catalog)["revisions"]
+    assert (row["state"], row["reasons"]) == ("failed", {"crashed-worker": 1})
+
+
+def test_two_threads_never_claim_the_same(catalog):
+    for study in range(20):
+        record_instance(catalog, received(f"1.{study}", study=str(study)))
+        make_revision(catalog, str(study), 200.0 + study, "quiet")
+    claimed = []
+
+    def work(owner):
+        while (one := claim_next(catalog, owner)) is not None:
+            claimed.append(one.revision_id)
+        catalog.close()
+
+    threads = [threading.Thread(target=work, args=(str(i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == list(range(1, 21))
+
+
+def test_a_failed_transaction_leaves_nothing(catalog):
+    def half():
+        with catalog.transaction() as run:
+            run.execute("touch_study", study_instance_uid="1", at=1.0)
+            run.execute("add_refusal", at=None, status=0, reason="x", sop_instance_uid="", calling_ae="", address="")
+
+    with pytest.raises(CatalogError):
+        half()
+    assert service_account(catalog)["totals"]["studies"] == 0
+
+
+def test_a_catalog_of_another_version_is_refused(tmp_path):
+    connection = sqlite3.connect(tmp_path / "c.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CatalogError, match="version 99"):
+        Catalog(tmp_path / "c.sqlite")
