@@ -69,7 +69,7 @@ class Sender:
             except CatalogError as error:
                 log.error("%s: %s", destination.name, error)
                 sent = False
-            except Exception as error:
+            except Exception as error:  # the edge of a thread: one report must not stop the others
                 log.exception("%s: sending failed unexpectedly", destination.name)
                 sent = self._set_aside_oldest(destination, error)
             if not sent:

@@ -110,7 +110,9 @@ def _decoded(path: Path, dataset: Dataset, number: int) -> npt.NDArray[Any]:
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     _check_decoder(syntax)
     try:
-        values = pixel_array(path, index=number - 1)
+        # a deflated data set cannot be read at an offset, so it is inflated as a whole (its size has been checked)
+        source = dcmread(path) if syntax == DeflatedExplicitVRLittleEndian else path
+        values = pixel_array(source, index=number - 1)
     except AttributeError as error:
         reason = Reason.NO_PIXEL_DATA if "pixel data" in str(error).lower() else Reason.MISSING_ATTRIBUTE
         raise InstanceError(reason, _named(error)) from error

@@ -34,6 +34,7 @@ from dicom_pipeline.catalog.arrivals import (
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.planning.headers import is_valid_uid
 from dicom_pipeline.reporting import is_own_object
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,10 @@ class Listener:
         except CatalogError as error:
             log.error("cannot enter %s: %s", short_uid(uid), error)
             return OUT_OF_RESOURCES
+        except Exception as error:  # noqa: BLE001 - the edge of an association: hostile input must not end it unanswered
+            log.error("cannot understand %s: %s", short_uid(uid), type(error).__name__)
+            self._refuse(event, uid, CANNOT_UNDERSTAND, "unreadable")
+            return CANNOT_UNDERSTAND
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(uid), arrival.value)
         return SUCCESS
@@ -166,12 +171,12 @@ class Listener:
         whole = event.encoded_dataset()
         header = whole[: len(whole) - len(encoded)]
         dataset = _identity(whole)
-        if str(dataset.get("SOPInstanceUID", "")) != uid or not UID(uid).is_valid:
+        if str(dataset.get("SOPInstanceUID", "")) != uid or not is_valid_uid(uid):
             raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-instance-mismatch")
         if str(dataset.get("SOPClassUID", "")) != str(event.request.AffectedSOPClassUID):
             raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-class-mismatch")
         study, series = (str(dataset.get(name, "")) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
-        if not (UID(study).is_valid and UID(series).is_valid and study and series):
+        if not (is_valid_uid(study) and is_valid_uid(series)):
             raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "missing-uid")
         if is_own_object(dataset):
             raise _RefusedError(SUCCESS, "own-object")

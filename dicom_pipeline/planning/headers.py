@@ -24,6 +24,11 @@ from dicom_pipeline.errors import InstanceError
 VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
+def is_valid_uid(text: str) -> bool:
+    """Whether a text has the form of a UID: digits and dots, 1 to 64 characters (PS3.5 9.1; leading zeros are let pass)."""
+    return len(text) <= 64 and VALID_UID.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """One instance without its pixels, as planning sees it.
@@ -100,7 +105,7 @@ def read_header(path: Path) -> Header:
         RecursionError,
     ) as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
-    wrong = [name for name, uid in uids.items() if not (VALID_UID.fullmatch(uid) and len(uid) <= 64)]
+    wrong = [name for name, uid in uids.items() if not is_valid_uid(uid)]
     if len(wrong) == len(uids):
         raise InstanceError(Reason.UNREADABLE, "no DICOM data set")
     if wrong:

@@ -19,7 +19,7 @@ class Orthanc:
         self.options = options
         self.process: subprocess.Popen | None = None
 
-    def start(self) -> "Orthanc":
+    def start(self, answers=None) -> "Orthanc":
         self.folder.mkdir(parents=True, exist_ok=True)
         config = {
             "Name": "test",
@@ -37,7 +37,7 @@ class Orthanc:
         command = [need("Orthanc"), self.folder / "orthanc.json"]
         with (self.folder / "orthanc.log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(self.client.is_alive, 30, "Orthanc does not answer")
+        wait_until(answers or self.client.is_alive, 30, "Orthanc does not answer")
         return self
 
     def stop(self) -> None:

@@ -14,8 +14,8 @@ from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
-REAL = ("CT_small.dcm", "MR_small.dcm", "RG1_UNCR.dcm")
-"""Files that come with pydicom: CT, MR and CR of real machines."""
+REAL = ("CT_small.dcm", "MR_small.dcm")
+"""Files that come with pydicom, of real machines; the corpus adds CT, MR and CR."""
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,11 @@ def service(tmp_path_factory, orthanc):
 
 
 @pytest.fixture(scope="module")
-def sent(service, sample_data):
+def sent(service, sample_data, corpus):
     """The sample studies and real files, sent and settled: the account and the paths."""
     real = [Path(path) for name in REAL if (path := get_testdata_file(name, download=False))]
+    real += sorted((corpus / "ct_ge_head").glob("*.dcm"))[:5] + sorted((corpus / "mr_t1_slab").glob("*.dcm"))[:5]
+    real += sorted(p for p in corpus.rglob("RG1_*") if "RLE" in p.name or "JPLL" in p.name)[:1]
     paths = sorted(sample_data.glob("studies/*/*.dcm")) + real
     assert service.dcmsend(*paths).returncode == 0
     return service.wait_settled(len(paths)), paths

@@ -1,0 +1,183 @@
+"""Deliveries: statuses and back-off as values, and real destinations that refuse, vanish and come back."""
+
+import io
+import subprocess
+import time
+
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pynetdicom import AE, evt
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.arrivals import Received, record_instance
+from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, RetryRule, Sender, next_attempt
+from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.domain import Account, Outcome
+from dicom_pipeline.reporting import encode
+from tests.peers.orthanc import Orthanc
+from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
+from tests.reporting.made import report
+
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+@pytest.fixture(scope="module")
+def sr() -> bytes:
+    return encode(report("CT")[0])
+
+
+@given(st.integers(0, 100), st.floats(0, 1e6))
+def test_back_off_grows_to_its_longest_and_ends(attempts, age):
+    rule = RetryRule(first_seconds=2, longest_seconds=3600, most_seconds=604800)
+    again = next_attempt(attempts, 0.0, age, "seed", rule)
+    if age >= rule.most_seconds:
+        assert again is None
+    else:
+        wait = min(3600, 2 * 2.0 ** min(attempts, 30))
+        assert wait * 0.5 - 1e-3 <= again - age <= wait + 1e-3
+        assert again == next_attempt(attempts, 0.0, age, "seed", rule)
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [
+        (0x0000, Ending.DELIVERED),
+        (0xB000, Ending.DELIVERED),
+        (0xB007, Ending.DELIVERED),
+        (0xA700, Ending.RETRY),
+        (0xA7FF, Ending.RETRY),
+        (None, Ending.RETRY),
+        (0xA900, Ending.SET_ASIDE),
+        (0xC000, Ending.SET_ASIDE),
+        (0x0122, Ending.SET_ASIDE),
+    ],
+)
+def test_each_status_class_is_understood_from_a_real_answer(status, ending, sr):
+    assert attempt_of(status).ending is ending
+    if status is None:
+        return
+    entity = AE()
+    entity.add_supported_context(SR)
+    port = free_port()
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: status)])
+    try:
+        attempt = node(port).send(sr)
+    finally:
+        server.shutdown()
+    assert (attempt.ending, attempt.status) == (ending, f"0x{status:04X}")
+
+
+def node(port, title="PEER", **options):
+    return DicomNode("pacs", title, "127.0.0.1", port, "US", timeout_seconds=5, **options)
+
+
+def test_a_peer_that_is_away_or_takes_no_such_class(sr):
+    assert node(free_port()).send(sr).ending is Ending.RETRY
+    assert "cannot be reached" in node(free_port()).echo()
+    entity = AE()
+    entity.add_supported_context("1.2.840.10008.1.1")
+    port = free_port()
+    server = entity.start_server(("127.0.0.1", port), block=False)
+    try:
+        assert node(port).send(sr).ending is Ending.SET_ASIDE
+        assert node(port).echo() == ""
+    finally:
+        server.shutdown()
+
+
+def test_a_folder_never_overwrites_another_content(tmp_path, sr):
+    folder = Folder("f", tmp_path / "out")
+    assert folder.send(sr).ending is Ending.DELIVERED
+    assert folder.send(sr).ending is Ending.DELIVERED
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.read_bytes() == sr
+    path.write_bytes(b"other")
+    assert folder.send(sr).ending is Ending.SET_ASIDE
+    assert path.read_bytes() == b"other"
+    (tmp_path / "file").write_text("")
+    assert Folder("f", tmp_path / "file" / "sub").send(sr).ending is Ending.RETRY
+
+
+@pytest.mark.system
+def test_orthanc_is_read_back_and_wrong_content_is_noticed(tmp_path, sr):
+    server = Orthanc(tmp_path / "orthanc", AuthenticationEnabled=False).start()
+    try:
+        destination = OrthancServer("o", server.url)
+        assert destination.echo() == ""
+        attempt = destination.send(sr)
+        assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
+        assert destination.send(sr).ending is Ending.DELIVERED
+        changed = pydicom.dcmread(io.BytesIO(sr))
+        changed.SeriesDescription = "other"
+        assert destination.send(encode(changed)).ending is Ending.SET_ASIDE
+        assert len(server.reports()) == 1
+    finally:
+        server.stop()
+    assert OrthancServer("o", server.url).send(sr).ending is Ending.RETRY
+
+
+@pytest.mark.system
+def test_a_wrong_password_is_set_aside(tmp_path, sr):
+    server = Orthanc(tmp_path / "o", AuthenticationEnabled=True, RegisteredUsers={"user": "right"})
+    right = OrthancServer("o", server.url, username="user", password="right")
+    try:
+        server.start(lambda: right.echo() == "")
+        assert right.send(sr).ending is Ending.DELIVERED
+        wrong = OrthancServer("o", server.url, username="user", password="wrong")
+        assert wrong.send(sr).ending is Ending.SET_ASIDE
+        assert "password" in wrong.echo()
+    finally:
+        server.stop()
+
+
+def outbox(tmp_path, content, destinations):
+    """A catalog with one report that waits for destinations."""
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    record_instance(catalog, Received("1.1", "aa", "1", "1.9", "c", "t", "p", 1, "AE", "h", "t", 1.0))
+    make_revision(catalog, "1", 2.0, "quiet")
+    (tmp_path / "report.dcm").write_bytes(content)
+    uid = str(pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID)
+    account = Account({"1.1": (Outcome.USED, None, "")})
+    made = MadeReport(uid, SR, "report.dcm", "h")
+    finish(
+        catalog,
+        claim_next(catalog, "w"),
+        account,
+        fingerprint="f",
+        reports=[made],
+        destinations=destinations,
+        at=time.time(),
+    )
+    return catalog
+
+
+@pytest.mark.system
+def test_a_destination_that_comes_back_gets_it_once_and_holds_up_no_other(tmp_path, sr):
+    port = free_port()
+    catalog = outbox(tmp_path, sr, ["pacs", "files"])
+    destinations = [node(port, "STORESCP"), Folder("files", tmp_path / "files")]
+    sender = Sender(catalog, tmp_path, destinations, RetryRule(first_seconds=0.3, longest_seconds=1))
+    sender.start()
+    received = tmp_path / "received"
+    received.mkdir()
+    try:
+        wait_until(lambda: list((tmp_path / "files").glob("*.dcm")), 10, "the folder waits for the dead node")
+        wait_until(
+            lambda: service_account(catalog)["revisions"][0]["deliveries"][1]["attempts"] >= 2, 20, "no second try"
+        )
+        command = [need("storescp"), "--promiscuous", "-aet", "STORESCP", "-od", str(received), str(port)]
+        with subprocess.Popen(command, env=ENVIRONMENT) as peer:
+            try:
+                wait_until(
+                    lambda: service_account(catalog)["deliveries"].get("pacs") == {"delivered": 1}, 30, "not delivered"
+                )
+            finally:
+                peer.terminate()
+    finally:
+        sender.stop()
+    assert len(list(received.iterdir())) == 1
+    assert service_account(catalog)["deliveries"] == {"pacs": {"delivered": 1}, "files": {"delivered": 1}}
