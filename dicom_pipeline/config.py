@@ -80,9 +80,6 @@ class AssemblySection(Section):
     hard_cap_seconds: float = Field(
         3600.0, gt=0, description="Seconds after the first instance when waiting ends whatever happens; written down."
     )
-    hard_cap_action: Literal["proceed", "hold", "discard"] = Field(
-        "proceed", description="What to do at the hard cap: process what is there, hold it for a person, or discard."
-    )
 
 
 class PlanningSection(Section):

@@ -68,8 +68,8 @@ def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
     ]
 
 
-def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, *, held: bool = False) -> int:
-    """Turn a study as it stands into its next revision; returns its number. held: wait for a person."""
+def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str) -> int:
+    """Turn a study as it stands into its next revision; returns its number."""
     with catalog.transaction() as run:
         last = run.row("last_revision", study_instance_uid=study_instance_uid)
         number = last["number"] + 1 if last else 1
@@ -79,7 +79,7 @@ def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: s
             number=number,
             at=at,
             cause=cause,
-            state="held" if held else "ready",
+            state="ready",
             predecessor=last["report"] if last else None,
         )
         run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)

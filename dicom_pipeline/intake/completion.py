@@ -10,11 +10,10 @@ from dicom_pipeline.catalog.revisions import WaitingStudy
 
 @dataclass(frozen=True, slots=True)
 class CompletionRule:
-    """quiet and cap in seconds; action at the cap: proceed, hold or discard."""
+    """quiet and cap in seconds."""
 
     quiet_seconds: float
     hard_cap_seconds: float
-    hard_cap_action: str = "proceed"
 
 
 class Decision(StrEnum):

@@ -72,8 +72,7 @@ def complete_studies(catalog: Catalog, rule: CompletionRule, now: float) -> int:
         decision = decide(study, rule, now)
         if decision is Decision.WAIT:
             continue
-        held = decision is Decision.HARD_CAP and rule.hard_cap_action != "proceed"
-        number = make_revision(catalog, study.study_instance_uid, now, decision.value, held=held)
+        number = make_revision(catalog, study.study_instance_uid, now, decision.value)
         log.info("study %s: revision %d, %s", short_uid(study.study_instance_uid), number, decision.value)
         made += 1
     return made
@@ -81,7 +80,7 @@ def complete_studies(catalog: Catalog, rule: CompletionRule, now: float) -> int:
 
 def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event) -> None:
     section = settings.assembly
-    rule = CompletionRule(section.quiet_seconds, section.hard_cap_seconds, section.hard_cap_action)
+    rule = CompletionRule(section.quiet_seconds, section.hard_cap_seconds)
     children = [_Child("listener", run_listener), _Child("worker", run_worker)]
     if settings.destinations:
         children.append(_Child("sender", run_sender))

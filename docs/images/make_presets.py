@@ -1,6 +1,6 @@
 """Draw docs/images/presets.png: one sample image through each preset.
 
-    python docs/images/make_presets.py
+python docs/images/make_presets.py
 """
 
 from pathlib import Path

@@ -125,7 +125,7 @@ def test_the_settings_file_of_init_is_valid_and_whole(tmp_path):
     assert settings.destinations[0].path == tmp_path / "reports"
     assert settings.listener == load_settings().listener
     assert "already" in run("init", tmp_path / "p.toml", status=2).stderr
-    assert "hard_cap_action" in settings_text()
+    assert "hard_cap_seconds" in settings_text()
 
 
 def test_wrong_settings_name_the_key(tmp_path):
