@@ -1,4 +1,4 @@
-r"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seed; 2 CPU cores, under an hour.
+r"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seeds; 2 CPU cores, under an hour.
 
     python sample_data/train_phantom.py --out build/stage1 --images 6000 --steps 1000
     python sample_data/train_phantom.py --out dicom_pipeline/data/phantom --start build/stage1 --first-seed 100000 \
