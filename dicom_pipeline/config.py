@@ -102,7 +102,12 @@ class EncoderSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the model; auto takes the fastest one that keeps the embeddings."
     )
-    batch_size: int = Field(8, ge=1, le=1024, description="Renderings a batch; filled across series and studies.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Renderings at once, across studies; unset: 2 on a CPU, what fits up to 64 on a GPU.",
+    )
     render_threads: int = Field(2, ge=1, le=64, description="Threads that decode and render ahead of the encoder.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset leaves it to torch.")
 

@@ -132,7 +132,6 @@ class Pipeline:
         derivation: Derivation = Derivation.MAX,
         key_frames: int = 3,
         sop_class: str = "comprehensive-3d",
-        batch_size: int = 8,
         render_threads: int = 2,
         keep_renderings: int = 0,
     ) -> None:
@@ -144,7 +143,7 @@ class Pipeline:
         self.derivation = derivation
         self.key_frames = key_frames
         self.sop_class = sop_class
-        self.batch_size = batch_size
+        self.batch_size = encoder.batch_size
         self.render_threads = render_threads
         self.keep_renderings = keep_renderings
         self._zero_shot = ZeroShot(encoder, label_set)
@@ -170,6 +169,7 @@ class Pipeline:
             device=settings.encoder.device,
             dtype=settings.encoder.dtype,
             revision=settings.encoder.revision,
+            batch_size=settings.encoder.batch_size,
         )
         rules_file = settings.planning.rules_file
         return cls(
@@ -181,7 +181,6 @@ class Pipeline:
             derivation=Derivation(settings.scoring.derivation),
             key_frames=settings.report.key_frames,
             sop_class=settings.report.sop_class,
-            batch_size=settings.encoder.batch_size,
             render_threads=settings.encoder.render_threads,
             keep_renderings=keep_renderings,
         )
@@ -214,7 +213,7 @@ class Pipeline:
         A None in the stream says that nothing waits now: what is on the way is finished before the next is asked for.
         """
         running: deque[_Running] = deque()
-        for item in encode_stream(self.encoder, self._items(studies, running), batch_size=self.batch_size):
+        for item in encode_stream(self.encoder, self._items(studies, running)):
             if item is not None:
                 (study, rendering), vector = item
                 study.embeddings.append(Embedding(rendering.frame, vector))
@@ -290,6 +289,7 @@ class Pipeline:
                 "rules": self.rules.digest,
                 "series_score": self.derivation.value,
                 "key_frames": str(self.key_frames),
+                "batch": str(self.batch_size),
             },
             notice=self.encoder.notice,
         )
@@ -311,7 +311,7 @@ class Pipeline:
                     renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
                     for frame in series.frames:
                         ahead.append((state, frame, pool.submit(renderer.render, frame)))
-                        yield from self._drain(ahead, 2 * self.batch_size)
+                        yield from self._drain(ahead, max(8, 2 * self.batch_size))
             yield from self._drain(ahead, 0)
 
     @staticmethod

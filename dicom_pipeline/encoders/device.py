@@ -1,15 +1,19 @@
-"""Device and number format: CUDA with bfloat16 where there is one; on the CPU whichever a short measurement shows faster."""
+"""Device, number format and batch: CUDA with bfloat16 where there is one; on the CPU what a short measurement shows faster."""
 
 from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 
 import torch
 
 from dicom_pipeline.errors import ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+BATCH = {"cpu": 2, "cuda": 64}
+"""Images at once. One image already fills a CPU's caches (1,024 tokens), and larger batches were measured slower there."""
 
 GAIN = 1.5
 """bfloat16 must be this much faster on a CPU to be worth its rounding."""
@@ -32,6 +36,21 @@ def choose_precision(device: str = "auto", dtype: str = "auto") -> tuple[torch.d
     if chosen.type == "cuda":
         return chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return chosen, torch.bfloat16 if cpu_bfloat16_gain() >= GAIN else torch.float32
+
+
+def choose_batch(device: torch.device, wanted: int | None, run: Callable[[int], object]) -> int:
+    """Images at once: `wanted`, or the device's usual number; on a GPU halved until `run(number)` fits its memory."""
+    size = wanted or BATCH.get(device.type, 8)
+    while device.type == "cuda":
+        try:
+            run(size)
+            break
+        except torch.cuda.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            torch.cuda.empty_cache()
+    return size
 
 
 @functools.cache

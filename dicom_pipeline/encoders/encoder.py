@@ -21,15 +21,16 @@ class Encoder(Protocol):
     """Turns renderings and texts into vectors of one space.
 
     name: what it was asked for as. dimension: D. weights: sha256 (hex) of its files. precision: device kind and number
-    format, such as "cpu-float32". logit_scale, logit_bias: the similarity is
-    sigmoid(exp(logit_scale) * cosine + logit_bias) (Zhai et al. 2023, arXiv:2303.15343). notice: what must be said
-    wherever its scores are shown, or "".
+    format, such as "cpu-float32". batch_size: images it runs at once, always in this shape. logit_scale,
+    logit_bias: the similarity is sigmoid(exp(logit_scale) * cosine + logit_bias) (Zhai et al. 2023, arXiv:2303.15343).
+    notice: what must be said wherever its scores are shown, or "".
     """
 
     name: str
     dimension: int
     weights: str
     precision: str
+    batch_size: int
     logit_scale: float
     logit_bias: float
     notice: str
@@ -44,7 +45,12 @@ class Encoder(Protocol):
 
 
 def load_encoder(
-    model: str = "phantom", *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    model: str = "phantom",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    batch_size: int | None = None,
 ) -> Encoder:
     """The encoder called `model`: an entry point's name ("phantom", "vision:FOLDER"), a folder, or a hub id.
 
@@ -64,7 +70,7 @@ def load_encoder(
             f"no encoder {model!r}: expected one of {names}, a folder with config.json and safetensors, or a hub id such "
             "as google/medsiglip-448"
         )
-    encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision)
+    encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision, batch_size=batch_size)
     return encoder
 
 

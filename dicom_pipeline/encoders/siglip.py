@@ -17,17 +17,20 @@ from transformers import AutoTokenizer, SiglipModel
 from transformers.utils import logging as transformers_logging
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
+from dicom_pipeline.encoders.batches import run_in_one_shape
 from dicom_pipeline.encoders.checkpoint import check_loaded, checkpoint_folder, notice_of, weights_digest
-from dicom_pipeline.encoders.device import choose_precision
+from dicom_pipeline.encoders.device import choose_batch, choose_precision
 from dicom_pipeline.errors import ModelError, PromptTooLongError
 
-TEXT_BATCH = 64
+TEXT_BATCH = 16
 
 
 class SiglipEncoder:
     """A resident SigLIP. Safe to call from one thread at a time."""
 
-    def __init__(self, folder: Path, *, name: str, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, *, name: str, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
+    ) -> None:
         self.name = name
         self._device, self._dtype = choose_precision(device, dtype)
         self.precision = f"{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
@@ -53,12 +56,20 @@ class SiglipEncoder:
         self.logit_bias = float(model.logit_bias.detach())
         self.weights = weights_digest(folder)
         self.notice = notice_of(folder)
+        blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self.batch_size = choose_batch(self._device, batch_size, lambda n: self._encode(np.repeat(blank, n, 0)))
 
     def encode_images(self, pixels: npt.NDArray[np.uint8] | Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """uint8 (B, 448, 448, 3) -> float32 (B, D), not normalised."""
         batch = np.asarray(pixels)
         if batch.dtype != np.uint8 or batch.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"expected uint8 (B, {IMAGE_SIZE}, {IMAGE_SIZE}, 3), found {batch.dtype} {batch.shape}")
+        if not len(batch):
+            return np.zeros((0, self.dimension), np.float32)
+        return run_in_one_shape(self._encode, batch, self.batch_size)
+
+    def _encode(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One pass of the image tower."""
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device).permute(0, 3, 1, 2)
             values = ((values.to(torch.float32) / 255 - 0.5) / 0.5).to(self._dtype)
@@ -66,12 +77,15 @@ class SiglipEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """N texts -> float32 (N, D), not normalised. Raises PromptTooLongError rather than cut a prompt."""
-        parts = [np.zeros((0, self.dimension), np.float32)]
-        for start in range(0, len(texts), TEXT_BATCH):
-            ids = torch.tensor([self._tokens(text) for text in texts[start : start + TEXT_BATCH]])
-            with torch.inference_mode():
-                parts.append(_vectors(self._model.get_text_features(input_ids=ids.to(self._device))))
-        return np.concatenate(parts)
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
+        ids = np.array([self._tokens(text) for text in texts])
+        return run_in_one_shape(self._encode_ids, ids, TEXT_BATCH)
+
+    def _encode_ids(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One pass of the text tower over token ids (B, length)."""
+        with torch.inference_mode():
+            return _vectors(self._model.get_text_features(input_ids=torch.from_numpy(ids).to(self._device)))
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, padding="max_length", max_length=self._text_length)["input_ids"]
@@ -82,9 +96,17 @@ class SiglipEncoder:
         return ids
 
 
-def load(model: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> SiglipEncoder:
+def load(
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    batch_size: int | None = None,
+) -> SiglipEncoder:
     """The entry point `siglip`: a hub id or a folder."""
-    return SiglipEncoder(checkpoint_folder(model, revision), name=model, device=device, dtype=dtype)
+    folder = checkpoint_folder(model, revision)
+    return SiglipEncoder(folder, name=model, device=device, dtype=dtype, batch_size=batch_size)
 
 
 def _hush_transformers() -> None:

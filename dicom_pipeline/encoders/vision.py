@@ -14,9 +14,10 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModel
 
-from dicom_pipeline.domain import Pixels
+from dicom_pipeline.domain import IMAGE_SIZE, Pixels
+from dicom_pipeline.encoders.batches import run_in_one_shape
 from dicom_pipeline.encoders.checkpoint import checkpoint_folder, notice_of, weights_digest
-from dicom_pipeline.encoders.device import choose_precision
+from dicom_pipeline.encoders.device import choose_batch, choose_precision
 from dicom_pipeline.errors import NoTextTowerError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,7 +30,9 @@ class VisionEncoder:
     logit_scale = 0.0
     logit_bias = 0.0
 
-    def __init__(self, folder: Path, *, name: str, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, *, name: str, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
+    ) -> None:
         self.name = name
         self._device, self._dtype = choose_precision(device, dtype)
         self.precision = f"{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
@@ -39,11 +42,20 @@ class VisionEncoder:
         self.dimension = int(model.config.hidden_size)
         self.weights = weights_digest(folder)
         self.notice = notice_of(folder)
+        blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self.batch_size = choose_batch(self._device, batch_size, lambda n: self._encode(np.repeat(blank, n, 0)))
 
     def encode_images(self, pixels: npt.NDArray[np.uint8] | Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """uint8 (B, 448, 448, 3) -> float32 (B, D), not normalised."""
+        batch = np.asarray(pixels)
+        if not len(batch):
+            return np.zeros((0, self.dimension), np.float32)
+        return run_in_one_shape(self._encode, batch, self.batch_size)
+
+    def _encode(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One pass of the model."""
         with torch.inference_mode():
-            values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device).permute(0, 3, 1, 2).float() / 255
+            values = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device).permute(0, 3, 1, 2).float() / 255
             size = (self._size, self._size)
             values = torch.nn.functional.interpolate(values, size, mode="bilinear", antialias=True)
             mean, std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -58,6 +70,14 @@ class VisionEncoder:
         )
 
 
-def load(model: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> VisionEncoder:
+def load(
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    batch_size: int | None = None,
+) -> VisionEncoder:
     """The entry point `vision`."""
-    return VisionEncoder(checkpoint_folder(model, revision), name=f"vision:{model}", device=device, dtype=dtype)
+    folder = checkpoint_folder(model, revision)
+    return VisionEncoder(folder, name=f"vision:{model}", device=device, dtype=dtype, batch_size=batch_size)
