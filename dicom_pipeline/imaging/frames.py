@@ -21,10 +21,13 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_pipeline.domain import Frame, Reason
 from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.imaging import jpeg12
 from dicom_pipeline.imaging.limits import Limits
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""
+
+jpeg12.register()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class SeriesRenderer:
         if self.preset.method == "colour":
             if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
                 return None
-            return (_full_range(stored),)
+            return (_full_range(stored) if _is_eight_bit(stored) else self._series_span(stored),)
         if voi.has_voi_lut(stored) or voi.window_of(stored) is not None:
             return None
         return (self._series_span(stored),)
@@ -202,10 +202,13 @@ def _percentiles(samples: Sequence[npt.NDArray[np.float32]], percentiles: tuple[
     return Span(float(low), float(high))
 
 
+def _is_eight_bit(stored: Stored) -> bool:
+    """Whether the stored range is what a display shows; counts and measurements of more bits fill little of theirs."""
+    return stored.values.dtype.kind != "f" and int(stored.dataset.get("BitsStored") or 16) <= 8
+
+
 def _full_range(stored: Stored) -> Span:
     """The whole range of the stored type in modality units: what an 8-bit ultrasound frame means by itself."""
-    if stored.values.dtype.kind == "f":
-        return _percentiles([_sample(stored)], (0.0, 100.0))
     bits = int(stored.dataset.get("BitsStored") or stored.values.dtype.itemsize * 8)
     signed = stored.values.dtype.kind == "i"
     ends = np.array([-(1 << (bits - 1)) if signed else 0, (1 << (bits - 1 if signed else bits)) - 1])
