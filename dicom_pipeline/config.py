@@ -131,6 +131,9 @@ class ReportSection(Section):
         "comprehensive-3d", description="SR class to make; a DICOM node that does not take it gets the next simpler."
     )
     key_frames: int = Field(3, ge=0, le=20, description="Frames with the highest scores that get a group of their own.")
+    companions: tuple[Literal["key-image", "key-objects", "embeddings", "pdf"], ...] = Field(
+        (), description="Objects to send beside the report; see docs/report.md."
+    )
 
 
 class ServiceSection(Section):

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ from dicom_pipeline.domain import (
     embedding_space,
 )
 from dicom_pipeline.encoders import CachedTexts, Encoder, encode_stream, load_encoder
-from dicom_pipeline.errors import InstanceError, ReportError
+from dicom_pipeline.errors import ConfigError, InstanceError, ReportError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
 from dicom_pipeline.planning import (
     Header,
@@ -54,7 +55,7 @@ from dicom_pipeline.planning import (
     plan_study,
     scan,
 )
-from dicom_pipeline.reporting import build_report
+from dicom_pipeline.reporting import build_report, key_frame, make_companions
 from dicom_pipeline.scoring import Probe, ZeroShot, load_label_set, load_probe, series_scores
 
 SR_CLASSES: Mapping[str, str] = {
@@ -82,6 +83,7 @@ class StudyResult:
     headers: SOP Instance UID -> the instance's data set without pixel data.
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
     report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
+    companions: objects to send beside the report; empty unless asked for.
     renderings: what the encoder got; empty unless asked for.
     """
 
@@ -95,6 +97,7 @@ class StudyResult:
     provenance: Provenance
     report: Dataset | None
     problem: str = ""
+    companions: tuple[Dataset, ...] = ()
     renderings: tuple[Rendering, ...] = ()
 
     @property
@@ -135,6 +138,7 @@ class Pipeline:
         derivation: Derivation = Derivation.MAX,
         key_frames: int = 3,
         sop_class: str = "comprehensive-3d",
+        companions: Sequence[str] = (),
         render_threads: int = 2,
         keep_renderings: int = 0,
     ) -> None:
@@ -146,6 +150,9 @@ class Pipeline:
         self.derivation = derivation
         self.key_frames = key_frames
         self.sop_class = sop_class
+        self.companions = tuple(companions)
+        if "pdf" in self.companions and find_spec("reportlab") is None:
+            raise ConfigError("report.companions: a PDF needs reportlab: pip install 'dicom-pipeline[pdf]'")
         self.batch_size = encoder.batch_size
         self.render_threads = render_threads
         self.keep_renderings = keep_renderings
@@ -189,6 +196,7 @@ class Pipeline:
             derivation=Derivation(settings.scoring.derivation),
             key_frames=settings.report.key_frames,
             sop_class=settings.report.sop_class,
+            companions=settings.report.companions,
             render_threads=settings.encoder.render_threads,
             keep_renderings=keep_renderings,
         )
@@ -240,12 +248,13 @@ class Pipeline:
         headers = {header.sop_instance_uid: header.dataset for header in study.headers}
         provenance = self.provenance(plan)
         frame_scores, joined = self._scores(running.embeddings, plan, provenance)
-        report, problem = None, ""
+        report, beside, problem = None, [], ""
         if joined:
             try:
                 report = self._report(study.revision, plan, headers, [*joined, *frame_scores], provenance)
+                beside = self._companions(report, running, plan, joined, provenance)
             except ReportError as error:
-                problem = str(error)
+                report, problem = None, str(error)
         return StudyResult(
             revision=study.revision,
             plan=plan,
@@ -256,6 +265,7 @@ class Pipeline:
             series_scores=tuple(joined),
             provenance=provenance,
             report=report,
+            companions=tuple(beside),
             problem=problem,
             renderings=tuple(running.renderings),
         )
@@ -276,6 +286,26 @@ class Pipeline:
             of_frames += [score for score in made if score.derivation is None]
             of_series += [score for score in made if score.derivation is not None]
         return of_frames, [*series_scores(of_frames, derivation=self.derivation), *of_series]
+
+    def _companions(
+        self, report: Dataset, running: _Running, plan: Plan, joined: Sequence[Score], provenance: Provenance
+    ) -> list[Dataset]:
+        """What is sent beside the report: the best frame of each series as the model saw it, and the rest of `companions`."""
+        if not self.companions:
+            return []
+        headers = {header.sop_instance_uid: header.dataset for header in running.study.headers}
+        shown = []
+        for series in plan.series:
+            mine = [s for s in joined if s.series_instance_uid == series.series_instance_uid]
+            if not mine:
+                continue
+            ranked = sorted(mine, key=lambda s: -s.value)
+            (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
+            pixels = SeriesRenderer(load_preset(series.preset), series.reference_frames).render(frame).pixels
+            shown.append(key_frame(frame.key, pixels, ranked, headers[frame.key.sop_instance_uid]))
+        return make_companions(
+            self.companions, report, running.study.revision, headers, shown, running.embeddings, provenance
+        )
 
     def _labels(self) -> LabelSet:
         """All labels that scores may have: the label set's and the probes'."""

@@ -49,7 +49,9 @@ FROM study s WHERE s.waiting = 1;
 -- name: last_revision
 SELECT r.id, r.number,
     (SELECT p.sop_instance_uid FROM report p JOIN revision q ON q.id = p.revision_id
-        WHERE q.study_instance_uid = r.study_instance_uid ORDER BY q.number DESC LIMIT 1) AS report
+        WHERE q.study_instance_uid = r.study_instance_uid AND p.sop_class_uid LIKE '1.2.840.10008.5.1.4.1.1.88.__'
+        AND p.sop_class_uid <> '1.2.840.10008.5.1.4.1.1.88.59' -- a companion is no predecessor
+        ORDER BY q.number DESC LIMIT 1) AS report
 FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number DESC LIMIT 1;
 
 -- name: add_revision

@@ -13,19 +13,24 @@ from pydicom.errors import InvalidDicomError
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import list_presets
-from dicom_pipeline.reporting import read_report, report_text
+from dicom_pipeline.reporting import read_report, report_html, report_text
 from dicom_pipeline.scoring import list_label_sets
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A Structured Report made by dicom-pipeline.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="A Structured Report made by dicom-pipeline.")],
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as an HTML page instead.")] = None,
 ) -> None:
     """Print a report as a person would want to read it."""
     try:
         report = read_report(dcmread(file))
     except (OSError, InvalidDicomError) as error:
         raise UsageError(f"cannot read {file} as DICOM: {error}") from error
-    if as_json:
+    if html is not None:
+        html.write_text(report_html(report), encoding="utf-8")
+        console().print(f"  {html}", highlight=False, soft_wrap=True)
+    elif as_json:
         print_json(asdict(report))
     else:
         typer.echo(report_text(report))

@@ -40,7 +40,7 @@ class SeriesRenderer:
         self.limits = limits or Limits()
         self._lock = threading.Lock()
         self._span: Span | None = None
-        self._table: tuple[Any, npt.NDArray[np.uint8]] | None = None
+        self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
     def render(self, frame: Frame) -> Rendering:
         """The rendering of one frame. Raises InstanceError with the reason where there can be none."""
@@ -116,25 +116,24 @@ class SeriesRenderer:
                 continue  # it stands with its reason where it is rendered; the others make the statistics
         return samples
 
-    def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.uint8]:
-        """The function over all values of a type, ordered by the value's bits; the last table is kept."""
+    def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
+        """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
         held = self._table
         if key is not None and held is not None and held[0] == (dtype, key):
             return held[1]
         bits = dtype.itemsize * 8
-        table = function(np.arange(1 << bits, dtype=f"u{dtype.itemsize}").view(dtype))
+        levels = function(np.arange(1 << bits, dtype=f"u{dtype.itemsize}").view(dtype))
+        table = np.ascontiguousarray(levels.reshape(1 << bits, -1).T, np.float32)
         if key is not None:
             self._table = ((dtype, key), table)
         return table
 
-    def _fast(self, values: npt.NDArray[Any], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _fast(self, values: npt.NDArray[Any], planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         height, width = resize.padded_shape(values.shape[0], values.shape[1], self.preset.geometry)
         rows, columns = resize.taps(values.shape[0], height), resize.taps(values.shape[1], width)
-        picked, real = resize.gather(values, rows, columns)
-        mapped = table[np.ascontiguousarray(picked).view(f"u{values.dtype.itemsize}")]
-        if not real.all():
-            mapped[~real] = 0
-        return resize.as_rgb(resize.interpolate(mapped, rows, columns))
+        unsigned = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+        made = resize.look_up_and_interpolate(unsigned, planes, rows, columns)
+        return np.repeat(made, 3, axis=2) if made.shape[2] == 1 else made
 
     def _whole(self, image: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
         aspect = self._aspect(stored)

@@ -19,6 +19,9 @@ from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 RESIZES = ("tf-bilinear", "pil-bilinear", "pil-bicubic", "antialias")
 GEOMETRIES = ("pad-square", "stretch")
 
+BLOCK = 64
+"""Output rows at a time: what they need stays in a core's cache, and below the size at which memory is mapped anew."""
+
 PIL_FILTERS = {"pil-bilinear": Image.Resampling.BILINEAR, "pil-bicubic": Image.Resampling.BICUBIC}
 
 
@@ -81,6 +84,45 @@ def interpolate(picked: npt.NDArray[np.uint8], rows: Taps, columns: Taps) -> npt
     out *= fy
     out += top
     return out.astype(np.uint8)
+
+
+def look_up_and_interpolate(
+    values: npt.NDArray[np.unsignedinteger[Any]], planes: npt.NDArray[np.float32], rows: Taps, columns: Taps
+) -> npt.NDArray[np.uint8]:
+    """The same of stored values (r, c) that go through a lookup table: -> uint8 (448, 448, planes), truncated.
+
+    planes: float32 (planes, 2 ** bits), grey level of each stored value. Only the taps are looked up, a plane at a time: a
+    table of one plane stays in the cache, and no array is converted on the way.
+    """
+    source, read_rows = np.maximum(columns.needed, 0), np.maximum(rows.needed, 0)
+    left_at, right_at = source[columns.lower], source[columns.upper]
+    left_out, right_out = columns.needed[columns.lower] < 0, columns.needed[columns.upper] < 0
+    rows_out = rows.needed < 0
+    padded = bool(left_out.any() or right_out.any() or rows_out.any())
+    result = np.empty((IMAGE_SIZE, IMAGE_SIZE, len(planes)), np.uint8)
+    for y in range(0, IMAGE_SIZE, BLOCK):
+        block = slice(y, y + BLOCK)
+        first, last = rows.lower[y], rows.upper[block][-1] + 1
+        picked = values[read_rows[first:last]]
+        # np.take keeps C order; picked[:, index] comes out transposed in memory, and all that follows is slower
+        left_values, right_values = np.take(picked, left_at, axis=1), np.take(picked, right_at, axis=1)
+        lower, upper, fy = rows.lower[block] - first, rows.upper[block] - first, rows.weight[block, None]
+        for number, table in enumerate(planes):
+            left, across = table[left_values], table[right_values]
+            if padded:
+                left[:, left_out] = 0
+                across[:, right_out] = 0
+            across -= left
+            across *= columns.weight
+            across += left
+            if padded:
+                across[rows_out[first:last]] = 0
+            top, out = across[lower], across[upper]
+            out -= top
+            out *= fy
+            out += top
+            result[block, :, number] = out
+    return result
 
 
 def padded_shape(rows: int, columns: int, geometry: str) -> tuple[int, int]:

@@ -1,6 +1,10 @@
-"""A report as a person reads it: plain text, for `dicom-pipeline show`."""
+"""A report as a person reads it: plain text or one HTML page, for `dicom-pipeline show`."""
 
 from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, select_autoescape
 
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.reporting.content import STATEMENT
@@ -25,6 +29,17 @@ def report_text(report: ReportContent) -> str:
     if report.predecessor:
         lines.append(f"  replaces: {report.predecessor}")
     return "\n".join(lines)
+
+
+def report_html(report: ReportContent) -> str:
+    """The same as one HTML page that needs no network and no other file."""
+    template = (resources.files("dicom_pipeline") / "data" / "templates" / "report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    groups = [
+        ("Series scores", [score for score in report.scores if score.derivation is not None]),
+        ("Key frames", [score for score in report.scores if score.derivation is None]),
+    ]
+    return environment.from_string(template).render(report=report, groups=groups, statement=STATEMENT)
 
 
 def _line(score: ReportScore) -> str:

@@ -1,6 +1,7 @@
 """What results leave as files: the same folder whether `process`, `demo` or the service made it.
 
-reports/<SOPInstanceUID>.dcm  embeddings.parquet  scores.csv  plan.json  report.html  contact_sheet.png
+reports/<SOPInstanceUID>.dcm  companions/<SOPInstanceUID>.dcm  embeddings.parquet  scores.csv  plan.json  report.html
+contact_sheet.png
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class StudyOutput:
     """One study's results in the form in which they are written and read back.
 
     plan: the study's entry of plan.json. embeddings: one row a frame; scores: one mapping a score; reports: file name ->
-    Part 10 bytes.
+    Part 10 bytes; companions: likewise.
     """
 
     plan: Mapping[str, Any]
@@ -43,6 +44,7 @@ class StudyOutput:
     scores: Sequence[Mapping[str, Any]]
     reports: Mapping[str, bytes]
     sheet: Image.Image | None
+    companions: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: StudyResult, dimension: int) -> StudyOutput:
@@ -61,6 +63,7 @@ class StudyOutput:
             scores=score_rows(result.scores, result.plan.study_instance_uid, result.provenance),
             reports=reports,
             sheet=_sheet(result) if result.renderings else None,
+            companions={f"{made.SOPInstanceUID}.dcm": encode(made) for made in result.companions},
         )
 
     @classmethod
@@ -75,6 +78,7 @@ class StudyOutput:
             scores=scores,
             reports={path.name: path.read_bytes() for path in sorted((folder / "reports").glob("*.dcm"))},
             sheet=Image.open(sheet).convert("RGB") if sheet.exists() else None,
+            companions={path.name: path.read_bytes() for path in sorted((folder / "companions").glob("*.dcm"))},
         )
 
 
@@ -90,6 +94,7 @@ class OutputFolder:
     scores: list[Mapping[str, Any]] = field(default_factory=list)
     sheets: list[Image.Image | None] = field(default_factory=list)
     reports: dict[str, bytes] = field(default_factory=dict)
+    companions: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, output: StudyOutput) -> None:
         """Take up one study."""
@@ -97,16 +102,18 @@ class OutputFolder:
         self.tables.append(output.embeddings)
         self.scores.extend(output.scores)
         self.reports.update(output.reports)
+        self.companions.update(output.companions)
         self.sheets.append(output.sheet)
 
     def write(self) -> None:
         """Write everything; reports of an earlier run in the same folder are replaced."""
-        reports = self.folder / "reports"
-        if reports.is_dir():
-            shutil.rmtree(reports)
-        reports.mkdir(parents=True)
-        for name, content in self.reports.items():
-            write_durably(reports / name, content)
+        for folder, objects in (("reports", self.reports), ("companions", self.companions)):
+            if (self.folder / folder).is_dir():
+                shutil.rmtree(self.folder / folder)
+            if objects or folder == "reports":
+                (self.folder / folder).mkdir(parents=True)
+            for name, content in objects.items():
+                write_durably(self.folder / folder / name, content)
         if self.tables:
             pq.write_table(pa.concat_tables(self.tables), self.folder / "embeddings.parquet", compression="zstd")
         with (self.folder / "scores.csv").open("w", newline="", encoding="utf-8") as stream:

@@ -112,12 +112,15 @@ class Worker:
             shutil.rmtree(target)  # from a worker that died between this rename and its commit
         temporary.rename(target)
         sync_folder(target.parent)
-        sop_class = str(result.report.SOPClassUID) if result.report is not None else ""
+        classes = {f"{made.SOPInstanceUID}.dcm": str(made.SOPClassUID) for made in result.companions}
+        if result.report is not None:
+            classes[f"{result.report.SOPInstanceUID}.dcm"] = str(result.report.SOPClassUID)
         return [
             MadeReport(
-                name.removesuffix(".dcm"), sop_class, str(where / "reports" / name), hashlib.sha256(body).hexdigest()
+                name.removesuffix(".dcm"), classes[name], str(where / kind / name), hashlib.sha256(body).hexdigest()
             )
-            for name, body in output.reports.items()
+            for kind, objects in (("reports", output.reports), ("companions", output.companions))
+            for name, body in objects.items()
         ]
 
 

@@ -1,0 +1,204 @@
+"""Objects that may stand beside a report, each asked for by name: they say the same to viewers that show no SR.
+
+key-image     Secondary Capture: each series' best frame as the model saw it, with the scores burned in
+key-objects   Key Object Selection "For Research" (113009, DCM): links to the key frames
+embeddings    Raw Data: the vectors in a private block (docs/report.md describes it)
+pdf           Encapsulated PDF: the report's text and the key images
+
+Bytes and UIDs depend on the report and the revision alone, as the report's do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+
+from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revision, Score
+from dicom_pipeline.reporting import equipment
+from dicom_pipeline.reporting.evidence import clean_header
+from dicom_pipeline.reporting.key_objects import key_object_selection
+from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.readback import read_report
+from dicom_pipeline.reporting.text import report_text
+from dicom_pipeline.reporting.uids import content_uid, uid_of
+
+COMPANIONS = ("key-image", "key-objects", "embeddings", "pdf")
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
+ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+
+SERIES_NUMBERS = {"key-image": 9802, "key-objects": 9803, "embeddings": 9804, "pdf": 9805}
+PRIVATE_GROUP, PRIVATE_CREATOR = 0x0099, "DICOM_PIPELINE"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrame:
+    """A frame worth showing: what the model saw, and its scores, highest first. header: its cleaned source header."""
+
+    key: FrameKey
+    pixels: Pixels
+    scores: Sequence[Score]
+    header: Dataset
+
+
+def key_frame(key: FrameKey, pixels: Pixels, scores: Sequence[Score], header: Dataset) -> KeyFrame:
+    """A key frame of an instance's header as read. scores: highest first."""
+    clean = clean_header(header)
+    clean.SOPInstanceUID = key.sop_instance_uid
+    if header.get("NumberOfFrames"):
+        clean.NumberOfFrames = int(header.NumberOfFrames)
+    return KeyFrame(key, pixels, scores, clean)
+
+
+def make_companions(
+    wanted: Sequence[str],
+    report: Dataset,
+    revision: Revision,
+    headers: Mapping[str, Dataset],
+    key_frames: Sequence[KeyFrame],
+    embeddings: Sequence[Embedding],
+    provenance: Provenance,
+) -> list[Dataset]:
+    """The companions named in `wanted`, in the order of COMPANIONS. headers: by SOP Instance UID, as read."""
+    made: list[Dataset] = []
+    if "key-image" in wanted:
+        made += [_key_image(report, revision, provenance, k, n) for n, k in enumerate(key_frames, 1)]
+    if "key-objects" in wanted and key_frames:
+        shown = list({k.header.SOPInstanceUID: k.header for k in key_frames}.values())
+        made.append(key_object_selection(report, shown, SERIES_NUMBERS["key-objects"]))
+    if "embeddings" in wanted and embeddings:
+        made.append(_raw_data(report, revision, provenance, embeddings, headers))
+    if "pdf" in wanted:
+        made.append(_pdf(report, revision, provenance, key_frames))
+    for dataset in made:
+        dataset.SOPInstanceUID = content_uid(dataset)
+    return made
+
+
+def _beside(report: Dataset, kind: str, sop_class: str, modality: str, number: int, provenance: Provenance) -> Dataset:
+    """Patient, study, series and equipment of a companion, taken from the report."""
+    made = Dataset()
+    made.update(clean_header(report))
+    for keyword in ("FrameOfReferenceUID", "StudyDescription"):
+        if keyword in made:
+            del made[keyword]
+    made.SOPClassUID, made.Modality = sop_class, modality
+    made.SeriesInstanceUID = uid_of(f"{kind}-series", str(report.StudyInstanceUID))
+    made.SeriesNumber, made.InstanceNumber = SERIES_NUMBERS[kind], number
+    made.SeriesDescription = f"AI RESEARCH - {kind}"
+    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "InstanceCreationDate"):
+        setattr(made, keyword, report.get(keyword))
+    made.InstanceCreationTime = report.InstanceCreationTime
+    if "TimezoneOffsetFromUTC" in report:
+        made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
+    made.Manufacturer, made.ManufacturerModelName = equipment.MANUFACTURER, equipment.MODEL_NAME
+    made.SoftwareVersions = equipment.version_of(provenance)
+    made.DeviceSerialNumber = provenance.fingerprint[:16]
+    made.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)
+    made.ContentQualification = "RESEARCH"
+    if modality == "OT":
+        made.Laterality = ""
+    return made
+
+
+def _key_image(report: Dataset, revision: Revision, provenance: Provenance, shown: KeyFrame, number: int) -> Dataset:
+    """RGB Secondary Capture (PS3.3 A.8.1) with the statement and the scores burned in."""
+    title = f"Study …{revision.study_instance_uid[-12:]}, revision {revision.number}"
+    pixels = key_image_pixels(shown.pixels, [(s.label, s.value) for s in shown.scores[:4]], title, provenance.notice)
+    made = _beside(report, "key-image", SECONDARY_CAPTURE, "OT", number * 1000 + revision.number, provenance)
+    made.ConversionType, made.BurnedInAnnotation = "SYN", "YES"
+    made.ImageType, made.LossyImageCompression = ["DERIVED", "SECONDARY"], "00"
+    made.PatientOrientation = ""
+    made.DerivationDescription = "The model's input with its scores burned in; research use only, not for diagnosis"
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = shown.header.SOPClassUID, shown.key.sop_instance_uid
+    if "NumberOfFrames" in shown.header:
+        source.ReferencedFrameNumber = shown.key.frame
+    made.SourceImageSequence = DicomSequence([source])
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
+    made.Rows, made.Columns = pixels.shape[:2]
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
+    made.PixelData = pixels.tobytes()
+    made["PixelData"].VR = "OB"
+    return made
+
+
+def _raw_data(
+    report: Dataset,
+    revision: Revision,
+    provenance: Provenance,
+    embeddings: Sequence[Embedding],
+    headers: Mapping[str, Dataset],
+) -> Dataset:
+    """Raw Data (PS3.3 A.37): float32 little endian vectors, row by row, and JSON that says which frame each row is."""
+    vectors = np.stack([e.vector for e in embeddings]).astype("<f4")
+    body = vectors.tobytes()
+    frames = [{"sop_instance_uid": e.frame.key.sop_instance_uid, "frame": e.frame.key.frame} for e in embeddings]
+    words = {
+        "schema": "dicom_pipeline embeddings 1",
+        "shape": list(vectors.shape),
+        "dtype": "float32, little endian",
+        "encoder": provenance.encoder,
+        "weights": provenance.weights,
+        "fingerprint": provenance.fingerprint,
+        "frames": frames,
+    }
+    made = _beside(report, "embeddings", RAW_DATA, "OT", revision.number, provenance)
+    made.CreatorVersionUID = uid_of("creator-version", provenance.software)
+    made.AcquisitionContextSequence = DicomSequence()
+    sources = []
+    for uid in dict.fromkeys(e.frame.key.sop_instance_uid for e in embeddings):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = clean_header(headers[uid]).SOPClassUID, uid
+        item.PurposeOfReferenceCodeSequence = DicomSequence([_source_purpose()])
+        sources.append(item)
+    made.ReferencedInstanceSequence = DicomSequence(sources)
+    block = made.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
+    block.add_new(0x01, "UT", json.dumps(words, sort_keys=True))
+    block.add_new(0x02, "OB", body)
+    block.add_new(0x03, "LO", hashlib.sha256(body).hexdigest())
+    return made
+
+
+def _source_purpose() -> Dataset:
+    """(121322, DCM) of CID 7202."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "121322", "DCM"
+    code.CodeMeaning = "Source image for image processing operation"
+    return code
+
+
+def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames: Sequence[KeyFrame]) -> Dataset:
+    """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
+    made = _beside(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
+    pictures = [(k.pixels, [(s.label, s.value) for s in k.scores[:4]]) for k in key_frames]
+    body = pdf_bytes(report_text(read_report(report)), pictures)
+    made.ConversionType, made.BurnedInAnnotation = "SYN", "YES"
+    made.AcquisitionDateTime = ""
+    made.DocumentTitle = "AI RESEARCH - not for diagnosis"
+    made.ConceptNameCodeSequence = DicomSequence()
+    made.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    made.EncapsulatedDocumentLength = len(body)
+    made.EncapsulatedDocument = body + b"\0" * (len(body) % 2)
+    return made
+
+
+def read_embeddings_object(dataset: Dataset) -> tuple[dict[str, object], np.ndarray]:
+    """(what the JSON says, float32 (N, D)) of an `embeddings` companion; bytes are taken whatever VR they came back with.
+
+    Raises ValueError where the vectors do not fit their sha256.
+    """
+    block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR)
+    raw = [block[offset].value for offset in (0x01, 0x02, 0x03)]
+    text, body, digest = (v if isinstance(v, bytes) else str(v).encode() for v in raw)
+    if hashlib.sha256(body).hexdigest() != digest.decode().strip(" \0"):
+        raise ValueError("the vectors do not fit their sha256")
+    words = json.loads(text.rstrip(b" \0"))
+    return words, np.frombuffer(body, "<f4").reshape(words["shape"])

@@ -1,0 +1,101 @@
+"""Pictures and pages for companions: the key image with its scores burned in, the PDF summary."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from dicom_pipeline.domain import Pixels
+from dicom_pipeline.errors import ReportError
+
+BANNER = "AI RESEARCH - NOT FOR DIAGNOSIS"
+WIDTH, PICTURE, MARGIN = 896, 672, 24
+RED, INK, FAINT, PAPER, BAR = (255, 92, 92), (236, 240, 246), (165, 172, 184), (14, 16, 20), (64, 132, 214)
+LINE = 42
+
+Labelled = Sequence[tuple[str, float]]
+
+
+def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) -> npt.NDArray[np.uint8]:
+    """RGB uint8 (H, 896, 3): banner, the rendering, a line and a bar a score. Text stays legible at 512 px."""
+    notes = _wrapped(notice, 62)
+    height = 64 + PICTURE + 2 * MARGIN + LINE * len(scores) + 30 * (1 + len(notes)) + MARGIN
+    page = Image.new("RGB", (WIDTH, height), PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((WIDTH // 2, 34), BANNER, RED, ImageFont.load_default(38), anchor="mm")
+    shown = Image.fromarray(np.asarray(pixels)).resize((PICTURE, PICTURE), Image.Resampling.BICUBIC)
+    page.paste(shown, ((WIDTH - PICTURE) // 2, 64))
+    y = 64 + PICTURE + MARGIN
+    for label, value in scores:
+        draw.text((MARGIN, y), _cut(draw, label, 30, 540), INK, ImageFont.load_default(30))
+        draw.rectangle((580, y + 8, 580 + round(200 * value), y + 28), BAR)
+        draw.rectangle((580, y + 8, 780, y + 28), outline=FAINT)
+        draw.text((WIDTH - MARGIN, y), f"{value:.2f}", INK, ImageFont.load_default(30), anchor="ra")
+        y += LINE
+    for line in (f"{title}. Uncalibrated research scores.", *notes):
+        draw.text((MARGIN, y + 6), line, FAINT, ImageFont.load_default(24))
+        y += 30
+    return np.asarray(page)
+
+
+def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
+    """A4 pages: the text, then the pictures two by two. The same bytes each time.
+
+    Raises ReportError where the extra `pdf` is not installed.
+    """
+    try:
+        from reportlab.lib.pagesizes import A4
+        from reportlab.lib.utils import ImageReader
+        from reportlab.pdfgen.canvas import Canvas
+    except ImportError as error:
+        raise ReportError("a PDF companion needs reportlab: pip install 'dicom-pipeline[pdf]'") from error
+
+    stream = io.BytesIO()
+    width, height = A4
+    canvas = Canvas(stream, pagesize=A4, invariant=1, pageCompression=0)
+    canvas.setTitle("AI RESEARCH - not for diagnosis")
+
+    def heading() -> None:
+        canvas.setFillColorRGB(0.75, 0.1, 0.1)
+        canvas.setFont("Helvetica-Bold", 13)
+        canvas.drawCentredString(width / 2, height - 36, BANNER)
+        canvas.setFillColorRGB(0, 0, 0)
+
+    lines = [part for line in text.splitlines() for part in (_wrapped(line, 118) or [""])]
+    for start in range(0, len(lines), 76):
+        heading()
+        canvas.setFont("Courier", 7)
+        for number, line in enumerate(lines[start : start + 76]):
+            canvas.drawString(48, height - 64 - 9.5 * number, line.encode("latin-1", "replace").decode("latin-1"))
+        canvas.showPage()
+    for start in range(0, len(pictures), 4):
+        heading()
+        for place, (pixels, scores) in enumerate(pictures[start : start + 4]):
+            x, y = 48 + 256 * (place % 2), height - 310 - 340 * (place // 2)
+            canvas.drawImage(ImageReader(Image.fromarray(np.asarray(pixels))), x, y, 240, 240)
+            canvas.setFont("Helvetica", 9)
+            for number, (label, value) in enumerate(scores):
+                canvas.drawString(
+                    x, y - 14 - 12 * number, f"{label}  {value:.2f}".encode("latin-1", "replace").decode("latin-1")
+                )
+        canvas.showPage()
+    canvas.save()
+    return stream.getvalue()
+
+
+def _wrapped(text: str, most: int) -> list[str]:
+    """Lines of at most `most` characters, broken at spaces where there are some."""
+    import textwrap
+
+    return textwrap.wrap(text, most, drop_whitespace=False, subsequent_indent="") if text else []
+
+
+def _cut(draw: ImageDraw.ImageDraw, text: str, size: int, most: int) -> str:
+    font = ImageFont.load_default(size)
+    while text and draw.textlength(text, font) > most:
+        text = text[:-1]
+    return text
