@@ -59,13 +59,19 @@ def timezone_of(dataset: Dataset) -> str:
     return text if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) else ""
 
 
-def clean_header(source: Dataset) -> Dataset:
-    """What a report takes over from an instance: patient, study and its identity; valid whatever the source holds."""
+def clean_identity(source: Dataset) -> Dataset:
+    """The valid ones of an instance's UIDs."""
     clean = Dataset()
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID"):
         value = text_of(source, keyword, 64)
         if UID.fullmatch(value):
             setattr(clean, keyword, value)
+    return clean
+
+
+def clean_header(source: Dataset) -> Dataset:
+    """What a report takes over from an instance: patient, study and its identity; valid whatever the source holds."""
+    clean = clean_identity(source)
     for keyword, most in TEXTS.items():
         setattr(clean, keyword, text_of(source, keyword, most))
     clean.PatientName = _name(source, "PatientName")

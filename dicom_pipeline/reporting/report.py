@@ -13,8 +13,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
-from dicom_pipeline.reporting.content import STATEMENT, content
-from dicom_pipeline.reporting.evidence import clean_header, evidence_sequence, timezone_of
+from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
+from dicom_pipeline.reporting.evidence import clean_header, clean_identity, evidence_sequence, timezone_of
 from dicom_pipeline.reporting.image_library import add_image_library
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
 from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, content_uid, report_series_uid, uid_of
@@ -48,7 +48,10 @@ def build_report(
     used = list(dict.fromkeys(frame.key.sop_instance_uid for frame in plan.frames))
     if not used or not scores:
         raise ReportError("a report needs at least one used frame with a score")
-    clean = {uid: _cleaned(headers[uid], uid) for uid in used}
+    shown = {used[0]} | {score.frame.sop_instance_uid for score in scores if score.derivation is not None}
+    for series in plan.series:
+        shown |= {key.sop_instance_uid for key in key_frames_of(scores, series.series_instance_uid, key_frames)}
+    clean = {uid: _cleaned(headers[uid], uid, whole=uid in shown) for uid in used}
     root = content(revision, plan, clean, scores, label_set, provenance, key_frames)
     first = clean[used[0]]
     with warnings.catch_warnings():
@@ -115,8 +118,9 @@ def _predecessor(revision: Revision, sop_class_uid: str) -> DicomSequence:
     return DicomSequence([item])
 
 
-def _cleaned(source: Dataset, uid: str) -> Dataset:
-    clean = clean_header(source)
+def _cleaned(source: Dataset, uid: str, *, whole: bool) -> Dataset:
+    """The whole clean header, or (evidence that nothing else looks at) its identity alone."""
+    clean = clean_header(source) if whole else clean_identity(source)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"):
         if keyword not in clean:
             raise ReportError(f"instance …{uid[-12:]} has no valid {keyword}, so a report cannot refer to it")
