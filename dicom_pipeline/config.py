@@ -135,6 +135,9 @@ class ServiceSection(Section):
 
     web_host: str = Field("127.0.0.1", description="Address of the HTTP pages (health, status, reports).")
     web_port: Port | None = Field(8448, description="TCP port of the HTTP pages; remove to have none.")
+    web_token_env: str | None = Field(
+        None, description="Environment variable with the token that the study routes ask for; beyond loopback needed."
+    )
     max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")

@@ -142,3 +142,19 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
 
 -- name: refusal_counts
 SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;
+
+-- name: study
+SELECT s.study_instance_uid, s.expected, s.waiting,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
+    EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
+        AND r.state IN ('ready', 'processing')) AS busy
+FROM study s WHERE s.study_instance_uid = :study_instance_uid;
+
+-- name: study_revisions
+SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.message, r.created_at, r.finished_at, r.fingerprint,
+    (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
+FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number;
+
+-- name: held_instances
+SELECT sop_instance_uid, series_instance_uid, path, kept FROM instance
+WHERE study_instance_uid = :study_instance_uid ORDER BY id;
