@@ -76,7 +76,7 @@ class PipelineError(Exception):
 
 
 class AnswerError(Exception):
-    """Ends a REST request with an HTTP status and a message."""
+    """Ends a REST request with an HTTP status and a message; with 405 the message is the method that is right."""
 
     def __init__(self, status, message):
         super().__init__(message)
@@ -831,7 +831,9 @@ class Routes:
             orthanc.LogError(f"MedSigLIP: {type(error).__name__} in {uri}: {error}")
             status, body, kind = 500, {"error": f"unexpected {type(error).__name__}; Orthanc's log says more"}, ""
         content = body if kind else json.dumps(body, indent=1)
-        if status == 200:
+        if status == 405:
+            output.SendMethodNotAllowed(body["error"])  # Orthanc gives this status no body
+        elif status == 200:
             output.AnswerBuffer(content, kind or "application/json")
         else:
             output.SetHttpHeader("Content-Type", "application/json")
@@ -937,7 +939,7 @@ class Routes:
 def require(method, wanted):
     """Raise AnswerError 405 for another HTTP method than a route's."""
     if method != wanted:
-        raise AnswerError(405, f"expected {wanted}")
+        raise AnswerError(405, wanted)
 
 
 # --- Orthanc Explorer -------------------------------------------------------------------------------------------------
