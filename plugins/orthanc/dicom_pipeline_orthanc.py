@@ -990,6 +990,16 @@ EXPLORER = r"""
   function show(box, level, id, answer) {
     var base = '../medsiglip/' + level + '/' + id + '/';
     box.innerHTML = '';
+    if (answer.reports.length) {
+      var sheet = element('img', undefined, 'max-height: 210px; max-width: 45%; border-radius: 6px;');
+      sheet.src = base + 'contact-sheet';
+      sheet.alt = 'Contact sheet';
+      var frame = link('', base + 'contact-sheet');
+      frame.style.cssText = 'float: right; margin-left: 18px;';
+      frame.appendChild(sheet);
+      sheet.onerror = function () { frame.remove(); };
+      box.appendChild(frame);
+    }
     var head = box.appendChild(element('div', undefined, 'margin-bottom: 2px;'));
     head.appendChild(element('b', 'MedSigLIP '));
     head.appendChild(element('span', answer.state, 'margin-left: 8px; padding: 1px 10px; border-radius: 10px; ' +
@@ -1030,6 +1040,7 @@ EXPLORER = r"""
       }));
     }
     box.appendChild(said);
+    box.appendChild(element('div', undefined, 'clear: both;'));
     if (['queued', 'sending', 'sent', 'processing', 'reporting'].indexOf(answer.state) >= 0) {
       timer = setTimeout(function () { load(box, level, id); }, 3000);
     }

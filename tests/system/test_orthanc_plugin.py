@@ -31,7 +31,8 @@ def pair(tmp_path_factory):
     )
     service.environment["ORTHANC_PASSWORD"] = USER[1]
     orthanc.options = with_our_plugin(
-        Pipeline=f"http://127.0.0.1:{service.web}", Rules=[{"Modality": ["CT", "CR"]}, {"Modality": ["MR"], "SeriesDescription": "no such"}]
+        Pipeline=f"http://127.0.0.1:{service.web}",
+        Rules=[{"Modality": ["CT", "CR"]}, {"Modality": ["MR"], "SeriesDescription": "no such"}],
     )
     orthanc.start()
     service.start()
