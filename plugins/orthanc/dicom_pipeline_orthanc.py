@@ -976,7 +976,7 @@ EXPLORER = r"""
     var table = element('table', undefined, 'border-collapse: collapse; margin-top: 8px;');
     labels.slice(0, 5).forEach(function (label) {
       var row = table.insertRow();
-      row.appendChild(element('td', label.label, 'padding: 2px 16px 2px 0;'));
+      row.appendChild(element('td', label.label, 'padding: 2px 16px 2px 0; white-space: nowrap;'));
       row.appendChild(element('td', label.value.toFixed(3), 'padding-right: 12px; font-variant-numeric: tabular-nums;'));
       var track = element('div', undefined, 'width: 160px; height: 10px; background: #e7ebef; border-radius: 5px;');
       var width = Math.min(100, label.value * 100) + '%;';
@@ -991,7 +991,7 @@ EXPLORER = r"""
     var base = '../medsiglip/' + level + '/' + id + '/';
     box.innerHTML = '';
     if (answer.reports.length) {
-      var sheet = element('img', undefined, 'max-height: 210px; max-width: 45%; border-radius: 6px;');
+      var sheet = element('img', undefined, 'max-height: 210px; max-width: 460px; border-radius: 6px;');
       sheet.src = base + 'contact-sheet';
       sheet.alt = 'Contact sheet';
       var frame = link('', base + 'contact-sheet');

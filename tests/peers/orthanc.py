@@ -1,7 +1,9 @@
 """A real Orthanc on loopback with its own ports and folder."""
 
 import json
+import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ class Orthanc:
         self.http, self.dicom = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http}"
         self.options = options
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
 
     def start(self, answers=None) -> "Orthanc":
@@ -49,7 +52,8 @@ class Orthanc:
         (self.folder / "orthanc.json").write_text(json.dumps(config))
         command = [need("Orthanc"), self.folder / "orthanc.json"]
         with (self.folder / "orthanc.log").open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         wait_until(answers or self.client.is_alive, 30, "Orthanc does not answer")
         return self
 
@@ -73,3 +77,12 @@ class Orthanc:
         """Orthanc ids of all SR instances."""
         ids = self.client.instances.get_all_ids()
         return [i for i in ids if self.client.instances.get_tags(i).get("Modality") == "SR"]
+
+    def upload_study(self, folder: Path) -> str:
+        """Upload the files of a folder that holds one study; the study's Orthanc id."""
+        ids = [self.client.upload_file(str(path))[0] for path in sorted(folder.glob("*.dcm"))]
+        return self.client.instances.get_parent_study_id(ids[0])
+
+    def reports_by_study(self) -> dict[str, int]:
+        """Orthanc id of a study -> SR instances in it; studies without one are not in it."""
+        return dict(Counter(self.client.instances.get_parent_study_id(report) for report in self.reports()))

@@ -23,9 +23,7 @@ def seen(tmp_path_factory, sample_data):
     orthanc.start()
     service.start()
     client = orthanc.client
-    files = sorted((sample_data / "studies" / "ct-chest-nodule").glob("*.dcm"))
-    instances = [client.upload_file(str(path))[0] for path in files]
-    study = client.instances.get_parent_study_id(instances[0])
+    study = orthanc.upload_study(sample_data / "studies" / "ct-chest-nodule")
 
     def reported():
         return client.get_json(f"/medsiglip/studies/{study}/status")["state"] == "reported"

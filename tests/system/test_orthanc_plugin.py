@@ -56,12 +56,6 @@ def call(orthanc, path, method="GET"):
     return status, json.loads(body) if "json" in (kind or "") else body
 
 
-def upload(orthanc, folder):
-    """Upload a study's files; its Orthanc id."""
-    ids = [orthanc.client.upload_file(str(path))[0] for path in sorted(folder.glob("*.dcm"))]
-    return orthanc.client.instances.get_parent_study_id(ids[0])
-
-
 def wait_state(orthanc, study, *states, seconds=90):
     def reached():
         _, answer = call(orthanc, f"/medsiglip/studies/{study}/status")
@@ -73,7 +67,7 @@ def wait_state(orthanc, study, *states, seconds=90):
 @pytest.fixture(scope="module")
 def reported(pair, sample_data):
     orthanc, _ = pair
-    study = upload(orthanc, sample_data / "studies" / "ct-chest-nodule")
+    study = orthanc.upload_study(sample_data / "studies" / "ct-chest-nodule")
     return study, wait_state(orthanc, study, "reported", "failed")
 
 
@@ -173,7 +167,7 @@ def test_the_state_stands_in_the_metadata_of_the_study(pair, reported):
 
 def test_a_study_outside_the_rules_is_not_sent(pair, sample_data):
     orthanc, service = pair
-    study = upload(orthanc, sample_data / "studies" / "mr-brain-normal")
+    study = orthanc.upload_study(sample_data / "studies" / "mr-brain-normal")
     answer = wait_state(orthanc, study, "not-chosen", seconds=20)
     assert answer["message"] == "no series fits the rules"
     assert call(orthanc, f"/medsiglip/studies/{study}/process", "POST")[0] == 409
@@ -182,7 +176,7 @@ def test_a_study_outside_the_rules_is_not_sent(pair, sample_data):
 
 def test_process_now_makes_another_report_that_names_the_first(pair, sample_data):
     orthanc, _ = pair
-    study = upload(orthanc, sample_data / "studies" / "cr-chest-normal")
+    study = orthanc.upload_study(sample_data / "studies" / "cr-chest-normal")
     first = wait_state(orthanc, study, "reported")["reports"]
     status, answer = call(orthanc, f"/medsiglip/studies/{study}/process", "POST")
     assert (status, answer["state"]) == (202, "queued")
