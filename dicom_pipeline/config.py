@@ -115,7 +115,10 @@ class EncoderSection(Section):
 class ScoringSection(Section):
     """Zero-shot label scores."""
 
-    label_set: str = Field("phantom", description="Shipped label set (see `dicom-pipeline labels`) or TOML file.")
+    label_set: str = Field(
+        "phantom", description='Shipped label set (see `dicom-pipeline labels`), TOML file, or "none" for probes alone.'
+    )
+    probes: tuple[Path, ...] = Field((), description="Folders of fitted probes (see docs/probes.md) that score too.")
     derivation: Literal["max", "mean", "top-k-mean"] = Field(
         "max", description="How frame scores become a series score; max suits findings that few slices show."
     )

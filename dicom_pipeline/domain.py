@@ -327,6 +327,11 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def embedding_space(weights: str, preset_digest: str) -> str:
+    """Names what makes two embeddings comparable: the encoder's weights and the rendering preset, by their sha256."""
+    return digest_of([weights, preset_digest])[:32]
+
+
 def short_uid(uid: str) -> str:
     """The form in which a UID may stand in a log line: its last 12 characters after an ellipsis."""
     return uid if len(uid) <= 13 else "…" + uid[-12:]

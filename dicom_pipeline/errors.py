@@ -14,6 +14,7 @@
     │   ├── UnsafeWeightsError   weights that are not safetensors
     │   ├── PromptTooLongError   a prompt longer than the text tower reads
     │   └── NoTextTowerError     an image-only encoder was asked for text
+    ├── ProbeError               a probe cannot be fitted or read
     ├── FingerprintError         two things made with other settings were to be joined
     ├── ReportError              a report cannot be built or read
     ├── CatalogError             the catalog refuses or is of another version
@@ -92,6 +93,10 @@ class PromptTooLongError(ModelError):
 
 class NoTextTowerError(ModelError):
     """An image-only encoder was asked to embed text."""
+
+
+class ProbeError(DicomPipelineError):
+    """A linear probe cannot be fitted or read."""
 
 
 class FingerprintError(DicomPipelineError):

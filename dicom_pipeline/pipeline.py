@@ -37,8 +37,10 @@ from dicom_pipeline.domain import (
     Rendering,
     Revision,
     Score,
+    ScoreKind,
+    embedding_space,
 )
-from dicom_pipeline.encoders import Encoder, encode_stream, load_encoder
+from dicom_pipeline.encoders import CachedTexts, Encoder, encode_stream, load_encoder
 from dicom_pipeline.errors import InstanceError, ReportError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
 from dicom_pipeline.planning import (
@@ -53,7 +55,7 @@ from dicom_pipeline.planning import (
     scan,
 )
 from dicom_pipeline.reporting import build_report
-from dicom_pipeline.scoring import ZeroShot, load_label_set, series_scores
+from dicom_pipeline.scoring import Probe, ZeroShot, load_label_set, load_probe, series_scores
 
 SR_CLASSES: Mapping[str, str] = {
     "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
@@ -124,8 +126,9 @@ class Pipeline:
     def __init__(
         self,
         encoder: Encoder,
-        label_set: LabelSet,
+        label_set: LabelSet | None,
         *,
+        probes: Sequence[Probe] = (),
         rules: Rules | None = None,
         preset: str | None = None,
         selection: str | None = None,
@@ -146,7 +149,10 @@ class Pipeline:
         self.batch_size = encoder.batch_size
         self.render_threads = render_threads
         self.keep_renderings = keep_renderings
-        self._zero_shot = ZeroShot(encoder, label_set)
+        self.probes = tuple(probes)
+        for probe in self.probes:
+            probe.check_encoder(encoder.weights, encoder.name)
+        self._zero_shot = ZeroShot(CachedTexts(encoder), label_set) if label_set else None
 
     @classmethod
     def from_config(
@@ -172,9 +178,11 @@ class Pipeline:
             batch_size=settings.encoder.batch_size,
         )
         rules_file = settings.planning.rules_file
+        chosen = label_set or settings.scoring.label_set
         return cls(
             encoder,
-            load_label_set(label_set or settings.scoring.label_set),
+            None if chosen == "none" else load_label_set(chosen),
+            probes=[load_probe(folder) for folder in settings.scoring.probes],
             rules=load_rules(rules_file) if rules_file else default_rules(),
             preset=preset or settings.planning.preset,
             selection=selection or settings.planning.selection,
@@ -231,11 +239,9 @@ class Pipeline:
         plan = _carried_out(running.plan, running.failures)
         headers = {header.sop_instance_uid: header.dataset for header in study.headers}
         provenance = self.provenance(plan)
-        modalities = {series.series_instance_uid: series.modality for series in plan.series}
-        frame_scores = self._zero_shot.score(running.embeddings, modalities)
-        joined = series_scores(frame_scores, derivation=self.derivation)
+        frame_scores, joined = self._scores(running.embeddings, plan, provenance)
         report, problem = None, ""
-        if frame_scores:
+        if joined:
             try:
                 report = self._report(study.revision, plan, headers, [*joined, *frame_scores], provenance)
             except ReportError as error:
@@ -254,6 +260,30 @@ class Pipeline:
             renderings=tuple(running.renderings),
         )
 
+    def _scores(
+        self, embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance
+    ) -> tuple[list[Score], list[Score]]:
+        """Frame scores and series scores, zero-shot first, then each probe's."""
+        modalities = {series.series_instance_uid: series.modality for series in plan.series}
+        spaces = {
+            series.series_instance_uid: embedding_space(provenance.weights, provenance.presets[series.preset])
+            for series in plan.series
+        }
+        of_frames = self._zero_shot.score(embeddings, modalities) if self._zero_shot else []
+        of_series: list[Score] = []
+        for probe in self.probes:
+            made = probe.score(embeddings, spaces)
+            of_frames += [score for score in made if score.derivation is None]
+            of_series += [score for score in made if score.derivation is not None]
+        return of_frames, [*series_scores(of_frames, derivation=self.derivation), *of_series]
+
+    def _labels(self) -> LabelSet:
+        """All labels that scores may have: the label set's and the probes'."""
+        probed = tuple(label for probe in self.probes for label in probe.report_labels)
+        if self.label_set is None:
+            return LabelSet("none", "", probed, ScoreKind.PROBE_PROBABILITY)
+        return replace(self.label_set, labels=self.label_set.labels + probed)
+
     def _report(
         self,
         revision: Revision,
@@ -267,7 +297,7 @@ class Pipeline:
             plan,
             headers,
             scores,
-            self.label_set,
+            self._labels(),
             provenance,
             sop_class_uid=SR_CLASSES[self.sop_class],
             key_frames=self.key_frames,
@@ -282,14 +312,15 @@ class Pipeline:
             precision=self.encoder.precision,
             presets=presets,
             selection=self.selection or "; ".join(sorted({series.selection for series in plan.series})),
-            label_set=f"{self.label_set.name} {self.label_set.version}",
-            label_set_digest=self.label_set.digest,
+            label_set=f"{self.label_set.name} {self.label_set.version}" if self.label_set else "none",
+            label_set_digest=self.label_set.digest if self.label_set else "",
             software=f"dicom_pipeline {version('dicom-pipeline')}",
             extra={
                 "rules": self.rules.digest,
                 "series_score": self.derivation.value,
                 "key_frames": str(self.key_frames),
                 "batch": str(self.batch_size),
+                **{f"probe {probe.name}": probe.digest for probe in self.probes},
             },
             notice=self.encoder.notice,
         )

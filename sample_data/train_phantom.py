@@ -1,10 +1,12 @@
-r"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seeds; 2 CPU cores, under an hour.
+r"""Train the shipped `phantom` checkpoint: a small SigLIP, contrastively, on drawings. Fixed seeds; 2 CPU cores, about an hour.
 
     python sample_data/train_phantom.py --out build/stage1 --images 6000 --steps 1000
-    python sample_data/train_phantom.py --out dicom_pipeline/data/phantom --start build/stage1 --first-seed 100000 \
-        --images 3600 --steps 420 --rate 6e-4
+    python sample_data/train_phantom.py --out build/stage2 --start build/stage1 --first-seed 100000 --images 3600 --steps 420 \
+        --rate 6e-4
+    python sample_data/train_phantom.py --out dicom_pipeline/data/phantom --start build/stage2 --first-seed 200000 \
+        --images 3000 --steps 280 --rate 5e-4
 
-The first stage takes about 35 minutes, the second, whose drawings have larger nodules, about 15.
+The first stage takes about 35 minutes, the second, whose drawings have larger nodules, about 15, the third about 10.
 
 Each batch pairs drawings with captions. A caption is a set of statements (kind of image, finding present or absent), so
 whether it holds for a drawing is known, and the sigmoid loss (Zhai et al. 2023, arXiv:2303.15343) has its true targets.

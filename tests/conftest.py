@@ -10,6 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory):
+    """Cached text embeddings of a test run stay out of the user's home."""
+    if "DICOM_PIPELINE_CACHE" not in os.environ:
+        os.environ["DICOM_PIPELINE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """Folder of real, de-identified DICOM; found through DICOM_CORPUS, else beside the checkout."""

@@ -1,15 +1,20 @@
 """The examples in README and docs run as written, and their links lead somewhere."""
 
+import csv
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
+from dicom_pipeline.reporting import read_report
 from dicom_pipeline.scoring import load_label_set
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +45,56 @@ def test_the_python_of_the_readme_runs(tmp_path):
         )
         assert result.returncode == 0, result.stderr
     assert "Nodule" in result.stdout
+
+
+def run_console(page: Path, folder: Path) -> str:
+    """Run the `$` lines of a page's console blocks in a folder; TOML blocks before them become pipeline.toml."""
+    printed = ""
+    if not (folder / "sample_data").exists():
+        (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    for language, text in re.findall(r"```(console|toml)\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        if language == "toml":
+            (folder / "pipeline.toml").write_text(text)
+            continue
+        for line in (line[2:] for line in text.splitlines() if line.startswith("$ ")):
+            words = line.split()
+            start = [sys.executable, "-m", "dicom_pipeline"] if words[0] == "dicom-pipeline" else [sys.executable]
+            result = subprocess.run([*start, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, f"{line}\n{result.stdout[-2000:]}{result.stderr[-2000:]}"
+            printed += result.stdout
+    return printed
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return tmp_path_factory.mktemp("docs")
+
+
+def test_train_a_probe_runs_as_written_and_scores_a_live_study(workplace):
+    printed = run_console(ROOT / "docs" / "probes.md", workplace)
+    assert "Cardiomegaly" in printed
+    with (workplace / "cohort" / "scored" / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {"Nodule", "Nodule [probe chest]"} <= {row["label"] for row in rows}
+    assert {row["kind"] for row in rows} == {"zero-shot-pair", "probe-probability"}
+    (report,) = (workplace / "cohort" / "scored" / "reports").glob("*.dcm")
+    read = read_report(pydicom.dcmread(report))
+    assert any(score.label == "Nodule [probe chest]" for score in read.scores)
+    if shutil.which("dciodvfy"):
+        checked = subprocess.run(["dciodvfy", report], capture_output=True, text=True, check=False)
+        assert not re.findall("^Error.*", checked.stderr + checked.stdout, flags=re.MULTILINE)
+
+
+def test_reproduce_an_evaluation_runs_as_written(workplace):
+    run_console(ROOT / "docs" / "evaluation.md", workplace)
+    result = json.loads((workplace / "cohort" / "evaluation" / "results.json").read_text())
+    assert {f["label"] for f in result["findings"]} == {"Nodule", "Pleural effusion", "Cardiomegaly"}
+    assert result["mean_auc"] > 0.8
+    assert result["mean_probe_auc"] > 0.8
+
+
+def test_choose_a_model_runs_as_written(workplace):
+    assert "2.7 million" in run_console(ROOT / "docs" / "models.md", workplace)
 
 
 def test_the_label_set_and_rule_table_of_the_docs_are_valid(tmp_path):

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import demo, listings, network, offline, running
+from dicom_pipeline.cli import demo, listings, models, network, offline, research, running
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -30,9 +30,12 @@ for command in (
     listings.show,
     listings.presets,
     listings.labels,
+    research.evaluate,
     demo.demo,
 ):
     app.command()(command)
+app.add_typer(research.probe, name="probe")
+app.add_typer(models.models, name="models")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from dicom_pipeline.errors import ModelError, ModelGatedError, ModelNotFoundError, UnsafeWeightsError
@@ -14,6 +15,15 @@ GATED = (
     "and accept the terms. (2) Make a token with read access at https://huggingface.co/settings/tokens. (3) Run "
     "`hf auth login`, or set HF_TOKEN, and try again. Or copy the files to this machine and give their folder as the model."
 )
+
+
+def imported_folder() -> Path:
+    """Where imported models lie: DICOM_PIPELINE_MODELS, or models/ in the user's data folder (XDG)."""
+    named = os.environ.get("DICOM_PIPELINE_MODELS")
+    if named:
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "dicom-pipeline" / "models"
 
 
 def checkpoint_folder(model: str, revision: str | None = None) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_pipeline.domain import Pixels
+from dicom_pipeline.encoders.checkpoint import imported_folder
 from dicom_pipeline.errors import ModelNotFoundError
 
 ENTRY_POINTS = "dicom_pipeline.encoders"
@@ -62,13 +63,16 @@ def load_encoder(
         point = found[name]
     elif Path(model).is_dir():
         point, rest = found[_family(Path(model))], model
+    elif (imported_folder() / model / "config.json").is_file():
+        folder = imported_folder() / model
+        point, rest = found[_family(folder)], str(folder)
     elif model.count("/") == 1 and not model.startswith((".", "/")):
         point, rest = found["siglip"], model
     else:
         names = ", ".join(sorted(found))
         raise ModelNotFoundError(
-            f"no encoder {model!r}: expected one of {names}, a folder with config.json and safetensors, or a hub id such "
-            "as google/medsiglip-448"
+            f"no encoder {model!r}: expected one of {names}, an imported model (see `dicom-pipeline models`), a folder with "
+            "config.json and safetensors, or a hub id such as google/medsiglip-448"
         )
     encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision, batch_size=batch_size)
     return encoder

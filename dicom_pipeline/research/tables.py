@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydicom import Dataset
 
-from dicom_pipeline.domain import Embedding, Plan, Provenance, Score
+from dicom_pipeline.domain import Embedding, Plan, Provenance, Score, embedding_space
 from dicom_pipeline.research.tags import NUMBER_TAGS, TEXT_TAGS, acquisition_tags
 
 EMBEDDINGS_SCHEMA_VERSION = "1"
@@ -43,6 +43,8 @@ def embeddings_schema(dimension: int) -> pa.Schema:
         pa.field("preset", pa.string()),
         pa.field("encoder", pa.string()),
         pa.field("fingerprint", pa.string()),
+        pa.field("weights", pa.string()),
+        pa.field("space", pa.string()),
     ]
     fields += [pa.field(column, pa.string()) for column in (*TEXT_TAGS, "age_band")]
     fields += [pa.field(column, pa.float64()) for column in NUMBER_TAGS]
@@ -68,6 +70,10 @@ def embedding_table(
         "preset": [presets[frame.series_instance_uid] for frame in frames],
         "encoder": [provenance.encoder] * len(frames),
         "fingerprint": [provenance.fingerprint] * len(frames),
+        "weights": [provenance.weights] * len(frames),
+        "space": [
+            embedding_space(provenance.weights, provenance.presets[presets[f.series_instance_uid]]) for f in frames
+        ],
     }
     columns |= {column: [tag[column] for tag in tags] for column in (*TEXT_TAGS, "age_band", *NUMBER_TAGS)}
     return pa.table(columns, schema=embeddings_schema(dimension))
