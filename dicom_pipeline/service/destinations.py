@@ -39,14 +39,15 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             tls_certificate=entry.tls_certificate,
             tls_key=entry.tls_key,
         )
-    password = _secret(entry.password_env, entry.name)
-    return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify)
+    password = secret(entry.password_env, f"destination {entry.name}")
+    return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify, entry.tls_ca)
 
 
-def _secret(variable: str | None, name: str) -> str | None:
+def secret(variable: str | None, whose: str) -> str | None:
+    """The value of an environment variable; None where none is named. Raises ConfigError where it is not set."""
     if variable is None:
         return None
     value = os.environ.get(variable)
     if value is None:
-        raise ConfigError(f"destination {name}: the environment variable {variable} is not set")
+        raise ConfigError(f"{whose}: the environment variable {variable} is not set")
     return value
