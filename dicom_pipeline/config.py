@@ -128,7 +128,7 @@ class ReportSection(Section):
     """The Structured Report."""
 
     sop_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = Field(
-        "comprehensive-3d", description="SR class to make first; a destination that refuses it gets the next simpler."
+        "comprehensive-3d", description="SR class to make; a DICOM node that does not take it gets the next simpler."
     )
     key_frames: int = Field(3, ge=0, le=20, description="Frames with the highest scores that get a group of their own.")
 
@@ -185,7 +185,24 @@ class OrthancDestination(DestinationSection):
     tls_ca: Path | None = Field(None, description="PEM file of the authorities that sign its HTTPS certificate.")
 
 
-AnyDestination = Annotated[DicomDestination | FolderDestination | OrthancDestination, Field(discriminator="type")]
+class DicomWebDestination(DestinationSection):
+    """A DICOMweb server: STOW-RS. Wants the extra `dicomweb`."""
+
+    type: Literal["dicomweb"]
+    url: str = Field(description="Base URL, such as https://pacs.example/dicom-web.")
+    username: str | None = Field(None, description="User name for basic authentication.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that we trust; unset is the system's.")
+    tls_certificate: Path | None = Field(None, description="PEM file of our certificate for mutual TLS.")
+    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Seconds for each request.")
+    verify: bool = Field(True, description="Read the object back by WADO-RS and compare it as a data set.")
+
+
+AnyDestination = Annotated[
+    DicomDestination | FolderDestination | OrthancDestination | DicomWebDestination, Field(discriminator="type")
+]
 
 
 class OrthancSource(Section):

@@ -1,10 +1,11 @@
 """DELIVER: reports to destinations, each exactly once, tried again until delivered or set aside for a person.
 
-destination (what one is), retry and statuses (pure), dicom_node, folder, orthanc, sender (a thread each).
+destination (what one is), retry and statuses (pure), dicom_node, dicomweb, folder, orthanc, sender (a thread each).
 """
 
 from dicom_pipeline.delivery.destination import Attempt, Destination, Ending
 from dicom_pipeline.delivery.dicom_node import DicomNode
+from dicom_pipeline.delivery.dicomweb import DicomWebServer
 from dicom_pipeline.delivery.folder import Folder
 from dicom_pipeline.delivery.orthanc import OrthancServer, orthanc_client, orthanc_problem
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
@@ -14,6 +15,7 @@ __all__ = [
     "Attempt",
     "Destination",
     "DicomNode",
+    "DicomWebServer",
     "Ending",
     "Folder",
     "OrthancServer",

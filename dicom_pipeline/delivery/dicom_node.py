@@ -1,20 +1,22 @@
-"""A DICOM node: C-STORE as SCU, the SR class negotiated."""
+"""A DICOM node: C-STORE as SCU. A report goes as the richest SR class that the node accepts."""
 
 from __future__ import annotations
 
 import io
+import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_pipeline.delivery.destination import Attempt, Ending
 from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.reporting import as_class, classes_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +37,27 @@ class DicomNode:
     def send(self, report: bytes) -> Attempt:
         """C-STORE; what the peer or the network does is told as an Attempt."""
         dataset = dcmread(io.BytesIO(report))
-        association = self._associate(str(dataset.SOPClassUID))
+        classes = classes_for(str(dataset.SOPClassUID))
+        association = self._associate(*classes)
         if isinstance(association, Attempt):
             return association
         try:
-            if not association.accepted_contexts:
+            accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+            taken = next((uid for uid in classes if uid in accepted), None)
+            if taken is None:
                 return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
-            answer = association.send_c_store(dataset)
+            sent = as_class(dataset, taken)
+            answer = association.send_c_store(sent)
         except (ValueError, RuntimeError) as error:
             return Attempt(Ending.RETRY, message=f"the association ended: {error}")
         finally:
             if association.is_established:
                 association.release()
-        return attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
+        attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
+        if attempt.ending is Ending.DELIVERED and taken != classes[0]:
+            note = f"as {UID(taken).name}, UID {sent.SOPInstanceUID}"
+            return replace(attempt, message=f"{attempt.message} {note}".strip())
+        return attempt
 
     def echo(self) -> str:
         """C-ECHO: "" where the node answers, else what is wrong."""
@@ -62,11 +72,12 @@ class DicomNode:
             association.release()
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
-    def _associate(self, abstract_syntax: str) -> Any:
+    def _associate(self, *abstract_syntaxes: str) -> Any:
         entity = AE(ae_title=self.calling_ae)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_seconds
         entity.connection_timeout = self.timeout_seconds
-        entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        for abstract_syntax in abstract_syntaxes:
+            entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
             tls = (self._tls(), self.host) if self.tls_ca else None
         except (OSError, ssl.SSLError) as error:
@@ -82,8 +93,31 @@ class DicomNode:
             ending = Ending.SET_ASIDE if permanent else Ending.RETRY
             return Attempt(ending, message=f"{where} rejects the association: {words}")
         if association.acceptor.primitive is not None:
-            return Attempt(Ending.SET_ASIDE, message=f"{where} accepts no presentation context for {abstract_syntax}")
-        return Attempt(Ending.RETRY, message=f"{where} cannot be reached")
+            return Attempt(
+                Ending.SET_ASIDE,
+                message=f"{where} accepts no presentation context for {UID(abstract_syntaxes[-1]).name}",
+            )
+        why = self._why_no_handshake(tls[0]) if tls else ""
+        return Attempt(Ending.RETRY, message=f"{where} cannot be reached{why}")
+
+    def _why_no_handshake(self, context: ssl.SSLContext) -> str:
+        """What a TLS handshake by itself runs into, as pynetdicom keeps it to itself; "" where that works."""
+        try:
+            with (
+                socket.create_connection((self.host, self.port), self.timeout_seconds) as plain,
+                context.wrap_socket(plain, server_hostname=self.host) as secure,
+            ):
+                secure.settimeout(1.0)
+                secure.recv(1)  # under TLS 1.3 a refusal of our certificate comes after the handshake
+        except TimeoutError:
+            return ""
+        except ssl.SSLCertVerificationError as error:
+            return f": its certificate is not trusted ({error.verify_message})"
+        except ssl.SSLError as error:
+            return f": the TLS handshake fails ({error.reason}); does it trust our certificate?"
+        except OSError as error:
+            return f": {error.strerror or type(error).__name__}"
+        return ""
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.tls_ca))

@@ -1,20 +1,23 @@
 """REPORT: scores of a revision -> a DICOM Structured Report, TID 1500, for research use only.
 
 codes (data/codes.toml), uids, part10 (bytes), evidence (clean headers), equipment (who made it), content (the tree),
-image_library, report, readback (values again), text (for people).
+image_library, report, simpler_class (the same as another SR class), readback (values again), text (for people).
 """
 
 from dicom_pipeline.reporting.equipment import is_own_object
 from dicom_pipeline.reporting.part10 import encode
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
 from dicom_pipeline.reporting.report import SR_CLASSES, build_report
+from dicom_pipeline.reporting.simpler_class import as_class, classes_for
 from dicom_pipeline.reporting.text import report_text
 
 __all__ = [
     "SR_CLASSES",
     "ReportContent",
     "ReportScore",
+    "as_class",
     "build_report",
+    "classes_for",
     "encode",
     "is_own_object",
     "read_report",

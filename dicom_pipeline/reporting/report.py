@@ -16,11 +16,8 @@ from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content
 from dicom_pipeline.reporting.evidence import clean_header, evidence_sequence, timezone_of
 from dicom_pipeline.reporting.image_library import add_image_library
+from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
 from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, content_uid, report_series_uid, uid_of
-
-COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
-COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
-ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
 SR_CLASSES = {
     COMPREHENSIVE_3D_SR: Comprehensive3DSR,

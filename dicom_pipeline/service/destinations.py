@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination, Settings
-from dicom_pipeline.delivery import Destination, DicomNode, Folder, OrthancServer
+from dicom_pipeline.config import AnyDestination, DicomDestination, DicomWebDestination, FolderDestination, Settings
+from dicom_pipeline.delivery import Destination, DicomNode, DicomWebServer, Folder, OrthancServer
 from dicom_pipeline.errors import ConfigError
 
 
@@ -40,6 +40,20 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             tls_key=entry.tls_key,
         )
     password = secret(entry.password_env, f"destination {entry.name}")
+    if isinstance(entry, DicomWebDestination):
+        return DicomWebServer(
+            name=entry.name,
+            url=entry.url,
+            modalities=entry.modalities,
+            username=entry.username,
+            password=password,
+            token=secret(entry.token_env, f"destination {entry.name}"),
+            tls_ca=entry.tls_ca,
+            tls_certificate=entry.tls_certificate,
+            tls_key=entry.tls_key,
+            timeout_seconds=entry.timeout_seconds,
+            verify=entry.verify,
+        )
     return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify, entry.tls_ca)
 
 
