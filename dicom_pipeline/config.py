@@ -141,6 +141,9 @@ class ServiceSection(Section):
 
     web_host: str = Field("127.0.0.1", description="Address of the HTTP pages (health, status, reports).")
     web_port: Port | None = Field(8448, description="TCP port of the HTTP pages; remove to have none.")
+    web_token_env: str | None = Field(
+        None, description="Environment variable with the token that the study routes ask for; beyond loopback needed."
+    )
     max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -182,6 +185,7 @@ class OrthancDestination(DestinationSection):
     username: str | None = Field(None, description="User name for basic authentication.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
     verify: bool = Field(True, description="Read the object back and compare it as a data set.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that sign its HTTPS certificate.")
 
 
 class DicomWebDestination(DestinationSection):
@@ -204,6 +208,26 @@ AnyDestination = Annotated[
 ]
 
 
+class OrthancSource(Section):
+    """An Orthanc whose new studies are fetched over its REST API, where no plug-in may be installed in it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
+    url: str = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
+    username: str | None = Field(None, description="User name for basic authentication.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    tls_ca: Path | None = Field(None, description="PEM file of the authorities that sign its HTTPS certificate.")
+    modalities: tuple[str, ...] = Field((), description="Only series of these modalities; empty takes all.")
+    description: str = Field(
+        "", description="Regular expression that the study's or the series' description must hold."
+    )
+    interval_seconds: float = Field(5.0, gt=0, description="Seconds between two looks at Orthanc's changes.")
+    settle_seconds: float = Field(
+        120.0,
+        ge=0,
+        description="Seconds after which a study is fetched that Orthanc never called stable; above StableAge.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Frozen; `Settings()` is all defaults."""
 
@@ -220,6 +244,7 @@ class Settings(BaseSettings):
     report: ReportSection = ReportSection()
     service: ServiceSection = ServiceSection()
     destinations: tuple[AnyDestination, ...] = ()
+    sources: tuple[OrthancSource, ...] = ()
 
     @classmethod
     def settings_customise_sources(

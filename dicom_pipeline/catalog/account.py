@@ -9,7 +9,7 @@ from dicom_pipeline.catalog.database import Catalog
 
 def service_account(catalog: Catalog) -> dict[str, Any]:
     """Everything that `status` shows, as plain values: totals, revisions with their outcomes, deliveries, refusals."""
-    revisions = [_revision(catalog, dict(row)) for row in catalog.read("revisions")]
+    revisions = [revision_account(catalog, dict(row)) for row in catalog.read("revisions")]
     deliveries: dict[str, dict[str, int]] = {}
     for row in catalog.read("delivery_counts"):
         deliveries.setdefault(row["destination"], {})[row["state"]] = row["count"]
@@ -22,7 +22,8 @@ def service_account(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _revision(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
+def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
+    """A revision's row with the count of each outcome and reason, and its deliveries."""
     outcomes = {"used": 0, "skipped": 0, "failed": 0, "open": 0}
     reasons: dict[str, int] = {}
     for count in catalog.read("outcome_counts", revision_id=row["id"]):

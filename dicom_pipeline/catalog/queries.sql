@@ -144,3 +144,58 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
 
 -- name: refusal_counts
 SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;
+
+-- name: study
+SELECT s.study_instance_uid, s.expected, s.waiting,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
+    EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
+        AND r.state IN ('ready', 'processing')) AS busy
+FROM study s WHERE s.study_instance_uid = :study_instance_uid;
+
+-- name: study_revisions
+SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.message, r.created_at, r.finished_at, r.fingerprint,
+    (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
+FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number;
+
+-- name: held_instances
+SELECT sop_instance_uid, series_instance_uid, path, kept FROM instance
+WHERE study_instance_uid = :study_instance_uid ORDER BY id;
+
+-- name: source_seq
+SELECT seq FROM source WHERE name = :source;
+
+-- name: set_source_seq
+INSERT INTO source (name, seq) VALUES (:source, :seq) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq;
+
+-- name: want_pull
+INSERT INTO pull (source, orthanc_id, due_at) VALUES (:source, :orthanc_id, :due_at)
+ON CONFLICT (source, orthanc_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0;
+
+-- name: next_pull
+SELECT orthanc_id, attempts, due_at FROM pull WHERE source = :source AND due_at <= :now ORDER BY due_at LIMIT 1;
+
+-- name: postpone_pull
+UPDATE pull SET due_at = :due_at, attempts = attempts + 1 WHERE source = :source AND orthanc_id = :orthanc_id;
+
+-- name: forget_pull
+DELETE FROM pull WHERE source = :source AND orthanc_id = :orthanc_id AND due_at = :due_at;
+
+-- name: open_backfill
+SELECT id FROM backfill WHERE source = :source AND filters = :filters AND finished_at IS NULL ORDER BY id DESC LIMIT 1;
+
+-- name: add_backfill
+INSERT INTO backfill (source, filters, started_at) VALUES (:source, :filters, :at);
+
+-- name: add_backfill_study
+INSERT OR IGNORE INTO backfill_study (backfill_id, orthanc_id, instances)
+VALUES (:backfill_id, :orthanc_id, :instances);
+
+-- name: backfill_studies
+SELECT orthanc_id, instances, account FROM backfill_study WHERE backfill_id = :backfill_id ORDER BY orthanc_id;
+
+-- name: set_backfill_account
+UPDATE backfill_study SET account = :account, instances = :instances
+WHERE backfill_id = :backfill_id AND orthanc_id = :orthanc_id;
+
+-- name: finish_backfill
+UPDATE backfill SET finished_at = :at WHERE id = :backfill_id;

@@ -98,3 +98,30 @@ CREATE TABLE delivery (
     PRIMARY KEY (report_uid, destination)
 ) WITHOUT ROWID;
 CREATE INDEX delivery_due ON delivery (destination, state, next_at);
+
+CREATE TABLE source (                  -- an Orthanc whose changes are read
+    name TEXT PRIMARY KEY,             -- its name and URL
+    seq INTEGER NOT NULL               -- the last change that was read
+);
+CREATE TABLE pull (                    -- its studies that are to be fetched
+    source TEXT NOT NULL REFERENCES source,
+    orthanc_id TEXT NOT NULL,
+    due_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, orthanc_id)
+) WITHOUT ROWID;
+
+CREATE TABLE backfill (                -- one run over an archive
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,              -- URL
+    filters TEXT NOT NULL,             -- as JSON; a run goes on only with the same ones
+    started_at REAL NOT NULL,
+    finished_at REAL
+);
+CREATE TABLE backfill_study (
+    backfill_id INTEGER NOT NULL REFERENCES backfill,
+    orthanc_id TEXT NOT NULL,
+    instances INTEGER NOT NULL,        -- by the archive's own count
+    account TEXT,                      -- as JSON: what became of them; NULL until fetched
+    PRIMARY KEY (backfill_id, orthanc_id)
+) WITHOUT ROWID;

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import demo, listings, models, network, offline, research, running
+from dicom_pipeline.cli import backfill, demo, listings, models, network, offline, research, running
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     running.retry,
     running.doctor,
     network.send,
+    backfill.backfill,
     listings.show,
     listings.presets,
     listings.labels,

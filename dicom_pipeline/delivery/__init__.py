@@ -7,7 +7,7 @@ from dicom_pipeline.delivery.destination import Attempt, Destination, Ending
 from dicom_pipeline.delivery.dicom_node import DicomNode
 from dicom_pipeline.delivery.dicomweb import DicomWebServer
 from dicom_pipeline.delivery.folder import Folder
-from dicom_pipeline.delivery.orthanc import OrthancServer
+from dicom_pipeline.delivery.orthanc import OrthancServer, orthanc_client, orthanc_problem
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.delivery.sender import Sender
 
@@ -22,4 +22,6 @@ __all__ = [
     "RetryRule",
     "Sender",
     "next_attempt",
+    "orthanc_client",
+    "orthanc_problem",
 ]

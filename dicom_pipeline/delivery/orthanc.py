@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import (
     BadFileFormat,
+    HttpError,
     NotAuthorized,
     OrthancApiException,
     TooManyResourcesFound,
@@ -18,9 +21,16 @@ from orthanc_api_client.exceptions import (
 from orthanc_api_client.exceptions import (
     ConnectionError as OrthancConnectionError,
 )
+from orthanc_api_client.exceptions import (
+    TimeoutError as OrthancTimeout,
+)
 from pydicom import dcmread
+from requests.exceptions import SSLError
 
 from dicom_pipeline.delivery.destination import Attempt, Ending
+
+TIMEOUT_SECONDS = 60.0
+"""Silence after which an Orthanc is given up for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class OrthancServer:
     username: str | None = None
     password: str | None = None
     verify: bool = True
+    tls_ca: Path | None = None
 
     def send(self, report: bytes) -> Attempt:
         """Upload, then (verify) read the file back and compare the data sets."""
@@ -54,13 +65,62 @@ class OrthancServer:
 
     def echo(self) -> str:
         """ "" where Orthanc answers, else what is wrong."""
-        try:
-            self._client().get_system()
-        except NotAuthorized:
-            return "it refuses the user name or password"
-        except (OrthancConnectionError, OrthancApiException, OSError) as error:
-            return f"it cannot be reached: {type(error).__name__}"
-        return ""
+        return orthanc_problem(self._client())
 
     def _client(self) -> OrthancApiClient:
-        return OrthancApiClient(self.url, user=self.username, pwd=self.password)
+        return orthanc_client(self.url, self.username, self.password, self.tls_ca)
+
+
+class _Client(OrthancApiClient):  # type: ignore[misc] # the library has no types
+    """Every request with a time-out and the authorities that we trust; no answer is an error, never None."""
+
+    tls_ca: Path | None = None
+
+    def get(self, endpoint: str, **kwargs: Any) -> Any:
+        return self._answered(super().get(endpoint, **self._with_defaults(kwargs)), endpoint)
+
+    def post(self, endpoint: str, **kwargs: Any) -> Any:
+        return self._answered(super().post(endpoint, **self._with_defaults(kwargs)), endpoint)
+
+    def _with_defaults(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        verify = {"verify": str(self.tls_ca)} if self.tls_ca else {}
+        return {"timeout": TIMEOUT_SECONDS, **verify, **kwargs}
+
+    @staticmethod
+    def _answered(response: Any, endpoint: str) -> Any:
+        if response is None:  # the library swallows what it has no exception for, such as an answer cut short
+            raise OrthancConnectionError(url=endpoint)
+        return response
+
+
+def orthanc_client(
+    url: str, username: str | None = None, password: str | None = None, tls_ca: Path | None = None
+) -> OrthancApiClient:
+    """A client of an Orthanc's REST API. tls_ca: PEM file of the authorities that sign its certificate; unset: the system's."""
+    client = _Client(url.rstrip("/") + "/", user=username, pwd=password)
+    client.tls_ca = tls_ca
+    return client
+
+
+def orthanc_problem(client: OrthancApiClient) -> str:
+    """ "" where an Orthanc answers, else what is wrong, as far as can be told from here."""
+    try:
+        client.get_system()
+    except (OrthancApiException, OSError, ValueError) as error:
+        return _explain(error)
+    return ""
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, NotAuthorized) and error.http_status_code == 401:
+        return "it refuses the user name or password (RegisteredUsers in its configuration)"
+    if isinstance(error, NotAuthorized):
+        return "it forbids this: RemoteAccessAllowed is false there and this is another machine, or this user may not"
+    if isinstance(error, OrthancTimeout):
+        return f"it does not answer within {TIMEOUT_SECONDS:.0f} s"
+    if isinstance(error.__context__, SSLError):
+        return "its HTTPS certificate is not trusted, or it speaks no HTTPS; tls_ca names the authority that signed it"
+    if isinstance(error, OrthancConnectionError):
+        return "it cannot be reached: nothing listens there, or its URL must begin with https://"
+    status = f"HTTP {error.http_status_code}" if isinstance(error, HttpError) else type(error).__name__
+    return f"it does not answer as an Orthanc: {status}"

@@ -39,7 +39,7 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             tls_certificate=entry.tls_certificate,
             tls_key=entry.tls_key,
         )
-    password = _secret(entry.password_env, entry.name)
+    password = secret(entry.password_env, f"destination {entry.name}")
     if isinstance(entry, DicomWebDestination):
         return DicomWebServer(
             name=entry.name,
@@ -47,20 +47,21 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             modalities=entry.modalities,
             username=entry.username,
             password=password,
-            token=_secret(entry.token_env, entry.name),
+            token=secret(entry.token_env, f"destination {entry.name}"),
             tls_ca=entry.tls_ca,
             tls_certificate=entry.tls_certificate,
             tls_key=entry.tls_key,
             timeout_seconds=entry.timeout_seconds,
             verify=entry.verify,
         )
-    return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify)
+    return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify, entry.tls_ca)
 
 
-def _secret(variable: str | None, name: str) -> str | None:
+def secret(variable: str | None, whose: str) -> str | None:
+    """The value of an environment variable; None where none is named. Raises ConfigError where it is not set."""
     if variable is None:
         return None
     value = os.environ.get(variable)
     if value is None:
-        raise ConfigError(f"destination {name}: the environment variable {variable} is not set")
+        raise ConfigError(f"{whose}: the environment variable {variable} is not set")
     return value

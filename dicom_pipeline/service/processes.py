@@ -1,4 +1,4 @@
-"""The three child processes of the service: each ends on SIGTERM, and with its parent whatever killed that."""
+"""The child processes of the service: each ends on SIGTERM, and with its parent whatever killed that."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from dataclasses import fields
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool
+from dicom_pipeline.intake import Listener, ListenerSettings, Spool, Uploads
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
+from dicom_pipeline.service.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,21 @@ def run_sender(settings: Settings, owner: str) -> None:
     sender.start()
     stop.wait()
     sender.stop()
+
+
+def run_poller(settings: Settings, owner: str) -> None:
+    """Fetch from the sources until told to stop, a thread each."""
+    del owner
+    stop = _begin(settings)
+    folder = settings.spool.folder
+    catalog = Catalog(folder / "catalog.sqlite")
+    uploads = Uploads(catalog, Spool(folder), settings.listener.max_object_bytes, settings.spool.min_free_bytes)
+    pollers = [Poller(source, catalog, uploads) for source in settings.sources]
+    threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.source.name) for poller in pollers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:

@@ -23,7 +23,8 @@ from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
 from dicom_pipeline.intake.listener import check_address
 from dicom_pipeline.service.destinations import destinations_of
-from dicom_pipeline.service.processes import listener_settings, run_listener, run_sender, run_worker
+from dicom_pipeline.service.poller import client_of
+from dicom_pipeline.service.processes import listener_settings, run_listener, run_poller, run_sender, run_worker
 from dicom_pipeline.service.web import Pages
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
     check_address(listener_settings(settings))
     destinations_of(settings)
+    for source in settings.sources:
+        client_of(source)
     folder = settings.spool.folder
     folder.mkdir(parents=True, exist_ok=True)
     stop = stop or _stop_on_signals()
@@ -84,6 +87,8 @@ def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event
     children = [_Child("listener", run_listener), _Child("worker", run_worker)]
     if settings.destinations:
         children.append(_Child("sender", run_sender))
+    if settings.sources:
+        children.append(_Child("poller", run_poller))
     context = multiprocessing.get_context("spawn")
     try:
         while not stop.is_set():

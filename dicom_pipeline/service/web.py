@@ -1,27 +1,39 @@
-"""Pages over HTTP: /health (the process runs), /ready (the catalog answers), /status (the account as JSON)."""
+"""Pages over HTTP: /health (the process runs), /ready (the catalog answers), /status (the account as JSON), and the
+routes of study_pages, which read and write results and so ask for more: see `Pages.refusal`.
+"""
 
 from __future__ import annotations
 
-import json
+import hmac
+import ipaddress
 import logging
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.service.study_pages import Answer, StudyPages
 
 log = logging.getLogger(__name__)
 
+REQUEST_SECONDS = 60.0
+"""Silence after which a client is given up."""
+
 
 class Pages:
-    """The HTTP server in a thread; none where service.web_port is not set."""
+    """The HTTP server in a thread; none where service.web_port is not set. Raises ConfigError for a token not there."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._address = (settings.service.web_host, settings.service.web_port)
+        section = settings.service
+        self._address = (section.web_host, section.web_port)
+        self._token = _token(section.web_token_env)
         self._catalog = catalog
+        self._studies = StudyPages(settings, catalog)
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -33,6 +45,7 @@ class Pages:
             self._server = ThreadingHTTPServer((host, port), self._handler())
         except OSError as error:
             raise ConfigError(f"service.web_port {port} on {host} cannot be used: {error.strerror}") from error
+        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
 
     def stop(self) -> None:
@@ -41,34 +54,92 @@ class Pages:
             self._server.shutdown()
             self._server.server_close()
 
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        """HTTP status and JSON body of a path."""
+    def answer(self, method: str, path: str, body: bytes, address: str) -> Answer:
+        """The answer to a request that may be answered."""
         if path == "/health":
-            return 200, {"status": "ok"}
-        if path in ("/ready", "/status"):
-            try:
+            return Answer.of(200, {"status": "ok"})
+        try:
+            if path in ("/ready", "/status"):
                 account = service_account(self._catalog)
-            except CatalogError as error:
-                return 503, {"error": str(error)}
-            finally:
-                self._catalog.close()
-            return 200, account if path == "/status" else {"status": "ready"}
-        return 404, {"error": "there are /health, /ready and /status"}
+                return Answer.of(200, account if path == "/status" else {"status": "ready"})
+            return self._studies.answer(method, path, body, address)
+        except CatalogError as error:
+            return Answer.of(503, {"error": str(error)})
+        except OSError as error:
+            return Answer.of(503, {"error": f"the disk refuses: {error.strerror}"})
+        finally:
+            self._catalog.close()
+
+    def refusal(self, path: str, headers: Any) -> Answer | None:
+        """Why a request is not answered, None where it is.
+
+        The study routes want the token where one is set. Without one they serve programs of this machine only: no address
+        beyond loopback, and no page of another site in a browser (which names itself in Origin or Host).
+        """
+        if path in ("/health", "/ready", "/status"):
+            return None
+        if self._token is not None:
+            given = str(headers.get("Authorization", "")).removeprefix("Bearer ")
+            good = hmac.compare_digest(given.encode(), self._token.encode())
+            return None if good else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
+        if not is_loopback(self._address[0]):
+            return Answer.of(403, {"error": "beyond loopback these pages need service.web_token_env"})
+        host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+        if headers.get("Origin") or not is_loopback(host):
+            return Answer.of(403, {"error": "not for pages of other sites"})
+        return None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         pages = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = REQUEST_SECONDS
+
             def do_GET(self) -> None:
-                status, body = pages.answer(self.path)
-                content = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
+                self._respond("GET")
+
+            def do_POST(self) -> None:
+                self._respond("POST")
+
+            def do_PUT(self) -> None:
+                self._respond("PUT")
+
+            def _respond(self, method: str) -> None:
+                path = urlsplit(self.path).path
+                answer = pages.refusal(path, self.headers)
+                length = self.headers.get("Content-Length", "0")
+                if answer is None and (not length.isdigit() or int(length) > pages._studies.largest_body):
+                    answer = Answer.of(413, {"error": "expected a Content-Length within listener.max_object_bytes"})
+                if answer is None:
+                    answer = pages.answer(method, path, self.rfile.read(int(length)), self.client_address[0])
+                elif length != "0":
+                    self.close_connection = True  # the body was not read
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.content_type)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(answer.body)
 
             def log_message(self, format: str, *args: Any) -> None:
                 log.debug(format, *args)
 
         return Handler
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(f"service.web_token_env: the environment variable {variable} is not set")
+    return value

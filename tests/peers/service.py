@@ -1,6 +1,7 @@
 """`dicom-pipeline serve` as a person runs it: its own process, a settings file, a folder."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,12 +26,15 @@ class Service:
             f"[assembly]\nquiet_seconds = {quiet}\n[service]\nweb_port = {self.web}\n"
             f'[planning]\nselection = "uniform:4"\n{destinations}'
         )
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "Service":
         command = [sys.executable, "-m", "dicom_pipeline", "serve", "--config", self.config]
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stderr=log, start_new_session=True, env={**os.environ, **self.environment}
+            )
         node = DicomNode("test", "DICOMPIPE", "127.0.0.1", self.port, "TEST", timeout_seconds=2)
         wait_until(lambda: not node.echo(), 60, f"the listener does not answer: {self.log.read_text()[-2000:]}")
         return self

@@ -1,0 +1,121 @@
+"""`backfill`: fetch what an archive holds already."""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from orthanc_api_client.exceptions import OrthancApiException
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.cli.printing import AsJson, console, print_json
+from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.delivery import orthanc_client, orthanc_problem
+from dicom_pipeline.errors import DeliveryError, UsageError
+from dicom_pipeline.intake import Spool, Uploads
+from dicom_pipeline.service.backfill import Backfill, Listing, list_wanted
+from dicom_pipeline.service.orthanc_pull import Pace, Wanted
+
+
+class Archive(StrEnum):
+    """Kinds of archives that can be read."""
+
+    ORTHANC = "orthanc"
+
+
+def backfill(
+    archive: Annotated[Archive, typer.Argument(help="Kind of archive.")],
+    url: Annotated[str, typer.Argument(help="Its URL, such as http://127.0.0.1:8042.")],
+    config: Annotated[Path, typer.Option(help="Settings file (TOML) of the service that will process.")] = Path(
+        "pipeline.toml"
+    ),
+    user: Annotated[str | None, typer.Option(help="User name for basic authentication.")] = None,
+    password_env: Annotated[
+        str, typer.Option(metavar="VARIABLE", help="Environment variable that holds the password.")
+    ] = "ORTHANC_PASSWORD",  # noqa: S107 - the variable's name
+    tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the authorities that sign its certificate.")] = None,
+    since: Annotated[str, typer.Option(metavar="YYYYMMDD", help="First study date.")] = "",
+    until: Annotated[str, typer.Option(metavar="YYYYMMDD", help="Last study date.")] = "",
+    modality: Annotated[list[str] | None, typer.Option(help="Only series of this modality; may be repeated.")] = None,
+    description: Annotated[str, typer.Option(metavar="REGEX", help="Study or series description must hold this.")] = "",
+    rate: Annotated[float | None, typer.Option(help="Most instances a second.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be fetched.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what an Orthanc holds into the spool of `serve`, e.g. `backfill orthanc URL --since 20250101 --modality CT`.
+
+    Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
+    """
+    del archive  # there is one kind
+    wanted = _wanted(since, until, modality, description)
+    if rate is not None and rate <= 0:
+        raise UsageError("--rate must be above 0")
+    settings = load_settings(config)
+    password = os.environ.get(password_env) if user else None
+    if user and password is None:
+        raise UsageError(f"the environment variable {password_env} is not set; it holds the password of {user}")
+    client = orthanc_client(url, user, password, tls_ca)
+    if problem := orthanc_problem(client):
+        raise DeliveryError(f"Orthanc at {url}: {problem}")
+    try:
+        if dry_run:
+            _show_listing(list_wanted(client, wanted), as_json)
+            return
+        catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+        account = _run(Backfill(client, catalog, url, wanted), settings, catalog, rate, quiet=as_json)
+    except (OrthancApiException, OSError) as error:
+        name = type(error).__name__
+        raise DeliveryError(f"the run was cut short ({name}); run the same command again to go on") from error
+    _show_account(account, as_json)
+    raise typer.Exit(0 if account["balanced"] else 1)
+
+
+def _wanted(since: str, until: str, modality: list[str] | None, description: str) -> Wanted:
+    for name, date in (("--since", since), ("--until", until)):
+        if date and not re.fullmatch(r"\d{8}", date):
+            raise UsageError(f"{name} expects a date as YYYYMMDD, found {date!r}")
+    try:
+        re.compile(description)
+    except re.error as error:
+        raise UsageError(f"--description is no regular expression: {error}") from error
+    return Wanted(since, until, tuple(sorted(modality or ())), description)
+
+
+def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
+    uploads = Uploads(
+        catalog, Spool(settings.spool.folder), settings.listener.max_object_bytes, settings.spool.min_free_bytes
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), disable=quiet) as bar:
+        text = "instances (taken up again)" if run.resumed else "instances"
+        task = bar.add_task(text, total=run.instances, completed=run.instances_done)
+        return run.run(uploads, Pace(rate), lambda count: bar.advance(task, count))
+
+
+def _show_listing(listing: Listing, as_json: bool) -> None:
+    fitting = sum(listing.studies.values())
+    if as_json:
+        values = {"studies": len(listing.studies), "instances": fitting, "outside": listing.outside}
+        print_json({**values, "orthanc_instances": listing.instances, "balanced": listing.agrees})
+        return
+    console().print(
+        f"Orthanc holds {listing.instances} instances: {fitting} in {len(listing.studies)} studies that fit the dates, "
+        f"{listing.outside} in others. Nothing was fetched."
+    )
+
+
+def _show_account(account: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(account)
+        return
+    screen = console()
+    screen.print(f"{account['instances']} instances of {account['studies']} studies, by Orthanc's count:")
+    for word, count in account["outcomes"].items():
+        screen.print(f"{count:>9} {word}")
+    if not account["balanced"]:
+        screen.print("These do not sum up to Orthanc's count: studies changed while they were fetched. Run it again.")

@@ -1,0 +1,187 @@
+"""What others ask about one study over HTTP: announce, send, state, plan, scores, pages, another revision.
+
+A PACS's plug-in is the usual caller. docs/service.md lists the routes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.arrivals import announce
+from dicom_pipeline.catalog.studies import ask_revision, held_instances, study_account
+from dicom_pipeline.config import Settings
+from dicom_pipeline.domain import LeftOut, Plan, Reason
+from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.imaging import content_of
+from dicom_pipeline.intake import Spool, Taken, Uploads
+from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, plan_to_json, read_header
+from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.service.worker import result_folder
+
+MOST_EXPECTED = 10_000_000
+"""A larger announcement is a mistake: no study holds ten million instances."""
+
+REFUSAL_STATUS = {
+    Taken.OWN_OBJECT: 200,
+    Taken.TOO_LARGE: 413,
+    Taken.DISK_FULL: 507,
+    Taken.UNREADABLE: 422,
+    Taken.MISSING_UID: 422,
+    Taken.UNSUPPORTED: 415,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+    @classmethod
+    def of(cls, status: int, value: Mapping[str, Any]) -> Answer:
+        """A JSON answer."""
+        return cls(status, json.dumps(value).encode())
+
+
+class StudyPages:
+    """The routes below /studies and /instances."""
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._folder = settings.spool.folder
+        section = settings.listener
+        self._uploads = Uploads(catalog, Spool(self._folder), section.max_object_bytes, settings.spool.min_free_bytes)
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the largest request that makes sense: an instance of the largest size."""
+        return self._settings.listener.max_object_bytes
+
+    def answer(self, method: str, path: str, body: bytes, address: str) -> Answer:
+        """The answer to a request; 404 for what is no route, 405 for a route's wrong method."""
+        parts = [part for part in path.split("/") if part]
+        if parts == ["instances"]:
+            return self._take(body, address) if method == "POST" else _wrong_method("POST")
+        if parts[:1] != ["studies"] or not 2 <= len(parts) <= 3:
+            return Answer.of(404, {"error": "there is no such page; docs/service.md lists them"})
+        uid, name = parts[1], parts[2] if len(parts) == 3 else ""
+        if not is_valid_uid(uid):
+            return Answer.of(400, {"error": "expected a Study Instance UID: digits and dots, at most 64 characters"})
+        routes: dict[str, tuple[str, Callable[[], Answer]]] = {
+            "": ("GET", lambda: self._status(uid)),
+            "instances": ("GET", lambda: self._instances(uid)),
+            "expected": ("PUT", lambda: self._announce(uid, body)),
+            "process": ("POST", lambda: self._process(uid)),
+            "explain": ("GET", lambda: self._explain(uid)),
+            "scores": ("GET", lambda: self._scores(uid)),
+            "report": ("GET", lambda: self._file(uid, "report.html", "text/html; charset=utf-8")),
+            "contact-sheet": ("GET", lambda: self._file(uid, "contact_sheet.png", "image/png")),
+        }
+        if name not in routes:
+            return Answer.of(404, {"error": f"a study has {', '.join(n for n in routes if n)}"})
+        wanted, route = routes[name]
+        return route() if method == wanted else _wrong_method(wanted)
+
+    def _take(self, body: bytes, address: str) -> Answer:
+        upload = self._uploads.take(body, source="HTTP", address=address)
+        values = {"taken": upload.taken.value, "kept": upload.taken.kept, "again": upload.taken.may_succeed_later}
+        status = REFUSAL_STATUS.get(upload.taken, 200)
+        return Answer.of(status, values if status == 200 else {**values, "error": f"refused: {upload.taken.value}"})
+
+    def _announce(self, uid: str, body: bytes) -> Answer:
+        try:
+            expected = json.loads(body)["instances"]
+        except (ValueError, LookupError, TypeError):
+            expected = None
+        if not isinstance(expected, int) or isinstance(expected, bool) or not 1 <= expected <= MOST_EXPECTED:
+            return Answer.of(400, {"error": 'expected {"instances": N} with a whole number from 1'})
+        announce(self._catalog, uid, expected, time.time())
+        return self._status(uid)
+
+    def _status(self, uid: str) -> Answer:
+        account = study_account(self._catalog, uid)
+        return _unknown() if account is None else Answer.of(200, account)
+
+    def _instances(self, uid: str) -> Answer:
+        """UIDs of the instances that are held, so that a sender need not send them again."""
+        held = [instance.sop_instance_uid for instance in held_instances(self._catalog, uid) if instance.kept]
+        return Answer.of(200, {"instances": held}) if held else _unknown()
+
+    def _process(self, uid: str) -> Answer:
+        try:
+            number = ask_revision(self._catalog, uid, time.time())
+        except LookupError:
+            return _unknown()
+        return Answer.of(202, {"revision": number, "state": "ready" if number else "processing"})
+
+    def _explain(self, uid: str) -> Answer:
+        """The plan of the instances that are held now, with the service's rules; no model, no scores."""
+        planning = self._settings.planning
+        instances = held_instances(self._catalog, uid)
+        if not instances:
+            return _unknown()
+        headers, left_out = [], []
+        for instance in instances:
+            path = self._folder / instance.path
+            uids = instance.sop_instance_uid, instance.series_instance_uid
+            if not instance.kept:
+                left_out.append(LeftOut(Reason.CONTENT_CONFLICT, path, *uids))
+                continue
+            try:
+                headers.append(read_header(path))
+            except InstanceError as error:
+                left_out.append(LeftOut(Reason.of(error.reason), path, *uids, detail=error.detail))
+        rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
+        plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
+        plan = Plan(uid, plan.series, (*plan.left_out, *left_out))
+        return Answer.of(
+            200, plan_to_json(plan, account_of(plan, {i.sop_instance_uid: "" for i in instances if i.kept}))
+        )
+
+    def _scores(self, uid: str) -> Answer:
+        """The series scores of the last revision that has any, highest first."""
+        folder = self._last_results(uid)
+        if folder is None:
+            return _no_results()
+        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["level"] == "series"]
+        scores = [{**row, "value": float(row["value"]), "frame": int(row["frame"])} for row in rows]
+        scores.sort(key=lambda score: float(score["value"]), reverse=True)
+        notice = "Research use only, not for diagnosis. Scores are uncalibrated."
+        return Answer.of(200, {"revision": int(folder.name[1:]), "scores": scores, "notice": notice})
+
+    def _file(self, uid: str, name: str, content_type: str) -> Answer:
+        folder = self._last_results(uid)
+        if folder is None or not (folder / name).exists():
+            return _no_results()
+        return Answer(200, (folder / name).read_bytes(), content_type)
+
+    def _last_results(self, uid: str) -> Path | None:
+        account = study_account(self._catalog, uid)
+        for revision in reversed(account["revisions"] if account else []):
+            folder = self._folder / result_folder(uid, revision["number"])
+            if revision["state"] == "done" and folder.is_dir():
+                return folder
+        return None
+
+
+def _unknown() -> Answer:
+    return Answer.of(404, {"error": "no instance of this study has come; send it first"})
+
+
+def _no_results() -> Answer:
+    return Answer.of(404, {"error": "this study has no results yet; its state says why"})
+
+
+def _wrong_method(wanted: str) -> Answer:
+    return Answer.of(405, {"error": f"this page takes {wanted}"})

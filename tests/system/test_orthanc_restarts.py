@@ -1,0 +1,149 @@
+"""Orthanc and the pipeline stop at awkward moments; afterwards every study has exactly one report in Orthanc."""
+
+import json
+import time
+
+import pytest
+
+from tests.peers.orthanc import Orthanc, with_our_plugin
+from tests.peers.programs import free_port, wait_until
+from tests.peers.service import Service
+
+pytestmark = pytest.mark.system
+
+STUDIES = ("ct-chest-nodule", "mr-brain-lesion", "cr-chest-effusion")
+
+
+def make_pair(folder, **options):
+    orthanc = Orthanc(folder / "orthanc")
+    service = Service(
+        folder / "service",
+        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n',
+        quiet=300,
+    )
+    orthanc.options = with_our_plugin(Pipeline=f"http://127.0.0.1:{service.web}", **options)
+    return orthanc, service
+
+
+def state(orthanc, study):
+    return orthanc.client.get_json(f"/medsiglip/studies/{study}/status")
+
+
+def wait_reported(orthanc, studies, seconds=120):
+    def all_reported():
+        return {state(orthanc, study)["state"] for study in studies} == {"reported"}
+
+    wait_until(all_reported, seconds, f"not all studies are reported: {orthanc.folder / 'orthanc.log'}")
+
+
+def test_one_report_a_study_whatever_stops_when(tmp_path, sample_data):
+    orthanc, service = make_pair(tmp_path)
+    folders = [sample_data / "studies" / name for name in STUDIES]
+    orthanc.start()
+    studies = [orthanc.upload_study(folders[0])]
+    orthanc.kill()  # before the study became stable, which Orthanc forgets
+    orthanc.start()
+    studies.append(orthanc.upload_study(folders[1]))
+    wait_until(
+        lambda: "cannot be reached" in state(orthanc, studies[1])["message"], 20, "a pipeline that is away is not told"
+    )
+    orthanc.kill()  # while it waits for a pipeline that has never run
+    service.start()
+    orthanc.start()
+    wait_until(lambda: service.status()["totals"]["instances"] > 0, 30, "nothing was sent")
+    orthanc.kill()  # in the middle of sending, or right after
+    service.kill()
+    service.start()
+    orthanc.start()
+    wait_until(lambda: service.status()["totals"]["instances"] >= 45, 60, "not all was sent")
+    service.kill()  # while a revision is being processed, or a report delivered
+    studies.append(orthanc.upload_study(folders[2]))
+    service.start()
+    wait_reported(orthanc, studies)
+    orthanc.stop()
+    orthanc.start()  # a clean stop, with nothing to do
+    time.sleep(4)
+    try:
+        assert orthanc.reports_by_study() == dict.fromkeys(studies, 1)
+        account = service.status()
+        assert [r["state"] for r in account["revisions"]] == ["done"] * 3
+        for revision in account["revisions"]:
+            assert revision["received"] == revision["used"] + revision["skipped"] + revision["failed"]
+    finally:
+        orthanc.stop()
+        assert service.stop() == 0
+
+
+def test_over_dicom_with_a_token_and_a_late_series(tmp_path, sample_data):
+    """C-STORE by a job of Orthanc's; the announcement over HTTP with a token; a late instance makes a second report."""
+    orthanc, service = make_pair(
+        tmp_path, Send="DICOM", Modality="medsiglip", TokenEnv="PIPELINE_TOKEN", Metadata=1500, Trigger="StableSeries"
+    )
+    orthanc.options["DicomModalities"] = {"medsiglip": ["DICOMPIPE", "127.0.0.1", service.port]}
+    orthanc.environment["PIPELINE_TOKEN"] = service.environment["PIPELINE_TOKEN"] = "a token"
+    service.config.write_text(
+        service.config.read_text().replace("[service]\n", '[service]\nweb_token_env = "PIPELINE_TOKEN"\n')
+    )
+    service.start()
+    orthanc.start()
+    try:
+        files = sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))
+        instance = [orthanc.client.upload_file(str(path))[0] for path in files[:-1]][-1]
+        study = orthanc.client.instances.get_parent_study_id(instance)
+        wait_reported(orthanc, [study])
+        assert [r["cause"] for r in service.status()["revisions"]] == ["expected"]
+        orthanc.client.upload_file(str(files[-1]))
+        wait_until(lambda: orthanc.reports_by_study() == {study: 2}, 60, "the late instance made no second report")
+        wait_reported(orthanc, [study])
+        assert json.loads(orthanc.client.studies.get_binary_metadata(study, "1500"))["instances"] == len(files)
+        assert service.status()["totals"]["instances"] == len(files)
+        assert service.status()["totals"]["conflicts"] == 0
+    finally:
+        orthanc.stop()
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"Pipline": "http://127.0.0.1:1"}, "unknown option Pipline"),
+        ({"Send": "DICOM"}, 'needs "Modality"'),
+        ({"TokenEnv": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE is not set"),
+        ({"Rules": [{"Modalty": "CT"}]}, "unknown rule key Modalty"),
+        ({"Rules": [{"SeriesDescription": "("}]}, "SeriesDescription cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_is_told_and_orthanc_runs_on(tmp_path, options, words):
+    import urllib.error
+    import urllib.request
+
+    orthanc = Orthanc(tmp_path / "orthanc", **with_our_plugin(**options)).start()
+    try:
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(f"{orthanc.url}/medsiglip/search?text=x", timeout=10)
+        with answer.value:
+            assert answer.value.code == 500
+            assert words in json.loads(answer.value.read())["error"]
+        assert words in (orthanc.folder / "orthanc.log").read_text()
+    finally:
+        orthanc.stop()
+
+
+def test_the_plug_in_never_holds_orthanc_up(tmp_path, sample_data):
+    """A pipeline that takes connections and never answers: Orthanc takes instances and answers as if it were not there."""
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", free_port()))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        orthanc = Orthanc(tmp_path / "orthanc", **with_our_plugin(Pipeline=url)).start()
+        try:
+            study = orthanc.upload_study(sample_data / "studies" / "mr-brain-normal")
+            time.sleep(2.5)  # the plug-in now waits for an answer
+            start = time.monotonic()
+            orthanc.upload_study(sample_data / "studies" / "mr-brain-lesion")
+            assert state(orthanc, study)["state"] in ("queued", "sending")
+            assert time.monotonic() - start < 5
+        finally:
+            orthanc.stop()
