@@ -1,9 +1,18 @@
-"""STUDY: embeddings and scores as tables that research tools open.
+"""STUDY: embeddings and scores as tables, stored, filtered, exported and searched.
 
-tags (acquisition tags of a header), tables (embeddings.parquet and scores.csv).
+tags (acquisition tags of a header), tables (embeddings.parquet and scores.csv), rows (a row of the store), lance (the
+database behind it), store (EmbeddingStore), where (row filters).
 """
 
+from dicom_pipeline.research.store import EmbeddingStore
 from dicom_pipeline.research.tables import SCORE_COLUMNS, embedding_table, embeddings_schema, score_rows
 from dicom_pipeline.research.tags import acquisition_tags
 
-__all__ = ["SCORE_COLUMNS", "acquisition_tags", "embedding_table", "embeddings_schema", "score_rows"]
+__all__ = [
+    "SCORE_COLUMNS",
+    "EmbeddingStore",
+    "acquisition_tags",
+    "embedding_table",
+    "embeddings_schema",
+    "score_rows",
+]

@@ -1,0 +1,270 @@
+"""The embedding store: a row a frame in LanceDB, a table for each vector space (the weights of one model).
+
+A study's rows are replaced as a whole, in one commit, and only by the same or a newer revision; readers see the old
+rows or the new ones. `EmbeddingStore.open` also reads what `process` wrote, as a store in memory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dicom_pipeline.errors import StoreError, UsageError
+from dicom_pipeline.research.lance import connect, is_local, lance_errors, local_lock
+from dicom_pipeline.research.rows import KEY, is_output, read_output, studies_of
+from dicom_pipeline.research.where import Condition, parse_where
+
+INDEXED_ROWS = 100_000
+"""From so many rows on, `compact` builds a vector index; below, comparing with every row is quick and exact."""
+
+SCALAR_INDEXES = ("study_instance_uid", "sop_instance_uid")
+BATCH_ROWS = 4096
+
+
+class EmbeddingStore:
+    """Rows of embeddings to write, filter and search. Safe for many readers and one writer at a time.
+
+    place: the folder or URL. space: the table (vector space) that is read; None while the store is empty.
+    """
+
+    def __init__(self, database: Any, place: str, space: str | None = None, lock: Path | None = None) -> None:
+        self._database = database
+        self._lock = lock
+        self.place = place
+        self.space = space
+
+    @classmethod
+    def open(cls, place: str | Path, *, space: str | None = None, create: bool = False) -> EmbeddingStore:
+        """Open a store (folder or URL), or the output folder of `process` as a store in memory.
+
+        space: which model's vectors to read, by the beginning of its weights' sha256; needed only where several are.
+        Raises StoreError where there is none.
+        """
+        text = str(place)
+        if is_local(text) and is_output(Path(text)):
+            return cls.in_memory(read_output(Path(text)), text)
+        if is_local(text) and not create and not any(Path(text).glob("frames_*.lance")):
+            raise StoreError(
+                f"{text} is neither an embedding store nor a folder that `dicom-pipeline process` wrote "
+                "(no frames_*.lance, no embeddings.parquet)"
+            )
+        store = cls(connect(text), text, lock=local_lock(text))
+        store.space = _chosen(store.spaces(), space, create=create)
+        return store
+
+    @classmethod
+    def in_memory(cls, rows: pa.Table, place: str = "memory") -> EmbeddingStore:
+        """Rows as a store that lasts as long as this process. Raises StoreError where they are of several models."""
+        store = cls(connect("memory://"), place)
+        names = {_space_of(text) for text in rows["weights"].unique().to_pylist()}
+        if len(names) > 1:
+            raise StoreError(f"{place} holds vectors of {len(names)} models, which cannot be compared")
+        for name in names:
+            store._database.create_table(name, rows)
+            store.space = name
+        return store
+
+    def spaces(self) -> list[str]:
+        """The tables, one for each model whose vectors are here."""
+        with lance_errors("list the store's tables"):
+            listed = self._database.list_tables(limit=1000)
+        return sorted(name for name in getattr(listed, "tables", listed) if name.startswith("frames_"))
+
+    @property
+    def table(self) -> Any:
+        """The LanceDB table of the space that is read. Raises StoreError while the store is empty."""
+        if self.space is None:
+            raise StoreError(f"the store {self.place} is empty")
+        with lance_errors("open the store's table"):
+            return self._database.open_table(self.space)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a row."""
+        return self.table.schema
+
+    @property
+    def dimension(self) -> int:
+        """D of the vectors."""
+        return int(self.schema.field("embedding").type.list_size)
+
+    def write(self, rows: pa.Table) -> int:
+        """Write the rows of any number of studies; returns how many studies were taken (see write_study)."""
+        return sum(self.write_study(uid, revision, part) for uid, revision, part in studies_of(rows))
+
+    def write_study(self, study_instance_uid: str, revision: int, rows: pa.Table) -> bool:
+        """Replace a study's rows in one commit. False, and nothing changes, where a newer revision is there.
+
+        Rows may be none: the study is then removed. Raises StoreError.
+        """
+        condition = f"study_instance_uid = {quoted(study_instance_uid)}"
+        space = _space_of(rows["weights"][0].as_py()) if rows.num_rows else None
+        with self._writing(), lance_errors("write to the store"):
+            present = {name: self._newest(name, condition) for name in self.spaces()}
+            if max(present.values(), default=0) > revision:
+                return False
+            if space is not None:
+                self._put(space, rows, condition, new=not present.get(space))
+                self.space = self.space or space
+            for name, newest in present.items():
+                if newest and name != space:
+                    self._database.open_table(name).delete(condition)
+        return True
+
+    def remove(self, condition: str) -> int:
+        """Remove the rows of a checked condition in the space that is read; returns how many."""
+        with self._writing(), lance_errors("remove rows from the store"):
+            count = int(self.table.count_rows(condition))
+            if count:
+                self.table.delete(condition)
+        return count
+
+    def _put(self, space: str, rows: pa.Table, condition: str, *, new: bool) -> None:
+        if space not in self.spaces():
+            self._database.create_table(space, schema=rows.schema)
+        table = self._database.open_table(space)
+        if new:
+            table.add(rows)
+            return
+        merge = table.merge_insert(list(KEY)).when_matched_update_all().when_not_matched_insert_all()
+        merge.when_not_matched_by_source_delete(condition).execute(rows)
+
+    def _newest(self, space: str, condition: str) -> int:
+        found = self._database.open_table(space).search().where(condition).select(["revision"]).limit(1).to_arrow()
+        return int(found["revision"][0].as_py()) if found.num_rows else 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One writer at a time; object storage has no lock, and LanceDB's own conflict check alone."""
+        if self._lock is None:
+            yield
+            return
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def condition(self, where: str | None) -> Condition | None:
+        """A `--where` text checked against the columns; None without one. Raises UsageError."""
+        return parse_where(where, self.schema) if where else None
+
+    def count(self, where: str | None = None) -> int:
+        """Rows that meet a condition."""
+        condition = self.condition(where)
+        with lance_errors("count rows"):
+            return int(self.table.count_rows(condition.sql if condition else None))
+
+    def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows that meet a condition, in memory. `batches` gives them piece by piece."""
+        return pa.Table.from_batches(self.batches(where, columns), schema=self._schema_of(columns))
+
+    def batches(self, where: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows that meet a condition, some thousand at a time, of one version of the store."""
+        condition = self.condition(where)
+        schema = self._schema_of(columns)
+        with lance_errors("read the store"):
+            query = self.table.search().select(list(schema.names)).limit(None)
+            yield from (query.where(condition.sql) if condition else query).to_batches(BATCH_ROWS)
+
+    def _schema_of(self, columns: Sequence[str] | None) -> pa.Schema:
+        schema = self.schema
+        return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+    def vectors(self, where: str | None = None) -> npt.NDArray[np.float32]:
+        """Embeddings of the rows that meet a condition: float32 (N, D), raw, in the order of `rows`."""
+        return vectors_of(self.rows(where, ["embedding"]))
+
+    def compact(self, *, keep: timedelta = timedelta(hours=24), index_rows: int = INDEXED_ROWS) -> None:
+        """Join small pieces, forget versions older than `keep`, bring indexes up to date or build them.
+
+        What was removed or replaced is gone from the disk once no kept version holds it.
+        """
+        with self._writing(), lance_errors("compact the store"):
+            for space in self.spaces():
+                table = self._database.open_table(space)
+                indexed = {column for index in table.list_indices() for column in index.columns}
+                for column in SCALAR_INDEXES:
+                    if column not in indexed and table.count_rows():
+                        build_row_index(table, column)
+                table.optimize(cleanup_older_than=max(keep, timedelta(milliseconds=1)))
+                if "embedding" not in indexed and table.count_rows() >= index_rows:
+                    build_index(table)
+
+    def info(self) -> list[dict[str, Any]]:
+        """For each space: its name, dimension, rows, versions and whether a vector index is there."""
+        found = []
+        with lance_errors("describe the store"):
+            for space in self.spaces():
+                table = self._database.open_table(space)
+                indexed = {column for index in table.list_indices() for column in index.columns}
+                found.append(
+                    {
+                        "space": space.removeprefix("frames_"),
+                        "dimension": int(table.schema.field("embedding").type.list_size),
+                        "rows": int(table.count_rows()),
+                        "versions": len(table.list_versions()),
+                        "vector_index": "embedding" in indexed,
+                    }
+                )
+        return found
+
+
+def build_index(table: Any) -> None:
+    """An inverted-file index with product quantisation over cosine distance: lists of about 1,000 rows, 8 dimensions a byte.
+
+    Search refines its candidates with the raw vectors, so distances are exact and only membership is approximate.
+    """
+    from lancedb.index import IvfPq
+
+    rows, dimension = table.count_rows(), int(table.schema.field("embedding").type.list_size)
+    pieces = next(d for d in (8, 6, 5, 4, 2, 1) if dimension % d == 0)
+    lists = max(1, min(4096, rows // 1000))
+    table.create_index(
+        "embedding",
+        config=IvfPq(distance_type="cosine", num_partitions=lists, num_sub_vectors=dimension // pieces),
+    )
+
+
+def build_row_index(table: Any, column: str) -> None:
+    """A B-tree over a column, so that a study is found without reading all rows."""
+    from lancedb.index import BTree
+
+    table.create_index(column, config=BTree())
+
+
+def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The embedding column as float32 (N, D)."""
+    column = table["embedding"].combine_chunks()
+    dimension = column.type.list_size
+    flat = column.flatten() if isinstance(column, pa.Array) else pa.concat_arrays([c.flatten() for c in column.chunks])
+    return np.asarray(flat, np.float32).reshape(-1, dimension)
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _space_of(weights: str) -> str:
+    """The table of a model's vectors, by its weights' sha256."""
+    return f"frames_{weights[:16]}"
+
+
+def _chosen(spaces: Sequence[str], wanted: str | None, *, create: bool) -> str | None:
+    names = [space.removeprefix("frames_") for space in spaces]
+    if wanted is not None:
+        found = [name for name in names if name.startswith(wanted[:16])]
+        if len(found) != 1:
+            raise UsageError(f"no single space {wanted!r} in the store; it has {', '.join(names) or 'none'}")
+        return f"frames_{found[0]}"
+    if len(names) > 1 and not create:
+        raise UsageError(f"the store holds vectors of several models: choose one of {', '.join(names)} with --space")
+    return spaces[0] if len(spaces) == 1 else None
