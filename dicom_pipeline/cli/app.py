@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import demo, listings, network, offline, running
+from dicom_pipeline.cli import demo, exporting, listings, network, offline, running
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -30,9 +30,14 @@ for command in (
     listings.show,
     listings.presets,
     listings.labels,
+    exporting.export,
     demo.demo,
 ):
     app.command()(command)
+
+pseudonyms = typer.Typer(help="Pseudonyms of exports.", no_args_is_help=True, rich_markup_mode=None)
+pseudonyms.command()(exporting.resolve)
+app.add_typer(pseudonyms, name="pseudonyms")
 
 
 def main() -> None:

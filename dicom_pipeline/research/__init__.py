@@ -1,7 +1,8 @@
 """STUDY: embeddings and scores as tables, stored, filtered, exported and searched.
 
 tags (acquisition tags of a header), tables (embeddings.parquet and scores.csv), rows (a row of the store), lance (the
-database behind it), store (EmbeddingStore), where (row filters).
+database behind it), store (EmbeddingStore), where (row filters). Export: export, levels (rows of frames, series,
+studies), pooling, pseudonyms, vocabulary (texts that may leave), anonymity, export_files, datasheet.
 """
 
 from dicom_pipeline.research.store import EmbeddingStore

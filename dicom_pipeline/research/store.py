@@ -20,7 +20,7 @@ import pyarrow as pa
 from dicom_pipeline.errors import StoreError, UsageError
 from dicom_pipeline.research.lance import connect, is_local, lance_errors, local_lock
 from dicom_pipeline.research.rows import KEY, is_output, read_output, studies_of
-from dicom_pipeline.research.where import Condition, parse_where
+from dicom_pipeline.research.where import HIDDEN, Condition, parse_where
 
 INDEXED_ROWS = 100_000
 """From so many rows on, `compact` builds a vector index; below, comparing with every row is quick and exact."""
@@ -174,6 +174,13 @@ class EmbeddingStore:
             query = self.table.search().select(list(schema.names)).limit(None)
             yield from (query.where(condition.sql) if condition else query).to_batches(BATCH_ROWS)
 
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, whatever is written after."""
+        table = self.table
+        with lance_errors("read the store"):
+            table.checkout(table.version)
+        return Snapshot(table)
+
     def _schema_of(self, columns: Sequence[str] | None) -> pa.Schema:
         schema = self.schema
         return schema if columns is None else pa.schema([schema.field(name) for name in columns])
@@ -215,6 +222,29 @@ class EmbeddingStore:
                     }
                 )
         return found
+
+
+class Snapshot:
+    """One version of a store's table: rows first without their vectors, then vectors for as many rows as memory takes."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.schema: pa.Schema = table.schema
+
+    def light(self, condition: Condition | None = None) -> pa.Table:
+        """All columns but the vectors and scores, and `_rowid`, of the rows that meet a condition."""
+        names = [name for name in self.schema.names if name not in HIDDEN]
+        with lance_errors("read the store"):
+            query = self._table.search().select(names).with_row_id(True).limit(None)
+            return (query.where(condition.sql) if condition else query).to_arrow()
+
+    def heavy(self, row_ids: Sequence[int], columns: Sequence[str] = ("embedding",)) -> pa.Table:
+        """Vectors (or scores) of rows, in the order of their ids."""
+        with lance_errors("read the store"):
+            found = self._table.take_row_ids(list(row_ids)).select(list(columns)).with_row_id().to_arrow()
+        places = np.argsort(found["_rowid"].to_numpy())
+        order = places[np.searchsorted(found["_rowid"].to_numpy(), np.asarray(row_ids), sorter=places)]
+        return found.drop_columns(["_rowid"]).take(order)
 
 
 def build_index(table: Any) -> None:

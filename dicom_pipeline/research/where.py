@@ -39,23 +39,34 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """A checked condition. parts: SQL text and literals in order. columns: those that it names."""
+class Name:
+    """A column or score('LABEL') as it is written, and its SQL."""
 
-    parts: tuple[str | Value, ...]
+    text: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A checked condition. parts: words of SQL, names and literals in order. columns: those that it names."""
+
+    parts: tuple[str | Name | Value, ...]
     columns: frozenset[str]
 
     @property
     def sql(self) -> str:
         """The condition for the database."""
-        return " ".join(part.sql if isinstance(part, Value) else part for part in self.parts)
+        return " ".join(part if isinstance(part, str) else part.sql for part in self.parts)
 
-    def shown(self, may_show: Callable[[str, str], bool]) -> str:
-        """The condition for a reader who may not see every value: `may_show(column, text)` says which."""
-        return " ".join(
-            part if isinstance(part, str) else part.sql if may_show(part.column, part.text) else "'(withheld)'"
-            for part in self.parts
-        )
+    def shown(self, may_show: Callable[[str, str], bool] = lambda column, text: True) -> str:  # noqa: ARG005
+        """The condition as a person would write it, where `may_show(column, text)` allows a value."""
+        words = []
+        for part in self.parts:
+            if isinstance(part, Value):
+                words.append(part.sql if may_show(part.column, part.text) else "'(withheld)'")
+            else:
+                words.append(part.text if isinstance(part, Name) else part)
+        return " ".join(words)
 
 
 def parse_where(text: str, schema: pa.Schema) -> Condition:
@@ -73,7 +84,7 @@ class _Reader:
     def __init__(self, text: str, types: Mapping[str, pa.DataType]) -> None:
         self.text = text
         self.types = types
-        self.parts: list[str | Value] = []
+        self.parts: list[str | Name | Value] = []
         self.columns: set[str] = set()
         self._depth = 0
         self._end = 0
@@ -196,7 +207,7 @@ class _Reader:
             raise UsageError(f"--where: no column {name!r}. {hint}The columns are: {', '.join(sorted(self.types))}")
         self._next()
         self.columns.add(name)
-        self.parts.append(f"`{name}`")
+        self.parts.append(Name(name, f"`{name}`"))
         return name, self.types[name]
 
     def _score(self) -> tuple[str, pa.DataType]:
@@ -207,7 +218,8 @@ class _Reader:
         label = self._next()
         self._sign(")")
         self.columns.add("score")
-        self.parts.append(f"score_values[CAST(array_position(score_labels, {label}) AS BIGINT)]")
+        sql = f"score_values[CAST(array_position(score_labels, {label}) AS BIGINT)]"
+        self.parts.append(Name(f"score({label})", sql))
         return "score", pa.float64()
 
     def _value(self, column: str, kind: pa.DataType) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research import EmbeddingStore
 from dicom_pipeline.research.rows import row_schema
-from dicom_pipeline.research.where import parse_where
+from dicom_pipeline.research.where import Value, parse_where
 from tests.research.made import made_rows
 
 SCHEMA = row_schema(16)
@@ -78,7 +78,7 @@ def test_no_value_gets_out_of_its_quotes(text):
     """Whatever stands in a literal, the condition has one comparison, with that text."""
     condition = parse_where("modality = '" + text.replace("'", "''") + "'", SCHEMA)
     assert condition.sql == "`modality` = '" + text.replace("'", "''") + "'"
-    assert [part.text for part in condition.parts if not isinstance(part, str)] == [text]
+    assert [part.text for part in condition.parts if isinstance(part, Value)] == [text]
 
 
 @given(st.text(max_size=60))
