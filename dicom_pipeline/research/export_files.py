@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from dicom_pipeline.errors import StoreError
-from dicom_pipeline.research.store import vectors_of
+from dicom_pipeline.research.rows import vectors_of
 
 Parts = Callable[[], Iterable[pa.Table]]
 """Gives the rows from the start each time it is called; every part has the same schema and an `embedding` column."""

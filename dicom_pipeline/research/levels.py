@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dicom_pipeline.research.pooling import Pooling
-from dicom_pipeline.research.rows import SCORE_LISTS
-from dicom_pipeline.research.store import BATCH_ROWS, Snapshot, vectors_of
+from dicom_pipeline.research.rows import SCORE_LISTS, vectors_of
+from dicom_pipeline.research.snapshot import BATCH_ROWS, Snapshot
 
 Level = Literal["frame", "series", "study"]
 ORDER = ("patient_id", "study_instance_uid", "series_instance_uid", "stack", "position_mm", "sop_instance_uid", "frame")

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -90,3 +92,11 @@ def studies_of(rows: pa.Table) -> list[tuple[str, int, pa.Table]]:
         places[uid].append(index)
     parts = [(uid, rows.take(indices)) for uid, indices in places.items()]
     return [(uid, int(pc.max(part["revision"]).as_py() or 1), part) for uid, part in parts]
+
+
+def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The embedding column as float32 (N, D)."""
+    column = table["embedding"].combine_chunks()
+    dimension = column.type.list_size
+    flat = column.flatten() if isinstance(column, pa.Array) else pa.concat_arrays([c.flatten() for c in column.chunks])
+    return np.asarray(flat, np.float32).reshape(-1, dimension)

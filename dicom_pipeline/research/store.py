@@ -17,16 +17,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import StoreError, UsageError
+from dicom_pipeline.research.indexes import build_row_index, build_vector_index
 from dicom_pipeline.research.lance import connect, is_local, lance_errors, local_lock
-from dicom_pipeline.research.rows import KEY, is_output, read_output, studies_of
-from dicom_pipeline.research.where import HIDDEN, Condition, parse_where
+from dicom_pipeline.research.nearest import SearchLevel, nearest
+from dicom_pipeline.research.queries import encoder_of, row_query, vector_of_file
+from dicom_pipeline.research.rows import KEY, is_output, read_output, studies_of, vectors_of
+from dicom_pipeline.research.snapshot import BATCH_ROWS, Snapshot
+from dicom_pipeline.research.where import Condition, parse_where, quoted
 
 INDEXED_ROWS = 100_000
 """From so many rows on, `compact` builds a vector index; below, comparing with every row is quick and exact."""
 
 SCALAR_INDEXES = ("study_instance_uid", "sop_instance_uid")
-BATCH_ROWS = 4096
 
 
 class EmbeddingStore:
@@ -189,6 +193,47 @@ class EmbeddingStore:
         """Embeddings of the rows that meet a condition: float32 (N, D), raw, in the order of `rows`."""
         return vectors_of(self.rows(where, ["embedding"]))
 
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        like: str | Path | None = None,
+        vector: npt.NDArray[np.float32] | None = None,
+        top: int = 20,
+        where: str | None = None,
+        level: SearchLevel = "frame",
+        diversity: float = 0.2,
+        exact: bool = False,
+        encoder: Encoder | None = None,
+    ) -> pa.Table:
+        """The rows most similar to a text, to a row (`like="UID#frame"`), to a picture or DICOM file, or to a vector (D,).
+
+        Best first, with a column `similarity` (cosine); see `nearest` for level, diversity and exact. The row or series
+        that was searched with is left out. encoder: the model that made the rows; loaded by its name where it is not given.
+        Raises UsageError, FingerprintError or ModelError.
+        """
+        if sum(x is not None for x in (text, like, vector)) != 1 or top < 1:
+            raise UsageError("search for one thing: a text, like=UID#frame or a file, or a vector; top at least 1")
+        if not 0 <= diversity < 1:
+            raise UsageError(f"diversity is {diversity}, expected 0 (by similarity alone) to below 1")
+        condition = self.condition(where)
+        if like is not None and not Path(like).is_file():
+            vector, condition = row_query(self.table, str(like), condition, level)
+        elif text is not None or like is not None:
+            encoder = encoder or self.encoder()
+            vector = encoder.encode_texts([text])[0] if text is not None else vector_of_file(Path(str(like)), encoder)
+        assert vector is not None
+        return nearest(
+            self.table, vector, condition, top=top, level=level, diversity=diversity, exact=exact
+        ).drop_columns(["embedding"])
+
+    def encoder(self, device: str = "auto") -> Encoder:
+        """The model that made the rows. Raises ModelError or FingerprintError."""
+        found = self.table.search().select(["encoder", "weights"]).limit(1).to_arrow().to_pylist()
+        if not found:
+            raise StoreError(f"the store {self.place} is empty")
+        return encoder_of(found[0]["encoder"], found[0]["weights"], device=device)
+
     def compact(self, *, keep: timedelta = timedelta(hours=24), index_rows: int = INDEXED_ROWS) -> None:
         """Join small pieces, forget versions older than `keep`, bring indexes up to date or build them.
 
@@ -203,7 +248,7 @@ class EmbeddingStore:
                         build_row_index(table, column)
                 table.optimize(cleanup_older_than=max(keep, timedelta(milliseconds=1)))
                 if "embedding" not in indexed and table.count_rows() >= index_rows:
-                    build_index(table)
+                    build_vector_index(table)
 
     def info(self) -> list[dict[str, Any]]:
         """For each space: its name, dimension, rows, versions and whether a vector index is there."""
@@ -222,65 +267,6 @@ class EmbeddingStore:
                     }
                 )
         return found
-
-
-class Snapshot:
-    """One version of a store's table: rows first without their vectors, then vectors for as many rows as memory takes."""
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
-        self.schema: pa.Schema = table.schema
-
-    def light(self, condition: Condition | None = None) -> pa.Table:
-        """All columns but the vectors and scores, and `_rowid`, of the rows that meet a condition."""
-        names = [name for name in self.schema.names if name not in HIDDEN]
-        with lance_errors("read the store"):
-            query = self._table.search().select(names).with_row_id(True).limit(None)
-            return (query.where(condition.sql) if condition else query).to_arrow()
-
-    def heavy(self, row_ids: Sequence[int], columns: Sequence[str] = ("embedding",)) -> pa.Table:
-        """Vectors (or scores) of rows, in the order of their ids."""
-        with lance_errors("read the store"):
-            found = self._table.take_row_ids(list(row_ids)).select(list(columns)).with_row_id().to_arrow()
-        places = np.argsort(found["_rowid"].to_numpy())
-        order = places[np.searchsorted(found["_rowid"].to_numpy(), np.asarray(row_ids), sorter=places)]
-        return found.drop_columns(["_rowid"]).take(order)
-
-
-def build_index(table: Any) -> None:
-    """An inverted-file index with product quantisation over cosine distance: lists of about 1,000 rows, 8 dimensions a byte.
-
-    Search refines its candidates with the raw vectors, so distances are exact and only membership is approximate.
-    """
-    from lancedb.index import IvfPq
-
-    rows, dimension = table.count_rows(), int(table.schema.field("embedding").type.list_size)
-    pieces = next(d for d in (8, 6, 5, 4, 2, 1) if dimension % d == 0)
-    lists = max(1, min(4096, rows // 1000))
-    table.create_index(
-        "embedding",
-        config=IvfPq(distance_type="cosine", num_partitions=lists, num_sub_vectors=dimension // pieces),
-    )
-
-
-def build_row_index(table: Any, column: str) -> None:
-    """A B-tree over a column, so that a study is found without reading all rows."""
-    from lancedb.index import BTree
-
-    table.create_index(column, config=BTree())
-
-
-def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:
-    """The embedding column as float32 (N, D)."""
-    column = table["embedding"].combine_chunks()
-    dimension = column.type.list_size
-    flat = column.flatten() if isinstance(column, pa.Array) else pa.concat_arrays([c.flatten() for c in column.chunks])
-    return np.asarray(flat, np.float32).reshape(-1, dimension)
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _space_of(weights: str) -> str:

@@ -58,6 +58,11 @@ class Condition:
         """The condition for the database."""
         return " ".join(part if isinstance(part, str) else part.sql for part in self.parts)
 
+    @property
+    def bracketed(self) -> tuple[str | Name | Value, ...]:
+        """The parts in brackets, to be joined with others."""
+        return ("(", *self.parts, ")")
+
     def shown(self, may_show: Callable[[str, str], bool] = lambda column, text: True) -> str:  # noqa: ARG005
         """The condition as a person would write it, where `may_show(column, text)` allows a value."""
         words = []
@@ -255,3 +260,8 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return len(text) == 10
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
