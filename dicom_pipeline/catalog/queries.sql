@@ -142,3 +142,6 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
 
 -- name: refusal_counts
 SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;
+
+-- name: instance_path
+SELECT path FROM instance WHERE sop_instance_uid = :sop_instance_uid AND kept = 1;

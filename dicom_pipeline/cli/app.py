@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import demo, exporting, listings, network, offline, running
+from dicom_pipeline.cli import demo, exporting, listings, network, offline, running, searching
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -31,6 +31,10 @@ for command in (
     listings.presets,
     listings.labels,
     exporting.export,
+    searching.search,
+    searching.duplicates,
+    searching.outliers,
+    searching.plot,
     demo.demo,
 ):
     app.command()(command)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import StoreError, UsageError
+from dicom_pipeline.research import neighbours
 from dicom_pipeline.research.indexes import build_row_index, build_vector_index
 from dicom_pipeline.research.lance import connect, is_local, lance_errors, local_lock
 from dicom_pipeline.research.nearest import SearchLevel, nearest
@@ -226,6 +227,18 @@ class EmbeddingStore:
         return nearest(
             self.table, vector, condition, top=top, level=level, diversity=diversity, exact=exact
         ).drop_columns(["embedding"])
+
+    def duplicates(self, where: str | None = None, *, threshold: float = 0.999) -> pa.Table:
+        """Pairs of nearly equal rows of different series; see `neighbours.duplicates`."""
+        rows = self.rows(where, neighbours.named_columns([]))
+        return neighbours.duplicates(rows, vectors_of(rows), threshold=threshold)
+
+    def outliers(
+        self, where: str | None = None, *, top: int = 20, nearest_rows: int = 5, by: str | None = "modality"
+    ) -> pa.Table:
+        """Rows far from all rows of other series; see `neighbours.outliers`."""
+        rows = self.rows(where, neighbours.named_columns([by] if by else []))
+        return neighbours.outliers(rows, vectors_of(rows), neighbours=nearest_rows, top=top, by=by)
 
     def encoder(self, device: str = "auto") -> Encoder:
         """The model that made the rows. Raises ModelError or FingerprintError."""
