@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,12 @@ def _pca(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _umap(unit: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TensorFlow, which it does not need, and of its own choice of defaults
+        return _fitted(unit, seed)
+
+
+def _fitted(unit: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
     try:
         import umap
     except ImportError as error:

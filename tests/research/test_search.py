@@ -199,7 +199,7 @@ def test_the_page_has_pictures_and_links_and_escapes_what_it_shows(samples, samp
 
 @pytest.mark.parametrize("text", ["OHIF", "OHIF=ftp://x", "Other=http://x", "OHIF=javascript:{study}"])
 def test_what_is_no_viewer_is_refused(text):
-    with pytest.raises(UsageError, match="NAME=URL|{study}"):
+    with pytest.raises(UsageError, match=r"NAME=URL|\{study\}"):
         Viewer(text)
 
 
