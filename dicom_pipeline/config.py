@@ -137,12 +137,16 @@ class StoreSection(Section):
     place: str = Field(
         "store", description="Folder, relative to the spool's, or a URL such as s3://bucket/path (LanceDB)."
     )
-    compact_every: int = Field(100, ge=1, description="Studies written between two compactions of the store.")
+    compact_every: int = Field(
+        100, ge=1, description="Least number of studies written between two compactions of the store."
+    )
     keep_versions_hours: float = Field(
         24.0, ge=0, description="Hours for which replaced and removed rows stay on the disk, for readers under way."
     )
     index_rows: int = Field(
-        100_000, ge=1, description="Rows from which on a vector index is built; with fewer, search is exact without."
+        100_000,
+        ge=1,
+        description="Rows from which on `store compact` builds a vector index; with fewer, search is exact without.",
     )
     pseudonym_key: Path = Field(
         Path("pseudonyms.key"), description="File with the secret key of exports; made when first needed. Keep it safe."

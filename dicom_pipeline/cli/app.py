@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import demo, exporting, listings, network, offline, running, searching
+from dicom_pipeline.cli import demo, exporting, listings, network, offline, running, searching, storing
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -42,6 +42,11 @@ for command in (
 pseudonyms = typer.Typer(help="Pseudonyms of exports.", no_args_is_help=True, rich_markup_mode=None)
 pseudonyms.command()(exporting.resolve)
 app.add_typer(pseudonyms, name="pseudonyms")
+
+store = typer.Typer(help="Care of the embedding store.", no_args_is_help=True, rich_markup_mode=None)
+for care in (storing.info, storing.add, storing.verify, storing.re_embed, storing.compact):
+    store.command()(care)
+app.add_typer(store, name="store")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """STUDY: embeddings and scores as tables, stored, filtered, exported and searched.
 
 tags (acquisition tags of a header), tables (embeddings.parquet and scores.csv), rows (a row of the store), lance (the
-database behind it), store (EmbeddingStore), where (row filters), snapshot (one version), indexes.
+database behind it), store (EmbeddingStore), where (row filters), snapshot (one version), indexes,
+checking (against the catalog).
 
 Search: nearest, queries (what is searched for), viewers and pages (HTML), neighbours (duplicates, outliers), projection
 (the map). Export: export, levels (rows of frames, series, studies), pooling, pseudonyms, vocabulary (texts that may

@@ -47,10 +47,13 @@ class EmbeddingStore:
         self.space = space
 
     @classmethod
-    def open(cls, place: str | Path, *, space: str | None = None, create: bool = False) -> EmbeddingStore:
+    def open(
+        cls, place: str | Path, *, space: str | None = None, create: bool = False, any_space: bool = False
+    ) -> EmbeddingStore:
         """Open a store (folder or URL), or the output folder of `process` as a store in memory.
 
         space: which model's vectors to read, by the beginning of its weights' sha256; needed only where several are.
+        create: for writing, also where there is no store yet. any_space: choose none, to look after all.
         Raises StoreError where there is none.
         """
         text = str(place)
@@ -62,7 +65,7 @@ class EmbeddingStore:
                 "(no frames_*.lance, no embeddings.parquet)"
             )
         store = cls(connect(text), text, lock=local_lock(text))
-        store.space = _chosen(store.spaces(), space, create=create)
+        store.space = _chosen(store.spaces(), space, several=create or any_space)
         return store
 
     @classmethod
@@ -124,13 +127,11 @@ class EmbeddingStore:
                     self._database.open_table(name).delete(condition)
         return True
 
-    def remove(self, condition: str) -> int:
-        """Remove the rows of a checked condition in the space that is read; returns how many."""
+    def remove_study(self, study_instance_uid: str) -> None:
+        """Remove a study's rows from every space."""
         with self._writing(), lance_errors("remove rows from the store"):
-            count = int(self.table.count_rows(condition))
-            if count:
-                self.table.delete(condition)
-        return count
+            for name in self.spaces():
+                self._database.open_table(name).delete(f"study_instance_uid = {quoted(study_instance_uid)}")
 
     def _put(self, space: str, rows: pa.Table, condition: str, *, new: bool) -> None:
         if space not in self.spaces():
@@ -287,13 +288,13 @@ def _space_of(weights: str) -> str:
     return f"frames_{weights[:16]}"
 
 
-def _chosen(spaces: Sequence[str], wanted: str | None, *, create: bool) -> str | None:
+def _chosen(spaces: Sequence[str], wanted: str | None, *, several: bool) -> str | None:
     names = [space.removeprefix("frames_") for space in spaces]
     if wanted is not None:
         found = [name for name in names if name.startswith(wanted[:16])]
         if len(found) != 1:
             raise UsageError(f"no single space {wanted!r} in the store; it has {', '.join(names) or 'none'}")
         return f"frames_{found[0]}"
-    if len(names) > 1 and not create:
+    if len(names) > 1 and not several:
         raise UsageError(f"the store holds vectors of several models: choose one of {', '.join(names)} with --space")
     return spaces[0] if len(spaces) == 1 else None

@@ -1,6 +1,6 @@
 """RUN: the service and what results leave as files.
 
 supervisor (starts and restarts the processes, completes studies), processes (listener, worker, sender), worker,
-store_writer (rows to the embedding store), destinations (settings -> senders), study_output and overview (folders,
-report.html), web (health, status), logs.
+store_writer (rows to the embedding store), store_care (checks and mends it), destinations (settings -> senders),
+study_output and overview (folders, report.html), web (health, status), logs.
 """

@@ -7,6 +7,7 @@ A store that fails stops no report: the rows are in the revision's results, `sto
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import timedelta
 
 from dicom_pipeline.config import Settings, store_place
@@ -15,6 +16,9 @@ from dicom_pipeline.errors import StoreError
 from dicom_pipeline.research import EmbeddingStore
 from dicom_pipeline.research.rows import store_rows
 from dicom_pipeline.service.study_output import StudyOutput
+
+GROWTH = 0.2
+"""Share of new rows from which on a compaction, which writes all rows anew, is worth it."""
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ class StoreWriter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store: EmbeddingStore | None = None
-        self._written = 0
+        self._studies = self._rows = 0  # written since the last compaction
         self._off = not settings.store.write
 
     def write(self, study_instance_uid: str, revision: int, output: StudyOutput) -> bool:
@@ -37,8 +41,8 @@ class StoreWriter:
                 self._store = EmbeddingStore.open(store_place(self.settings), create=True)
             rows = store_rows(output.embeddings, output.scores)
             self._store.write_study(study_instance_uid, revision, rows)
-            self._written += 1
-            if self._written % self.settings.store.compact_every == 0:
+            self._studies, self._rows = self._studies + 1, self._rows + rows.num_rows
+            if self._studies >= self.settings.store.compact_every and self._rows >= GROWTH * self._store.count():
                 self.compact()
         except StoreError as error:
             study = short_uid(study_instance_uid)
@@ -47,7 +51,8 @@ class StoreWriter:
         return True
 
     def compact(self) -> None:
-        """Compact as the settings say."""
+        """Join pieces and forget old versions. A first vector index is left to `store compact`: it takes too long here."""
         if self._store is not None:
-            section = self.settings.store
-            self._store.compact(keep=timedelta(hours=section.keep_versions_hours), index_rows=section.index_rows)
+            self._studies = self._rows = 0
+            keep = timedelta(hours=self.settings.store.keep_versions_hours)
+            self._store.compact(keep=keep, index_rows=sys.maxsize)

@@ -122,16 +122,17 @@ def test_a_diverse_choice_begins_with_the_best_and_repeats_nothing(count, top, d
         assert taken == np.argsort(-similarity, kind="stable")[:top].tolist()
 
 
-def test_the_index_finds_what_comparing_with_all_finds(tmp_path):
+@pytest.mark.parametrize("dimension", [32, 20])
+def test_the_index_finds_what_comparing_with_all_finds(tmp_path, dimension):
     """4,000 clustered rows: recall at 10 of the index at least 0.95; rows written after it was built are found too."""
     rng = np.random.default_rng(3)
-    centres = rng.normal(size=(60, 32))
-    vectors = (centres[rng.integers(60, size=4000)] + 0.3 * rng.normal(size=(4000, 32))).astype(np.float32)
+    centres = rng.normal(size=(60, dimension))
+    vectors = (centres[rng.integers(60, size=4000)] + 0.3 * rng.normal(size=(4000, dimension))).astype(np.float32)
     store = EmbeddingStore.open(tmp_path / "s", create=True)
-    store.write(made_rows("1.1", frames=4000, dimension=32, embedding=list(vectors)))
+    store.write(made_rows("1.1", frames=4000, dimension=dimension, embedding=list(vectors)))
     store.compact(index_rows=1000)
     assert store.info()[0]["vector_index"]
-    store.write(made_rows("1.2", frames=1, dimension=32, embedding=[vectors[0]]))
+    store.write(made_rows("1.2", frames=1, dimension=dimension, embedding=[vectors[0]]))
     hits = 0
     for query in vectors[rng.choice(4000, 30)]:
         found, exact = (store.search(vector=query, top=10, diversity=0, exact=e) for e in (False, True))
@@ -254,6 +255,7 @@ def test_many_groups_share_the_last_colour():
     assert set(groups) == set(colours)
 
 
+@pytest.mark.long  # compiling UMAP takes half a minute
 def test_umap_runs_with_a_seed():
     vectors = np.array(near(CENTRES[0], 20, 0.2, 1) + near(CENTRES[1], 20, 0.2, 2))
     points = project(vectors, "umap")
