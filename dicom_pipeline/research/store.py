@@ -65,7 +65,10 @@ class EmbeddingStore:
                 "(no frames_*.lance, no embeddings.parquet)"
             )
         store = cls(connect(text), text, lock=local_lock(text))
-        store.space = _chosen(store.spaces(), space, several=create or any_space)
+        spaces = store.spaces()
+        if len(spaces) > 1:  # a model that no study is of any more leaves an empty table until the next compaction
+            spaces = [name for name in spaces if store._database.open_table(name).count_rows()] or spaces[:1]
+        store.space = _chosen(spaces, space, several=create or any_space)
         return store
 
     @classmethod
@@ -256,6 +259,9 @@ class EmbeddingStore:
         with self._writing(), lance_errors("compact the store"):
             for space in self.spaces():
                 table = self._database.open_table(space)
+                if not table.count_rows() and len(self.spaces()) > 1:
+                    self._database.drop_table(space)
+                    continue
                 indexed = {column for index in table.list_indices() for column in index.columns}
                 for column in SCALAR_INDEXES:
                     if column not in indexed and table.count_rows():

@@ -66,6 +66,10 @@ def test_another_model_has_its_own_space_and_takes_the_study_along(store):
     assert (old.count(), old.dimension) == (4, 16)
     assert (new.count(), new.dimension) == (4, 24)
     assert new.count("study_instance_uid = '1.2.1'") == 4
+    store.remove_study("1.2.2")
+    assert EmbeddingStore.open(store.place).space == new.space
+    store.compact()
+    assert store.spaces() == [new.space]
 
 
 def test_what_is_no_store_is_said(tmp_path):
