@@ -30,10 +30,12 @@ from dicom_pipeline.errors import DicomPipelineError
 
 if TYPE_CHECKING:
     from dicom_pipeline.pipeline import Pipeline, StudyResult
+    from dicom_pipeline.research import EmbeddingStore
 
 __all__ = [
     "DicomPipelineError",
     "Embedding",
+    "EmbeddingStore",
     "LabelSet",
     "Pipeline",
     "Plan",
@@ -47,9 +49,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Pipeline and StudyResult on first use: they load torch, which `import dicom_pipeline` must not."""
+    """Pipeline, StudyResult and EmbeddingStore on first use: `import dicom_pipeline` must not load torch and the like."""
     if name in ("Pipeline", "StudyResult"):
         from dicom_pipeline import pipeline
 
         return getattr(pipeline, name)
+    if name == "EmbeddingStore":
+        from dicom_pipeline.research import EmbeddingStore
+
+        return EmbeddingStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

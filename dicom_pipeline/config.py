@@ -136,6 +136,32 @@ class ReportSection(Section):
     )
 
 
+class StoreSection(Section):
+    """The embedding store for research."""
+
+    write: bool = Field(True, description="Write embeddings and scores to the store, once a revision.")
+    place: str = Field(
+        "store", description="Folder, relative to the spool's, or a URL such as s3://bucket/path (LanceDB)."
+    )
+    compact_every: int = Field(
+        100, ge=1, description="Least number of studies written between two compactions of the store."
+    )
+    keep_versions_hours: float = Field(
+        24.0, ge=0, description="Hours for which replaced and removed rows stay on the disk, for readers under way."
+    )
+    index_rows: int = Field(
+        100_000,
+        ge=1,
+        description="Rows from which on `store compact` builds a vector index; with fewer, search is exact without.",
+    )
+    pseudonym_key: Path = Field(
+        Path("pseudonyms.key"), description="File with the secret key of exports; made when first needed. Keep it safe."
+    )
+    viewers: tuple[str, ...] = Field(
+        (), description='Links in search results, such as "OHIF=http://host/viewer?StudyInstanceUIDs={study}".'
+    )
+
+
 class ServiceSection(Section):
     """The running service."""
 
@@ -242,6 +268,7 @@ class Settings(BaseSettings):
     encoder: EncoderSection = EncoderSection()
     scoring: ScoringSection = ScoringSection()
     report: ReportSection = ReportSection()
+    store: StoreSection = StoreSection()
     service: ServiceSection = ServiceSection()
     destinations: tuple[AnyDestination, ...] = ()
     sources: tuple[OrthancSource, ...] = ()
@@ -258,6 +285,12 @@ class Settings(BaseSettings):
         """The environment wins over the file (whose values arrive as init arguments)."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
+
+
+def store_place(settings: Settings) -> str:
+    """Folder or URL of the embedding store."""
+    place = settings.store.place
+    return place if "://" in place else str(settings.spool.folder / Path(place).expanduser())
 
 
 def load_settings(path: Path | str | None = None) -> Settings:

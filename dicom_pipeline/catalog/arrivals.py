@@ -51,6 +51,12 @@ def record_instance(catalog: Catalog, received: Received) -> Arrival:
         return Arrival.NEW if kept else Arrival.CONFLICT
 
 
+def path_of_instance(catalog: Catalog, sop_instance_uid: str) -> str | None:
+    """Where an instance lies, relative to the spool; None where it never came."""
+    rows = catalog.read("instance_path", sop_instance_uid=sop_instance_uid)
+    return str(rows[0]["path"]) if rows else None
+
+
 def record_refusal(
     catalog: Catalog, *, at: float, status: int, reason: str, sop_instance_uid: str, calling_ae: str, address: str
 ) -> None:

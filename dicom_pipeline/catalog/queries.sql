@@ -199,3 +199,19 @@ WHERE backfill_id = :backfill_id AND orthanc_id = :orthanc_id;
 
 -- name: finish_backfill
 UPDATE backfill SET finished_at = :at WHERE id = :backfill_id;
+
+-- name: instance_path
+SELECT path FROM instance WHERE sop_instance_uid = :sop_instance_uid AND kept = 1;
+
+-- name: last_finished
+SELECT r.id, r.study_instance_uid, r.number, r.fingerprint FROM revision r
+WHERE r.state IN ('done', 'no-image') AND r.number = (SELECT max(q.number) FROM revision q
+    WHERE q.study_instance_uid = r.study_instance_uid AND q.state IN ('done', 'no-image')) ORDER BY r.id;
+
+-- name: used_instances
+SELECT i.sop_instance_uid FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id
+WHERE ri.revision_id = :revision_id AND ri.outcome = 'used';
+
+-- name: study_is_open
+SELECT 1 AS open WHERE EXISTS (SELECT 1 FROM study WHERE study_instance_uid = :study_instance_uid AND waiting = 1)
+    OR EXISTS (SELECT 1 FROM revision WHERE study_instance_uid = :study_instance_uid AND state IN ('ready', 'processing'));

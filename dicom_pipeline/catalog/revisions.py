@@ -59,6 +59,17 @@ class MadeReport:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedStudy:
+    """A study's newest finished revision. used: SOP Instance UIDs of the instances with at least one used frame."""
+
+    revision_id: int
+    study_instance_uid: str
+    number: int
+    fingerprint: str
+    used: frozenset[str]
+
+
 def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
     """All studies that wait to be complete."""
     rows = [dict(row) for row in catalog.read("waiting_studies")]
@@ -85,6 +96,36 @@ def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: s
         run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)
         run.execute("stop_waiting", study_instance_uid=study_instance_uid)
         return int(number)
+
+
+def ask_revision(catalog: Catalog, study_instance_uid: str, at: float) -> int | None:
+    """Make the next revision of a study because someone asked; its number, None while one is gathering or under way."""
+    if catalog.read("study_is_open", study_instance_uid=study_instance_uid):
+        return None
+    return make_revision(catalog, study_instance_uid, at, "asked")
+
+
+def finished_studies(catalog: Catalog) -> list[FinishedStudy]:
+    """Each study's newest finished revision, with the instances that it used."""
+    return [
+        FinishedStudy(
+            row["id"],
+            row["study_instance_uid"],
+            row["number"],
+            row["fingerprint"] or "",
+            frozenset(used["sop_instance_uid"] for used in catalog.read("used_instances", revision_id=row["id"])),
+        )
+        for row in catalog.read("last_finished")
+    ]
+
+
+def instances_of(catalog: Catalog, revision_id: int) -> tuple[ClaimedInstance, ...]:
+    """The instances of a revision."""
+    found = catalog.read("revision_instances", revision_id=revision_id)
+    return tuple(
+        ClaimedInstance(i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]))
+        for i in found
+    )
 
 
 def claim_next(catalog: Catalog, owner: str) -> Claimed | None:

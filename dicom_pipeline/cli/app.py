@@ -7,7 +7,19 @@ import warnings
 
 import typer
 
-from dicom_pipeline.cli import backfill, demo, listings, models, network, offline, research, running
+from dicom_pipeline.cli import (
+    backfill,
+    demo,
+    exporting,
+    listings,
+    models,
+    network,
+    offline,
+    research,
+    running,
+    searching,
+    storing,
+)
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 app = typer.Typer(
@@ -32,11 +44,25 @@ for command in (
     listings.presets,
     listings.labels,
     research.evaluate,
+    exporting.export,
+    searching.search,
+    searching.duplicates,
+    searching.outliers,
+    searching.plot,
     demo.demo,
 ):
     app.command()(command)
 app.add_typer(research.probe, name="probe")
 app.add_typer(models.models, name="models")
+
+pseudonyms = typer.Typer(help="Pseudonyms of exports.", no_args_is_help=True, rich_markup_mode=None)
+pseudonyms.command()(exporting.resolve)
+app.add_typer(pseudonyms, name="pseudonyms")
+
+store = typer.Typer(help="Care of the embedding store.", no_args_is_help=True, rich_markup_mode=None)
+for care in (storing.info, storing.add, storing.verify, storing.re_embed, storing.compact):
+    store.command()(care)
+app.add_typer(store, name="store")
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pydicom import Dataset
 
 from dicom_pipeline.domain import Embedding, Plan, Provenance, Score, embedding_space
-from dicom_pipeline.research.tags import NUMBER_TAGS, TEXT_TAGS, acquisition_tags
+from dicom_pipeline.research.tags import NUMBER_TAGS, TEXT_TAGS, acquisition_tags, patient_of, study_date_of
 
-EMBEDDINGS_SCHEMA_VERSION = "1"
+EMBEDDINGS_SCHEMA_VERSION = "2"
 
 SCORE_COLUMNS = (
     "study_instance_uid",
@@ -45,6 +45,9 @@ def embeddings_schema(dimension: int) -> pa.Schema:
         pa.field("fingerprint", pa.string()),
         pa.field("weights", pa.string()),
         pa.field("space", pa.string()),
+        pa.field("revision", pa.int32()),
+        pa.field("patient_id", pa.string()),
+        pa.field("study_date", pa.date32()),
     ]
     fields += [pa.field(column, pa.string()) for column in (*TEXT_TAGS, "age_band")]
     fields += [pa.field(column, pa.float64()) for column in NUMBER_TAGS]
@@ -52,13 +55,19 @@ def embeddings_schema(dimension: int) -> pa.Schema:
 
 
 def embedding_table(
-    embeddings: Sequence[Embedding], plan: Plan, headers: Mapping[str, Dataset], provenance: Provenance, dimension: int
+    embeddings: Sequence[Embedding],
+    plan: Plan,
+    headers: Mapping[str, Dataset],
+    provenance: Provenance,
+    dimension: int,
+    revision: int = 1,
 ) -> pa.Table:
     """One row a frame, in the order of the embeddings. The vectors are raw: normalise before you compare them."""
     presets = {series.series_instance_uid: series.preset for series in plan.series}
     vectors = np.stack([e.vector for e in embeddings]) if embeddings else np.zeros((0, dimension), np.float32)
     frames = [embedding.frame for embedding in embeddings]
-    tags = [acquisition_tags(headers[frame.key.sop_instance_uid]) for frame in frames]
+    sources = [headers[frame.key.sop_instance_uid] for frame in frames]
+    tags = [acquisition_tags(source) for source in sources]
     columns: dict[str, Any] = {
         "sop_instance_uid": [frame.key.sop_instance_uid for frame in frames],
         "series_instance_uid": [frame.series_instance_uid for frame in frames],
@@ -74,6 +83,9 @@ def embedding_table(
         "space": [
             embedding_space(provenance.weights, provenance.presets[presets[f.series_instance_uid]]) for f in frames
         ],
+        "revision": [revision] * len(frames),
+        "patient_id": [patient_of(source) for source in sources],
+        "study_date": [study_date_of(source) for source in sources],
     }
     columns |= {column: [tag[column] for tag in tags] for column in (*TEXT_TAGS, "age_band", *NUMBER_TAGS)}
     return pa.table(columns, schema=embeddings_schema(dimension))

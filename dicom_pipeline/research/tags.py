@@ -1,8 +1,9 @@
-"""Acquisition tags that matter for research, from a header; nothing that names a patient."""
+"""Acquisition tags that matter for research, and who and when a study is of, from a header."""
 
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Any
 
 from pydicom import Dataset
@@ -27,6 +28,20 @@ def acquisition_tags(dataset: Dataset) -> dict[str, str | float | None]:
     tags |= {column: _number(dataset, tag) for column, tag in NUMBER_TAGS.items()}
     tags["age_band"] = _age_band(_text(dataset, "PatientAge"))
     return tags
+
+
+def patient_of(dataset: Dataset) -> str | None:
+    """Patient ID, with its issuer behind an @ where one is stated: what tells patients apart. None where unknown."""
+    patient, issuer = _text(dataset, "PatientID"), _text(dataset, "IssuerOfPatientID")
+    return f"{patient}@{issuer}" if patient and issuer else patient
+
+
+def study_date_of(dataset: Dataset) -> date | None:
+    """The study's date, None where it is missing or no date."""
+    try:
+        return datetime.strptime(_text(dataset, "StudyDate") or "", "%Y%m%d").date()
+    except ValueError:
+        return None
 
 
 def _age_band(age: str | None) -> str | None:

@@ -59,7 +59,9 @@ class StudyOutput:
         entry["notice"] = result.provenance.notice
         return cls(
             plan=entry,
-            embeddings=embedding_table(result.embeddings, result.plan, result.headers, result.provenance, dimension),
+            embeddings=embedding_table(
+                result.embeddings, result.plan, result.headers, result.provenance, dimension, result.revision.number
+            ),
             scores=score_rows(result.scores, result.plan.study_instance_uid, result.provenance),
             reports=reports,
             sheet=_sheet(result) if result.renderings else None,

@@ -20,6 +20,7 @@ from dicom_pipeline.intake.spool import sync_folder
 from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
 from dicom_pipeline.planning import Header, read_header
 from dicom_pipeline.service.destinations import destinations_of, names_for
+from dicom_pipeline.service.store_writer import StoreWriter
 from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Worker:
         self.catalog = Catalog(self.folder / "catalog.sqlite")
         self._stop = stop
         self._destinations = destinations_of(settings)
+        self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
 
     def run(self) -> None:
@@ -82,11 +84,13 @@ class Worker:
     def _finish(self, claimed: Claimed, result: StudyResult, dimension: int) -> None:
         study = claimed.revision.study_instance_uid
         where = result_folder(study, claimed.revision.number)
-        reports = self._write(where, StudyOutput.of(result, dimension), result)
+        output = StudyOutput.of(result, dimension)
+        reports = self._write(where, output, result)
         if result.problem:
             log.error("study %s: no report: %s", short_uid(study), result.problem)
             fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
             return
+        self._store.write(study, claimed.revision.number, output)
         modalities = {series.modality for series in result.plan.series if series.frames}
         finish(
             self.catalog,
