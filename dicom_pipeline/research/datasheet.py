@@ -21,6 +21,7 @@ COLUMNS: Mapping[str, str] = {
     "encoder": "model, as it was asked for",
     "fingerprint": "sha256 over everything that can change a number: weights, presets, selection, labels, software",
     "weights": "sha256 of the model's weights; vectors of different weights cannot be compared",
+    "space": "names weights and rendering preset together: vectors of one space can be compared, and a probe fits it",
     "revision": "revision of the study, from 1; a newer one replaced the older",
     "patient_id": "the patient (pseudonym unless identified): split training and test sets by this column",
     "study_date": "date of the study; moved by an unknown number of days, the same for all of a patient's, unless identified",
