@@ -17,11 +17,13 @@ from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.delivery import orthanc_problem
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 from dicom_pipeline.intake.listener import check_address
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
+from dicom_pipeline.service.poller import client_of
 from dicom_pipeline.service.processes import listener_settings
 
 Config = Annotated[Path, typer.Option(help="Settings file (TOML).")]
@@ -75,6 +77,7 @@ def doctor(
     settings = load_settings(config)
     checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
     checks += [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
+    checks += [(f"source {s.name}", _answer(orthanc_problem(client_of(s)))) for s in settings.sources]
     wrong = [name for name, (good, _) in checks if not good]
     if as_json:
         print_json([{"check": name, "ok": good, "says": says} for name, (good, says) in checks])

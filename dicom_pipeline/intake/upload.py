@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
 
@@ -49,11 +49,12 @@ class Taken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What happened to one file. study_instance_uid: empty where it could not be read."""
+    """What happened to one file. The UIDs are empty where they could not be read."""
 
     taken: Taken
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+    sop_class_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Uploads:
                 at=time.time(),
             ),
         )
-        return Upload(Taken(arrival.value), upload.sop_instance_uid, upload.study_instance_uid)
+        return replace(upload, taken=Taken(arrival.value))
 
     def _refused_for_size(self, size: int) -> Taken | None:
         if size > self.max_object_bytes:
@@ -141,16 +142,16 @@ def _read(content: bytes) -> tuple[Upload, Dataset, int]:
         struct.error,
     ):
         return Upload(Taken.UNREADABLE), Dataset(), 0
-    sop, _, study, _ = uids
+    sop, sop_class, study, _ = uids
     if offset is None:
         return Upload(Taken.UNREADABLE), dataset, 0
     if not all(is_valid_uid(uid) for uid in uids):
         return Upload(Taken.MISSING_UID), dataset, 0
     if own:
-        return Upload(Taken.OWN_OBJECT, sop, study), dataset, 0
+        return Upload(Taken.OWN_OBJECT, sop, study, sop_class), dataset, 0
     if syntax not in supported_transfer_syntaxes():
-        return Upload(Taken.UNSUPPORTED, sop, study), dataset, 0
-    return Upload(Taken.NEW, sop, study), dataset, offset
+        return Upload(Taken.UNSUPPORTED, sop, study, sop_class), dataset, 0
+    return Upload(Taken.NEW, sop, study, sop_class), dataset, offset
 
 
 def _data_set_offset(content: bytes) -> int | None:

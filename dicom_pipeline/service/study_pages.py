@@ -23,6 +23,7 @@ from dicom_pipeline.imaging import content_of
 from dicom_pipeline.intake import Spool, Taken, Uploads
 from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, plan_to_json, read_header
 from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.service.stow import store
 from dicom_pipeline.service.worker import result_folder
 
 MOST_EXPECTED = 10_000_000
@@ -53,7 +54,7 @@ class Answer:
 
 
 class StudyPages:
-    """The routes below /studies and /instances."""
+    """The routes below /studies, /instances and /dicom-web/studies (STOW-RS)."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self._settings = settings
@@ -67,9 +68,11 @@ class StudyPages:
         """Bytes of the largest request that makes sense: an instance of the largest size."""
         return self._settings.listener.max_object_bytes
 
-    def answer(self, method: str, path: str, body: bytes, address: str) -> Answer:
+    def answer(self, method: str, path: str, body: bytes, content_type: str, address: str) -> Answer:
         """The answer to a request; 404 for what is no route, 405 for a route's wrong method."""
         parts = [part for part in path.split("/") if part]
+        if parts[:2] == ["dicom-web", "studies"] and len(parts) <= 3:
+            return self._stow(body, content_type, address) if method == "POST" else _wrong_method("POST")
         if parts == ["instances"]:
             return self._take(body, address) if method == "POST" else _wrong_method("POST")
         if parts[:1] != ["studies"] or not 2 <= len(parts) <= 3:
@@ -97,6 +100,13 @@ class StudyPages:
         values = {"taken": upload.taken.value, "kept": upload.taken.kept, "again": upload.taken.may_succeed_later}
         status = REFUSAL_STATUS.get(upload.taken, 200)
         return Answer.of(status, values if status == 200 else {**values, "error": f"refused: {upload.taken.value}"})
+
+    def _stow(self, body: bytes, content_type: str, address: str) -> Answer:
+        try:
+            status, values = store(self._uploads, body, content_type, address)
+        except ValueError as error:
+            return Answer.of(400, {"error": str(error)})
+        return Answer(status, json.dumps(values).encode(), "application/dicom+json")
 
     def _announce(self, uid: str, body: bytes) -> Answer:
         try:

@@ -8,8 +8,10 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,7 +56,7 @@ class Pages:
             self._server.shutdown()
             self._server.server_close()
 
-    def answer(self, method: str, path: str, body: bytes, address: str) -> Answer:
+    def answer(self, method: str, path: str, body: bytes, content_type: str, address: str) -> Answer:
         """The answer to a request that may be answered."""
         if path == "/health":
             return Answer.of(200, {"status": "ok"})
@@ -62,7 +64,7 @@ class Pages:
             if path in ("/ready", "/status"):
                 account = service_account(self._catalog)
                 return Answer.of(200, account if path == "/status" else {"status": "ready"})
-            return self._studies.answer(method, path, body, address)
+            return self._studies.answer(method, path, body, content_type, address)
         except CatalogError as error:
             return Answer.of(503, {"error": str(error)})
         except OSError as error:
@@ -108,13 +110,14 @@ class Pages:
             def _respond(self, method: str) -> None:
                 path = urlsplit(self.path).path
                 answer = pages.refusal(path, self.headers)
-                length = self.headers.get("Content-Length", "0")
-                if answer is None and (not length.isdigit() or int(length) > pages._studies.largest_body):
-                    answer = Answer.of(413, {"error": "expected a Content-Length within listener.max_object_bytes"})
                 if answer is None:
-                    answer = pages.answer(method, path, self.rfile.read(int(length)), self.client_address[0])
-                elif length != "0":
-                    self.close_connection = True  # the body was not read
+                    body = read_body(self.rfile, self.headers, pages._studies.largest_body)
+                    if body is None:
+                        answer = Answer.of(413, {"error": "expected a body within listener.max_object_bytes"})
+                    else:
+                        kind = self.headers.get("Content-Type", "")
+                        answer = pages.answer(method, path, body, kind, self.client_address[0])
+                self.close_connection |= answer.status in (401, 403, 413)  # a body may be left unread
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.content_type)
                 self.send_header("Content-Length", str(len(answer.body)))
@@ -126,6 +129,32 @@ class Pages:
                 log.debug(format, *args)
 
         return Handler
+
+
+def read_body(stream: BufferedIOBase, headers: Any, largest: int) -> bytes | None:
+    """A request's body by its length or in chunks (RFC 9112 section 7.1); None where it is too large or cut short."""
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        length = headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > largest:
+            return None
+        body = stream.read(int(length))
+        return body if len(body) == int(length) else None
+    chunks: list[bytes] = []
+    total = 0
+    while True:
+        line = stream.readline(64).split(b";")[0].strip()
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", line):
+            return None
+        size = int(line, 16)
+        total += size
+        if total > largest:
+            return None
+        chunk = stream.read(size)
+        if len(chunk) != size or stream.readline(2) != b"\r\n":
+            return None
+        if size == 0:
+            return b"".join(chunks)
+        chunks.append(chunk)
 
 
 def is_loopback(host: str) -> bool:

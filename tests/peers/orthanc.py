@@ -54,7 +54,11 @@ class Orthanc:
         with (self.folder / "orthanc.log").open("a") as log:
             environment = {**os.environ, **self.environment}
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        wait_until(answers or self.client.is_alive, 30, "Orthanc does not answer")
+        try:
+            wait_until(answers or self.client.is_alive, 30, "Orthanc does not answer")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def kill(self) -> None:
