@@ -1,7 +1,7 @@
 """REMEMBER: what was received, what became of it, what was reported and where it went. The only room that speaks SQL.
 
-schema.sql, queries.sql (every statement by name), database (the file), arrivals, revisions, outbox, studies,
-pulls, account.
+schema.sql, queries.sql (every statement by name), database (the file), arrivals, revisions, outbox, studies, pulls,
+commitments, account; migrations/ lead from one schema to the next.
 """
 
 from dicom_pipeline.catalog.database import Catalog

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.catalog.database import Catalog, Run
+
+MOST_REFUSALS = 100_000
+"""Refusals that are kept, so that a port scan cannot fill the disk."""
 
 
 class Arrival(StrEnum):
@@ -32,23 +35,49 @@ class Received:
     address: str
     token: str
     at: float
+    modality: str = ""
+    series_description: str = ""
 
 
 def record_instance(catalog: Catalog, received: Received) -> Arrival:
     """Enter an instance. The same content again is a DUPLICATE and changes nothing; other content under a known UID is a
     CONFLICT, kept apart and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
     """
-    values = {name: getattr(received, name) for name in received.__slots__ if name not in ("token",)}
     with catalog.transaction() as run:
-        known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
-        if any(row["sha256"] == received.sha256 for row in known):
-            run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
-            return Arrival.DUPLICATE
-        kept = not any(row["kept"] for row in known)
-        run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
-        run.execute("add_instance", kept=int(kept), **values)
+        return enter_instance(run, received)
+
+
+def enter_instance(run: Run, received: Received) -> Arrival:
+    """As record_instance, in a transaction of the caller."""
+    values = {f.name: getattr(received, f.name) for f in fields(received)}
+    for name in ("token", "modality", "series_description"):
+        del values[name]
+    known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
+    same = next((row for row in known if row["sha256"] == received.sha256), None)
+    if same is not None:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
-        return Arrival.NEW if kept else Arrival.CONFLICT
+        if same["removed_at"] is not None:  # its file had been cleaned up; now it is there again
+            run.execute("return_instance", instance_id=same["id"])
+        return Arrival.DUPLICATE
+    kept = not any(row["kept"] for row in known)
+    run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
+    run.execute("add_instance", kept=int(kept), **values)
+    run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
+    run.execute(
+        "add_series",
+        series_instance_uid=received.series_instance_uid,
+        study_instance_uid=received.study_instance_uid,
+        modality=received.modality,
+        description=received.series_description,
+    )
+    return Arrival.NEW if kept else Arrival.CONFLICT
+
+
+def withdraw_instance(run: Run, sop_instance_uid: str, sha256: str) -> None:
+    """Take back an entry whose file did not reach the disk; nobody was told that it had come."""
+    values = {"sop_instance_uid": sop_instance_uid, "sha256": sha256}
+    run.execute("withdraw_from_revisions", **values)
+    run.execute("withdraw_instance", **values)
 
 
 def path_of_instance(catalog: Catalog, sop_instance_uid: str) -> str | None:
@@ -62,8 +91,8 @@ def record_refusal(
 ) -> None:
     """Enter that something was refused, and why."""
     with catalog.transaction() as run:
-        run.execute(
-            "add_refusal",
+        enter_refusal(
+            run,
             at=at,
             status=status,
             reason=reason,
@@ -73,16 +102,31 @@ def record_refusal(
         )
 
 
+def enter_refusal(run: Run, **values: object) -> None:
+    """As record_refusal, in a transaction of the caller. Only the last MOST_REFUSALS are kept."""
+    run.execute("trim_refusals", last=run.execute("add_refusal", **values) - MOST_REFUSALS)
+
+
+def enter_association(run: Run, token: str, owner: str, at: float) -> None:
+    """As open_association, in a transaction of the caller."""
+    run.execute("open_association", token=token, owner=owner, at=at)
+
+
+def end_association(run: Run, token: str) -> None:
+    """As close_association, in a transaction of the caller."""
+    run.execute("close_association", token=token)
+
+
 def open_association(catalog: Catalog, token: str, owner: str, at: float) -> None:
     """Enter an association that is open; a study that it sends is not complete before it closes."""
     with catalog.transaction() as run:
-        run.execute("open_association", token=token, owner=owner, at=at)
+        enter_association(run, token, owner, at)
 
 
 def close_association(catalog: Catalog, token: str) -> None:
     """Enter that an association has ended, however it ended."""
     with catalog.transaction() as run:
-        run.execute("close_association", token=token)
+        end_association(run, token)
 
 
 def close_other_owners(catalog: Catalog, owner: str) -> None:

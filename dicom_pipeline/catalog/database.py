@@ -13,14 +13,14 @@ from typing import Any
 
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
 
 
 class Catalog:
-    """A catalog file, made with its schema where there is none. Safe to share between threads.
+    """A catalog file, made with its schema where there is none, and migrated where it is of an earlier version.
 
-    Raises CatalogError for a file of another version. Commits are synchronous (FULL): what is committed survives a power
+    Safe to share between threads. Raises CatalogError for a file of a later version. Commits are synchronous (FULL): what is committed survives a power
     cut.
     """
 
@@ -31,12 +31,13 @@ class Catalog:
         self._statements = _read_statements()
         with self.transaction() as run:
             version = run.connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _schema():
-                    run.connection.execute(statement)
-                run.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            if version > SCHEMA_VERSION:
                 raise CatalogError(f"{path} has schema version {version}; this program reads version {SCHEMA_VERSION}")
+            for number in range(version + 1, SCHEMA_VERSION + 1):
+                for statement in _migration(number):
+                    run.connection.execute(statement)
+            if version < SCHEMA_VERSION:
+                run.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
@@ -100,6 +101,19 @@ class Run:
         inserted = self._statements[name].startswith("INSERT")
         return int((cursor.lastrowid or 0) if inserted else cursor.rowcount)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that is undone alone where it raises."""
+        self.connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO part")
+                self.connection.execute("RELEASE part")
+            raise
+        self.connection.execute("RELEASE part")
+
 
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
@@ -112,6 +126,9 @@ def _read_statements() -> dict[str, str]:
     return {name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def _schema() -> list[str]:
-    text = (resources.files("dicom_pipeline.catalog") / "schema.sql").read_text(encoding="utf-8")
+def _migration(number: int) -> list[str]:
+    """Statements that lead to schema version `number` from the one before; version 1 is schema.sql."""
+    room = resources.files("dicom_pipeline.catalog")
+    name = "schema.sql" if number == 1 else f"migrations/{number}.sql"
+    text = room.joinpath(name).read_text(encoding="utf-8")
     return [part for part in re.sub(r"--.*", "", text).split(";") if part.strip()]

@@ -1,7 +1,7 @@
 -- Every statement of the catalog by name; dicom_pipeline/catalog/database.py reads this file.
 
 -- name: known_instance
-SELECT id, sha256, kept FROM instance WHERE sop_instance_uid = :sop_instance_uid;
+SELECT id, sha256, kept, removed_at FROM instance WHERE sop_instance_uid = :sop_instance_uid;
 
 -- name: touch_study
 INSERT INTO study (study_instance_uid, first_at, last_at) VALUES (:study_instance_uid, :at, :at)
@@ -17,6 +17,23 @@ INSERT INTO instance (sop_instance_uid, sha256, study_instance_uid, series_insta
     transfer_syntax_uid, path, bytes, calling_ae, address, received_at, kept)
 VALUES (:sop_instance_uid, :sha256, :study_instance_uid, :series_instance_uid, :sop_class_uid,
     :transfer_syntax_uid, :path, :bytes, :calling_ae, :address, :at, :kept);
+
+-- name: add_series
+INSERT OR IGNORE INTO series (series_instance_uid, study_instance_uid, modality, description)
+VALUES (:series_instance_uid, :study_instance_uid, :modality, :description);
+
+-- name: return_instance
+UPDATE instance SET removed_at = NULL WHERE id = :instance_id;
+
+-- name: withdraw_from_revisions
+DELETE FROM revision_instance WHERE instance_id IN
+    (SELECT id FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256);
+
+-- name: withdraw_instance
+DELETE FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+
+-- name: trim_refusals
+DELETE FROM refusal WHERE id <= :last;
 
 -- name: touch_association
 INSERT OR IGNORE INTO touched (token, study_instance_uid) SELECT :token, :study_instance_uid
@@ -215,3 +232,32 @@ WHERE ri.revision_id = :revision_id AND ri.outcome = 'used';
 -- name: study_is_open
 SELECT 1 AS open WHERE EXISTS (SELECT 1 FROM study WHERE study_instance_uid = :study_instance_uid AND waiting = 1)
     OR EXISTS (SELECT 1 FROM revision WHERE study_instance_uid = :study_instance_uid AND state IN ('ready', 'processing'));
+
+-- name: held_instance
+SELECT sop_class_uid, path, sha256 FROM instance
+WHERE sop_instance_uid = :sop_instance_uid AND kept = 1 AND removed_at IS NULL;
+
+-- name: forget_commitment
+DELETE FROM commitment WHERE transaction_uid = :transaction_uid AND calling_ae = :calling_ae;
+
+-- name: add_commitment
+INSERT INTO commitment (transaction_uid, calling_ae, address, asked_at, next_at)
+VALUES (:transaction_uid, :calling_ae, :address, :at, :next_at);
+
+-- name: add_committed
+INSERT INTO committed (commitment_id, sop_class_uid, sop_instance_uid, failure)
+VALUES (:commitment_id, :sop_class_uid, :sop_instance_uid, :failure);
+
+-- name: due_commitments
+SELECT id, transaction_uid, calling_ae, asked_at, attempts FROM commitment
+WHERE state = 'pending' AND next_at <= :now ORDER BY next_at;
+
+-- name: commitment_items
+SELECT sop_instance_uid, sop_class_uid, failure FROM committed WHERE commitment_id = :commitment_id
+ORDER BY sop_instance_uid;
+
+-- name: finish_commitment
+UPDATE commitment SET state = :state, attempts = attempts + 1, message = :message WHERE id = :commitment_id;
+
+-- name: postpone_commitment
+UPDATE commitment SET next_at = :next_at, attempts = attempts + 1, message = :message WHERE id = :commitment_id;

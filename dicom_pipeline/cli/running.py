@@ -20,7 +20,7 @@ from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_problem
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import DicomPipelineError, UsageError
-from dicom_pipeline.intake.listener import check_address
+from dicom_pipeline.intake.admission import check_address
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import client_of

@@ -1,10 +1,14 @@
 """RECEIVE: instances over DICOM into the spool, durable before Success is said; and when a study is complete.
 
-spool (durable files), listener (C-STORE and C-ECHO), upload (whole files), completion (pure).
+On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands), association (one connection), tls.
+What is admitted: admission (settings, limits), identity (what an instance is known by).
+What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment) and
+event_reports (its results). upload takes whole files; listener holds it all; completion is pure.
 """
 
+from dicom_pipeline.intake.admission import ListenerSettings, Peer, check_address
 from dicom_pipeline.intake.completion import CompletionRule, Decision, decide
-from dicom_pipeline.intake.listener import Listener, ListenerSettings
+from dicom_pipeline.intake.listener import Listener
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.upload import Taken, Upload, Uploads
 
@@ -13,9 +17,11 @@ __all__ = [
     "Decision",
     "Listener",
     "ListenerSettings",
+    "Peer",
     "Spool",
     "Taken",
     "Upload",
     "Uploads",
+    "check_address",
     "decide",
 ]

@@ -1,81 +1,38 @@
-"""The DICOM listener: C-STORE and C-ECHO as SCP. Success only when the bytes are on disk and in the catalog.
-
-Statuses: PS3.4 table B.2-1 (C-STORE), PS3.7 annex C. Bytes are stored as they came; nothing is coerced.
-"""
+"""The DICOM listener: accepts connections within its limits and gives each a thread. C-STORE, C-ECHO, Storage Commitment."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import ssl
+import selectors
+import socket
+import threading
 import time
-import uuid
-import warnings
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import Any
-
-from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID, AllTransferSyntaxes
-from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from collections import Counter
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.arrivals import (
-    Arrival,
-    Received,
-    close_association,
-    open_association,
-    record_instance,
-    record_refusal,
+from dicom_pipeline.intake.admission import (
+    LIMIT,
+    NETWORK,
+    PEER_LIMIT,
+    ListenerSettings,
+    Rejection,
+    admits_address,
+    check_address,
+    supported_contexts,
 )
-from dicom_pipeline.domain import short_uid
-from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.intake.association import Association, Shared
+from dicom_pipeline.intake.commitment import Commitments
+from dicom_pipeline.intake.commits import Committer
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.planning.headers import is_valid_uid
-from dicom_pipeline.reporting import is_own_object
+from dicom_pipeline.intake.storing import Storage
+from dicom_pipeline.intake.tls import TlsSource
 
 log = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-DATA_SET_DOES_NOT_MATCH = 0xA900
-CANNOT_UNDERSTAND = 0xC000
-
-REFUSED_SYNTAXES = ("MPEG", "HEVC", "JPIP", "SMPTE", "RFC 2557", "XML")
-"""Transfer syntaxes of video and references, which no pixel decoder here reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """How to listen; the fields are those of config.ListenerSection. min_free_bytes: the disk's watermark."""
-
-    ae_title: str = "DICOMPIPE"
-    host: str = "127.0.0.1"
-    port: int = 11112
-    allow_remote: bool = False
-    require_called_ae: bool = True
-    calling_ae_titles: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    max_associations: int = 50
-    max_pdu_bytes: int = 131072
-    max_object_bytes: int = 4 * 1024**3
-    network_timeout_seconds: float = 60.0
-    min_free_bytes: int = 0
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_ca: Path | None = None
-
-
-class _RefusedError(Exception):
-    """Ends the handling of one C-STORE with a status and a reason code."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
+BACKLOG = 128
+STOP_SECONDS = 10.0
+REJECTIONS_AT_ONCE = 32
+"""Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
 
 
 class Listener:
@@ -87,186 +44,111 @@ class Listener:
         self.catalog = catalog
         self.spool = spool
         self.owner = owner
-        self._networks = [ipaddress.ip_network(network) for network in settings.networks]
-        self._server: Any = None
+        self._supported = supported_contexts(settings.sop_classes)
+        self._tls = TlsSource(settings) if settings.tls_certificate else None
+        self._lock = threading.Lock()
+        self._open: dict[Association, threading.Thread] = {}
+        self._peers: Counter[str] = Counter()
+        self._rejecting = 0
+        self._stop_reader, self._stop_writer = socket.socketpair()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Listen in threads of this process. Raises OSError where the port is taken."""
-        handlers = [
-            (evt.EVT_REQUESTED, self._requested),
-            (evt.EVT_ESTABLISHED, self._established),
-            (evt.EVT_CONN_CLOSE, self._closed),
-            (evt.EVT_C_STORE, self._store),
-            (evt.EVT_C_ECHO, lambda _: SUCCESS),
-        ]
-        address = (self.settings.host, self.settings.port)
-        context = tls_context(self.settings) if self.settings.tls_certificate else None
-        self._server = self._entity().start_server(address, block=False, evt_handlers=handlers, ssl_context=context)
-        log.info("listening as %s on %s:%d", self.settings.ae_title, *address)
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        door = socket.create_server((self.settings.host, self.settings.port), family=family, backlog=BACKLOG)
+        door.setblocking(False)
+        self._committer = Committer(self.catalog)
+        storage = Storage(self.settings, self.spool, self._committer)
+        self._commitments = Commitments(self.settings, self.catalog, self.spool, self._committer)
+        self._commitments.start()
+        self._shared = Shared(self.settings, storage, self._commitments, self._supported, self.owner)
+        self._thread = threading.Thread(target=self._accept, args=(door,), name="listener", daemon=True)
+        self._thread.start()
+        log.info("listening as %s on %s:%d", self.settings.ae_title, self.settings.host, self.settings.port)
 
     def stop(self) -> None:
-        """Stop listening and end the open associations."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+        """Stop listening; let each association finish the message that is arriving, for a moment, then end it."""
+        if self._thread is None:
+            return
+        self._stop_writer.send(b"x")
+        self._thread.join()
+        self._thread = None
+        with self._lock:
+            threads = list(self._open.items())
+        for association, _ in threads:
+            association.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for association, thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            association.cut()
+        for _, thread in threads:
+            thread.join(1.0)
+        self._commitments.stop()
+        self._committer.stop()
+        self._stop_reader.close()
+        self._stop_writer.close()
 
-    def _entity(self) -> Any:
-        entity = AE(ae_title=self.settings.ae_title)
-        entity.maximum_associations = self.settings.max_associations
-        entity.maximum_pdu_size = self.settings.max_pdu_bytes
-        entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = self.settings.network_timeout_seconds
-        entity.require_called_aet = self.settings.require_called_ae
-        entity.require_calling_aet = list(self.settings.calling_ae_titles)
-        entity.add_supported_context(Verification)
-        syntaxes = supported_transfer_syntaxes()
-        for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), syntaxes)
-        return entity
+    def _accept(self, door: socket.socket) -> None:
+        with selectors.DefaultSelector() as ready, door:
+            ready.register(door, selectors.EVENT_READ)
+            ready.register(self._stop_reader, selectors.EVENT_READ)
+            while True:
+                if any(key.fileobj is self._stop_reader for key, _ in ready.select()):
+                    return
+                try:
+                    connection, address = door.accept()
+                except (BlockingIOError, ConnectionError):
+                    continue
+                except OSError as error:  # no more file handles: wait until some are free
+                    log.error("cannot accept a connection: %s", error.strerror)
+                    time.sleep(0.1)
+                    continue
+                self._admit(connection, str(address[0]))
 
-    def _requested(self, event: Any) -> None:
-        peer = ipaddress.ip_address(event.assoc.requestor.address)
-        if self._networks and not any(peer in network for network in self._networks):
-            log.warning("association from a network that is not admitted: aborted")
-            event.assoc.abort()
-
-    def _established(self, event: Any) -> None:
-        event.assoc.spool_token = uuid.uuid4().hex
-        open_association(self.catalog, event.assoc.spool_token, self.owner, time.time())
-
-    def _closed(self, event: Any) -> None:
-        token = getattr(event.assoc, "spool_token", None)
-        if token is not None:
-            close_association(self.catalog, token)
-        self.catalog.close()
-
-    def _store(self, event: Any) -> int:
-        """C-STORE: the status that fits; every refusal is written down with its reason."""
-        uid = str(event.request.AffectedSOPInstanceUID or "")
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        """Give a connection its thread, or the thread that says no."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        with self._lock:
+            rejection = self._limit(address)
+            if rejection is not None and self._rejecting >= REJECTIONS_AT_ONCE:
+                connection.close()
+                return
+            association = Association(self._shared, connection, address, rejection)
+            thread = threading.Thread(target=self._serve, args=(association, address, rejection), daemon=True)
+            self._open[association] = thread
+            if rejection is None:
+                self._peers[address] += 1
+            else:
+                self._rejecting += 1
         try:
-            arrival = self._receive(event, uid)
-        except _RefusedError as refused:
-            self._refuse(event, uid, refused.status, refused.reason)
-            return refused.status
-        except OSError as error:
-            log.error("cannot write %s: %s", short_uid(uid), error.strerror)
-            self._refuse(event, uid, OUT_OF_RESOURCES, "disk-error")
-            return OUT_OF_RESOURCES
-        except CatalogError as error:
-            log.error("cannot enter %s: %s", short_uid(uid), error)
-            return OUT_OF_RESOURCES
-        except Exception as error:  # noqa: BLE001 - the edge of an association: hostile input must not end it unanswered
-            log.error("cannot understand %s: %s", short_uid(uid), type(error).__name__)
-            self._refuse(event, uid, CANNOT_UNDERSTAND, "unreadable")
-            return CANNOT_UNDERSTAND
-        if arrival is not Arrival.NEW:
-            log.info("%s is a %s", short_uid(uid), arrival.value)
-        return SUCCESS
+            thread.start()
+        except RuntimeError:  # no more threads
+            self._forget(association, address, rejection)
+            connection.close()
 
-    def _receive(self, event: Any, uid: str) -> Arrival:
-        encoded: bytes = event.request.DataSet.getvalue()
-        if len(encoded) > self.settings.max_object_bytes:
-            raise _RefusedError(OUT_OF_RESOURCES, "too-large")
-        if self.spool.free_bytes() < self.settings.min_free_bytes + len(encoded):
-            raise _RefusedError(OUT_OF_RESOURCES, "disk-full")
-        whole = event.encoded_dataset()
-        header = whole[: len(whole) - len(encoded)]
-        dataset = _identity(whole)
-        if str(dataset.get("SOPInstanceUID", "")) != uid or not is_valid_uid(uid):
-            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-instance-mismatch")
-        if str(dataset.get("SOPClassUID", "")) != str(event.request.AffectedSOPClassUID):
-            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-class-mismatch")
-        study, series = (str(dataset.get(name, "")) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
-        if not (is_valid_uid(study) and is_valid_uid(series)):
-            raise _RefusedError(DATA_SET_DOES_NOT_MATCH, "missing-uid")
-        if is_own_object(dataset):
-            raise _RefusedError(SUCCESS, "own-object")
-        token = event.assoc.spool_token
-        stored = self.spool.store(uid, header, encoded, token)
-        received = Received(
-            sop_instance_uid=uid,
-            sha256=stored.sha256,
-            study_instance_uid=study,
-            series_instance_uid=series,
-            sop_class_uid=str(dataset.SOPClassUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-            path=stored.path,
-            bytes=stored.bytes,
-            calling_ae=str(event.assoc.requestor.ae_title),
-            address=str(event.assoc.requestor.address),
-            token=token,
-            at=time.time(),
-        )
-        return record_instance(self.catalog, received)
+    def _limit(self, address: str) -> Rejection | None:
+        if not admits_address(self.settings.networks, address):
+            return NETWORK
+        if self._peers.total() >= self.settings.max_associations:
+            return LIMIT
+        if self._peers[address] >= self.settings.max_associations_per_peer:
+            return PEER_LIMIT
+        return None
 
-    def _refuse(self, event: Any, uid: str, status: int, reason: str) -> None:
-        log.warning("%s answered 0x%04X: %s", short_uid(uid), status, reason)
+    def _serve(self, association: Association, address: str, rejection: Rejection | None) -> None:
         try:
-            record_refusal(
-                self.catalog,
-                at=time.time(),
-                status=status,
-                reason=reason,
-                sop_instance_uid=uid[:64],
-                calling_ae=str(event.assoc.requestor.ae_title),
-                address=str(event.assoc.requestor.address),
-            )
-        except CatalogError as error:
-            log.error("cannot write down a refusal: %s", error)
+            association.serve(self._tls.context() if self._tls else None)
+        finally:
+            self._forget(association, address, rejection)
 
-
-def _identity(whole: bytes) -> Dataset:
-    """The elements that an instance is known by. Raises _RefusedError where the bytes are no data set."""
-    wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
-            dataset = dcmread(BytesIO(whole), stop_before_pixels=True, specific_tags=wanted)
-            return Dataset({element.tag: element for element in dataset})
-    except (
-        InvalidDicomError,
-        BytesLengthException,
-        ValueError,
-        EOFError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        OSError,
-        RecursionError,
-    ) as error:
-        raise _RefusedError(CANNOT_UNDERSTAND, "unreadable") from error
-
-
-def supported_transfer_syntaxes() -> list[str]:
-    """The transfer syntaxes that are accepted: all of PS3.5 but video and references."""
-    return [str(uid) for uid in AllTransferSyntaxes if not any(word in UID(uid).name for word in REFUSED_SYNTAXES)]
-
-
-def check_address(settings: ListenerSettings) -> None:
-    """Raise ConfigError for an address beyond loopback that was not allowed in so many words."""
-    loopback = settings.host == "localhost" or _is_loopback(settings.host)
-    if not loopback and not settings.allow_remote:
-        raise ConfigError(
-            f"listener.host is {settings.host}, which others can reach; set listener.allow_remote = true if that is meant, "
-            "and listener.calling_ae_titles or listener.networks to say who may send"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def tls_context(settings: ListenerSettings) -> ssl.SSLContext:
-    """TLS 1.2 or newer with our certificate; peers must show one of tls_ca's where that is set (PS3.15 B.9)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.tls_certificate is None or settings.tls_key is None:
-        raise ConfigError("DICOM TLS needs listener.tls_certificate and listener.tls_key")
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    if settings.tls_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(settings.tls_ca)
-    return context
+    def _forget(self, association: Association, address: str, rejection: Rejection | None) -> None:
+        with self._lock:
+            self._open.pop(association, None)
+            if rejection is None:
+                self._peers[address] -= 1
+                if not self._peers[address]:
+                    del self._peers[address]
+            else:
+                self._rejecting -= 1

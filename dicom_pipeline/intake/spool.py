@@ -1,12 +1,26 @@
-"""The spool: received instances as files that survive a power cut. Names come from hashes, never from received text."""
+"""The spool: received instances as files that survive a power cut. Names come from hashes, never from received text.
+
+A file is written under a name of its own in incoming/, then linked to its final name in instances/, and counts once file,
+folder and catalog are synced. The three syncs run at the same time: they share one flush of the disk. What a power cut leaves
+in between was not answered Success, and `catalog_check` finds it at the next start.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import shutil
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+SYNC_THREADS = 8
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,35 +33,21 @@ class Stored:
 
 
 class Spool:
-    """A folder of instances. Writing is: a temporary file, fsync, rename, fsync of the folder."""
+    """A folder of instances."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "instances").mkdir(parents=True, exist_ok=True)
         self._incoming = folder / "incoming"
         self._incoming.mkdir(exist_ok=True)
+        self._numbers = itertools.count()
+        self._replacing = threading.Lock()
+        self._syncs = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
+        self._known_folders: set[str] = set()
 
-    def store(self, sop_instance_uid: str, header: bytes, dataset: bytes, token: str) -> Stored:
-        """Write preamble and file meta (`header`), then the data set as it came. Raises OSError; nothing counts then.
-
-        The name holds UID and content, so the same instance twice is the same file and another content another.
-        """
-        digest = hashlib.sha256(dataset).hexdigest()
-        name = hashlib.sha256(f"{sop_instance_uid}\0{digest}".encode()).hexdigest()
-        relative = Path("instances") / name[:2] / f"{name}.dcm"
-        target = self.folder / relative
-        if not target.exists():
-            temporary = self._incoming / f"{name}.{hashlib.sha256(token.encode()).hexdigest()[:16]}"
-            try:
-                write_durably(temporary, header + dataset)
-                target.parent.mkdir(exist_ok=True)
-                temporary.rename(target)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
-            sync_folder(target.parent.parent)
-        return Stored(str(relative), len(header) + len(dataset), digest)
+    def receive(self, header: bytes) -> IncomingFile:
+        """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
+        return IncomingFile(self, self._incoming / f"{os.getpid()}-{next(self._numbers)}", header)
 
     def free_bytes(self) -> int:
         """Bytes that are free on the spool's disk."""
@@ -60,12 +60,114 @@ class Spool:
             path.unlink()
         return len(leftovers)
 
+    def is_whole(self, stored: Stored) -> bool:
+        """Whether a file's data set is there and has its sha256."""
+        try:
+            return dataset_sha256(self.folder / stored.path) == stored.sha256
+        except OSError:
+            return False
+
+    def _place(self, temporary: Path, stored: Stored) -> None:
+        """Give a written file its final name. Where the same content lies there already, that file stays."""
+        target = self.folder / stored.path
+        name = target.parent.name
+        if name not in self._known_folders:
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(target.parent.parent)
+            self._known_folders.add(name)
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, *NO_LINKS):
+                raise
+            with self._replacing:
+                if not self.is_whole(stored):  # nothing is there, or what a power cut left incomplete
+                    temporary.rename(target)
+                    sync_file(target)
+        temporary.unlink(missing_ok=True)
+
+
+class IncomingFile:
+    """One instance on its way into the spool: write, then place, then sync; or drop."""
+
+    def __init__(self, spool: Spool, path: Path, header: bytes) -> None:
+        self._spool = spool
+        self._path = path
+        self._header_bytes = len(header)
+        self._digest = hashlib.sha256()
+        self.dataset_bytes = 0
+        self._stream = path.open("w+b", buffering=0)
+        self._write(header)
+
+    def write(self, part: memoryview | bytes) -> None:
+        """Add to the data set. Raises OSError."""
+        self._write(part)
+        self._digest.update(part)
+        self.dataset_bytes += len(part)
+
+    def read_dataset(self) -> BinaryIO:
+        """The data set so far, as a stream to be read from its start."""
+        stream = self._path.open("rb")
+        stream.seek(self._header_bytes)
+        return stream
+
+    def place(self, sop_instance_uid: str) -> Stored:
+        """Give the file its final name, which holds UID and content. It does not count before `sync`. Raises OSError."""
+        digest = self._digest.hexdigest()
+        stored = Stored(str(instance_path(sop_instance_uid, digest)), self._header_bytes + self.dataset_bytes, digest)
+        self._spool._place(self._path, stored)  # noqa: SLF001
+        return stored
+
+    def sync(self, stored: Stored) -> None:
+        """Wait until the disk has the file and its folder. Raises OSError."""
+        target = self._spool.folder / stored.path
+        folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)  # noqa: SLF001
+        try:
+            os.fsync(self._stream.fileno())
+            if os.fstat(self._stream.fileno()).st_nlink == 0:
+                sync_file(target)  # the same content lay there already, perhaps from this very moment
+        finally:
+            folder.result()
+            self._stream.close()
+
+    def drop(self) -> None:
+        """Forget a file that was not placed."""
+        self._stream.close()
+        self._path.unlink(missing_ok=True)
+
+    def _write(self, part: memoryview | bytes) -> None:
+        written = 0
+        while written < len(part):
+            written += self._stream.write(part[written:] if written else part) or 0
+
+
+def instance_path(sop_instance_uid: str, sha256: str) -> Path:
+    """Where an instance lies, relative to the spool: the same instance twice is the same file, other content another."""
+    name = hashlib.sha256(f"{sop_instance_uid}\0{sha256}".encode()).hexdigest()
+    return Path("instances") / name[:2] / f"{name}.dcm"
+
+
+def dataset_sha256(path: Path) -> str:
+    """sha256 (hex) of a Part 10 file's data set: what follows preamble and file meta information. Raises OSError."""
+    with path.open("rb") as stream:
+        start = stream.read(144)
+        if len(start) < 144 or start[128:132] != b"DICM":
+            raise OSError(f"no Part 10 file: {path.name}")
+        stream.seek(144 + int.from_bytes(start[140:144], "little"))
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file and wait until the disk has it."""
     with path.open("wb") as stream:
         stream.write(content)
         stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has a file."""
+    with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 

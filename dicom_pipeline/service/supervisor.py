@@ -21,7 +21,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
-from dicom_pipeline.intake.listener import check_address
+from dicom_pipeline.intake.admission import check_address
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.poller import client_of
 from dicom_pipeline.service.processes import listener_settings, run_listener, run_poller, run_sender, run_worker

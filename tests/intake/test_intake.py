@@ -50,15 +50,34 @@ def test_nothing_waits_beyond_the_cap_unless_it_is_busy(now, is_open, expected, 
     assert decision is not Decision.WAIT or now < RULE.hard_cap_seconds
 
 
+def kept(spool, uid, dataset):
+    """Write one instance as the listener does; its head has a file meta of no elements."""
+    file = spool.receive(b"\0" * 128 + b"DICM" + b"\x02\0\0\0UL\x04\0\0\0\0\0")
+    file.write(dataset)
+    stored = file.place(uid)
+    file.sync(stored)
+    return stored
+
+
 def test_the_spool_keeps_bytes_and_never_uses_received_text_as_a_name(tmp_path):
     spool = Spool(tmp_path)
-    stored = spool.store("../../etc/passwd", b"head", b"body", "t")
+    stored = kept(spool, "../../etc/passwd", b"body")
     path = (tmp_path / stored.path).resolve()
     assert path.is_relative_to(tmp_path / "instances")
-    assert path.read_bytes() == b"headbody"
-    assert spool.store("../../etc/passwd", b"head", b"body", "t2") == stored
-    assert spool.store("../../etc/passwd", b"head", b"other", "t").path != stored.path
+    assert path.read_bytes().endswith(b"body")
+    assert spool.is_whole(stored)
+    assert kept(spool, "../../etc/passwd", b"body") == stored
+    assert kept(spool, "../../etc/passwd", b"other").path != stored.path
     assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_a_file_that_a_power_cut_left_incomplete_is_written_again(tmp_path):
+    spool = Spool(tmp_path)
+    path = tmp_path / kept(spool, "1.2", b"body").path
+    path.write_bytes(path.read_bytes()[:-2])
+    stored = kept(spool, "1.2", b"body")
+    assert spool.is_whole(stored)
+    assert path.read_bytes().endswith(b"body")
 
 
 @pytest.fixture
@@ -111,8 +130,8 @@ def test_success_means_that_the_bytes_are_there_as_they_came(listening, image, t
 
 def test_a_full_disk_is_out_of_resources_and_passes(listening, image, monkeypatch):
     listener = listening(min_free_bytes=10**18)
-    assert store(listener, image) == 0xA700
-    assert account(listener)["refusals"] == {"disk-full": 1}
+    assert store(listener, image) is None
+    assert account(listener)["refusals"] == {"rejected: disk-full": 1}
 
     def no_space(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,0 +1,89 @@
+"""Storage Commitment: what was asked, what was answered, and whether the answer has arrived.
+
+pending --the sender took it--> answered
+   `----no way to the sender, or a week has passed--> set-aside
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dicom_pipeline.catalog.database import Catalog, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question for commitment. items: SOP Instance UID -> SOP Class UID."""
+
+    transaction_uid: str
+    items: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A question whose answer has not arrived."""
+
+    id: int
+    transaction_uid: str
+    calling_ae: str
+    asked_at: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An instance that is in the spool. path: relative to it."""
+
+    sop_class_uid: str
+    path: str
+    sha256: str
+
+
+def stored_for_commitment(catalog: Catalog, sop_instance_uid: str) -> Held | None:
+    """The instance as it was first received, None where it is unknown or was cleaned up."""
+    rows = catalog.read("held_instance", sop_instance_uid=sop_instance_uid)
+    return Held(**rows[0]) if rows else None
+
+
+def enter_commitment(
+    asked: Asked, answers: Mapping[str, int | None], calling_ae: str, address: str, at: float, next_at: float
+) -> Callable[[Run], int]:
+    """Work that enters a question and its answers (None: committed) and gives its id. Asked again, it is answered anew."""
+
+    def work(run: Run) -> int:
+        key = {"transaction_uid": asked.transaction_uid, "calling_ae": calling_ae}
+        run.execute("forget_commitment", **key)
+        identifier = run.execute("add_commitment", **key, address=address, at=at, next_at=next_at)
+        for uid, failure in answers.items():
+            run.execute(
+                "add_committed",
+                commitment_id=identifier,
+                sop_class_uid=asked.items[uid],
+                sop_instance_uid=uid,
+                failure=failure,
+            )
+        return identifier
+
+    return work
+
+
+def due_commitments(catalog: Catalog, now: float) -> list[Pending]:
+    """Questions whose answer is due."""
+    return [Pending(**row) for row in catalog.read("due_commitments", now=now)]
+
+
+def commitment_items(catalog: Catalog, commitment_id: int) -> dict[str, tuple[str, int | None]]:
+    """SOP Instance UID -> SOP Class UID and failure reason (None: committed)."""
+    rows = catalog.read("commitment_items", commitment_id=commitment_id)
+    return {row["sop_instance_uid"]: (row["sop_class_uid"], row["failure"]) for row in rows}
+
+
+def finish_commitment(run: Run, commitment_id: int, state: str, message: str) -> None:
+    """Enter that the answer has arrived, or waits for a person."""
+    run.execute("finish_commitment", commitment_id=commitment_id, state=state, message=message)
+
+
+def postpone_commitment(run: Run, commitment_id: int, next_at: float, message: str) -> None:
+    """Enter when the answer is tried again."""
+    run.execute("postpone_commitment", commitment_id=commitment_id, next_at=next_at, message=message)

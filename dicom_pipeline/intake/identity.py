@@ -1,0 +1,138 @@
+"""What an instance is known by, read from the first elements of its data set; pixels are never touched."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom import Dataset
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import data_element_generator
+from pydicom.tag import Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.reporting import is_own_object
+
+LAST_TAG = 0x0020000E
+WANTED = {
+    0x00080016: "sop_class_uid",
+    0x00080018: "sop_instance_uid",
+    0x00080060: "modality",
+    0x0008103E: "series_description",
+    0x0020000D: "study_instance_uid",
+    0x0020000E: "series_instance_uid",
+}
+EQUIPMENT = 0x0018A001
+UNREADABLE = (
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+)
+INFLATE_STEP = 256 * 1024
+MOST_VALUE_BYTES = 65536
+_WARNINGS = threading.Lock()
+MOST_HEADER_BYTES = 64 * 1024**2
+
+
+class IdentityError(Exception):
+    """The bytes are no data set (unreadable) or inflate beyond the limit (too-large); says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The elements that an instance is known by, empty where missing. own: this pipeline made it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    series_description: str
+    own: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether all three UIDs of the hierarchy are UIDs."""
+        return all(map(is_valid_uid, (self.sop_instance_uid, self.study_instance_uid, self.series_instance_uid)))
+
+
+def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) -> Identity:
+    """The identity of the data set at the stream's position. Raises IdentityError.
+
+    A deflated data set is inflated to its end without being kept, so that what would inflate to more than
+    `most_inflated` bytes is refused.
+    """
+    syntax = UID(transfer_syntax)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        stream = BytesIO(_inflated_start(stream, most_inflated))
+    values = dict.fromkeys(WANTED.values(), "")
+    own = found = False
+    try:
+        for element in _elements(stream, syntax):
+            found = True
+            if element.tag == EQUIPMENT:
+                own = element.value is not None and _is_own(element)
+            elif isinstance(element, RawDataElement):
+                values[WANTED[element.tag]] = _text(element.value)
+    except (*UNREADABLE, BytesLengthException) as error:
+        raise IdentityError("unreadable") from error
+    if not found:
+        raise IdentityError("unreadable")
+    return Identity(own=own, **values)
+
+
+def _elements(stream: BinaryIO, syntax: UID) -> Iterator[RawDataElement | DataElement]:
+    """The wanted elements as they stand; reading ends after the series."""
+    wanted = [Tag(tag) for tag in (*WANTED, EQUIPMENT)]
+    found = data_element_generator(
+        stream,
+        syntax.is_implicit_VR,
+        syntax.is_little_endian,
+        stop_when=lambda tag, _vr, _length: tag > LAST_TAG,
+        defer_size=MOST_VALUE_BYTES,
+        specific_tags=list(wanted),
+    )
+    return (element for element in found if element.tag in wanted)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"")[:128].rstrip(b"\0 ").decode("ascii", "replace").strip()
+
+
+def _inflated_start(stream: BinaryIO, most: int) -> bytes:
+    """The first bytes of an inflated data set, about MOST_HEADER_BYTES at most; the rest is inflated and counted."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    start, total = bytearray(), 0
+    pending = stream.read(INFLATE_STEP)
+    try:
+        while pending and not inflater.eof:
+            piece = inflater.decompress(pending, INFLATE_STEP)
+            total += len(piece)
+            if total > most:
+                raise IdentityError("too-large")
+            if len(start) < MOST_HEADER_BYTES:
+                start += piece
+            pending = inflater.unconsumed_tail or stream.read(INFLATE_STEP)
+    except zlib.error as error:
+        raise IdentityError("unreadable") from error
+    return bytes(start)
+
+
+def _is_own(element: RawDataElement | DataElement) -> bool:
+    """is_own_object of one element. A filter of warnings belongs to the process, so only one thread sets it at a time."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
+        converted = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
+        return is_own_object(Dataset({converted.tag: converted}))  # type: ignore[dict-item]
