@@ -108,7 +108,13 @@ def test_the_next_revision_names_the_report_before(catalog):
     claimed = claim_next(catalog, "w")
     account = Account({"1.1": (Outcome.USED, None, "")})
     finish(
-        catalog, claimed, account, fingerprint="f", reports=[MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "p", "h")], destinations=[], at=1.0
+        catalog,
+        claimed,
+        account,
+        fingerprint="f",
+        reports=[MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "p", "h")],
+        destinations=[],
+        at=1.0,
     )
     record_instance(catalog, received("1.2", at=300.0))
     assert make_revision(catalog, "1", 400.0, "quiet") == 2
