@@ -127,7 +127,9 @@ def rate(start: Callable[[Path, int], subprocess.Popen[bytes]], paths: list[Path
 def wait_for(port: int) -> None:
     for _ in range(300):
         if (
-            subprocess.run(["echoscu", "-aec", "DICOMPIPE", "127.0.0.1", str(port)], capture_output=True).returncode
+            subprocess.run(
+                ["echoscu", "-aec", "DICOMPIPE", "127.0.0.1", str(port)], capture_output=True, check=False
+            ).returncode
             == 0
         ):
             return

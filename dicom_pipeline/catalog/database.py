@@ -20,8 +20,8 @@ BUSY_SECONDS = 30.0
 class Catalog:
     """A catalog file, made with its schema where there is none, and migrated where it is of an earlier version.
 
-    Safe to share between threads. Raises CatalogError for a file of a later version. Commits are synchronous (FULL): what is committed survives a power
-    cut.
+    Safe to share between threads. Raises CatalogError for a file of a later version. Commits are synchronous (FULL): what is
+    committed survives a power cut.
     """
 
     def __init__(self, path: Path) -> None:

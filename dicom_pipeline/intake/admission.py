@@ -92,7 +92,7 @@ def decide_titles(settings: ListenerSettings, called: str, calling: str) -> Reje
 def admits_address(networks: Iterable[str], address: str) -> bool:
     """Whether an address lies in one of the networks; no networks admit all. IPv4 in IPv6 counts as IPv4."""
     wanted = [ipaddress.ip_network(network) for network in networks]
-    peer = ipaddress.ip_address(address.split("%")[0])
+    peer = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
     mapped = getattr(peer, "ipv4_mapped", None)
     return not wanted or any((mapped or peer) in network for network in wanted)
 

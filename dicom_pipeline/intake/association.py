@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,10 +140,8 @@ class Association:
 
     def cut(self) -> None:
         """End at once."""
-        try:
+        with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass
 
     def _negotiate(self, wire: Wire) -> bool:
         settings, storage = self._shared.settings, self._shared.storage

@@ -218,7 +218,8 @@ def event_report(transaction_uid: str, items: dict[str, tuple[str, int | None]])
     """Event type and data set of an N-EVENT-REPORT (PS3.4 table J.3-2): 1 where all are committed, else 2."""
     dataset = Dataset()
     dataset.TransactionUID = transaction_uid
-    good, bad = [], []
+    good: list[Dataset] = []
+    bad: list[Dataset] = []
     for uid, (sop_class, failure) in items.items():
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid

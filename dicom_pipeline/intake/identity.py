@@ -135,4 +135,4 @@ def _is_own(element: RawDataElement | DataElement) -> bool:
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
         converted = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
-        return is_own_object(Dataset({converted.tag: converted}))  # type: ignore[dict-item]
+        return is_own_object(Dataset({converted.tag: converted}))

@@ -49,6 +49,18 @@ class Spool:
         """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
         return IncomingFile(self, self._incoming / f"{os.getpid()}-{next(self._numbers)}", header)
 
+    def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
+        """A whole instance at once, synced. Raises OSError."""
+        file = self.receive(header)
+        try:
+            file.write(dataset)
+            stored = file.place(sop_instance_uid)
+        except OSError:
+            file.drop()
+            raise
+        file.sync(stored)
+        return stored
+
     def free_bytes(self) -> int:
         """Bytes that are free on the spool's disk."""
         return shutil.disk_usage(self.folder).free
@@ -115,13 +127,13 @@ class IncomingFile:
         """Give the file its final name, which holds UID and content. It does not count before `sync`. Raises OSError."""
         digest = self._digest.hexdigest()
         stored = Stored(str(instance_path(sop_instance_uid, digest)), self._header_bytes + self.dataset_bytes, digest)
-        self._spool._place(self._path, stored)  # noqa: SLF001
+        self._spool._place(self._path, stored)
         return stored
 
     def sync(self, stored: Stored) -> None:
         """Wait until the disk has the file and its folder. Raises OSError."""
         target = self._spool.folder / stored.path
-        folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)  # noqa: SLF001
+        folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)
         try:
             os.fsync(self._stream.fileno())
             if os.fstat(self._stream.fileno()).st_nlink == 0:

@@ -14,7 +14,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import Received, record_instance, record_refusal
-from dicom_pipeline.intake.listener import supported_transfer_syntaxes
+from dicom_pipeline.intake.admission import supported_transfer_syntaxes
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.planning.headers import is_valid_uid
 from dicom_pipeline.reporting import is_own_object
@@ -80,7 +80,7 @@ class Uploads:
             self._write_down(upload.taken, upload, source, address)
             return upload
         header = bytes(128) + content[128:offset]  # a preamble may hold a program; ours is empty
-        stored = self.spool.store(upload.sop_instance_uid, header, content[offset:], f"{source}/{address}")
+        stored = self.spool.store(upload.sop_instance_uid, header, content[offset:])
         arrival = record_instance(
             self.catalog,
             Received(
