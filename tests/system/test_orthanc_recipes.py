@@ -163,7 +163,7 @@ def test_doctor_names_what_is_wrong_with_an_orthanc(tmp_path):
             assert "certificate is not trusted" in answers["untrusted"]["says"]
             assert "https://" in answers["plain"]["says"]
             assert "refuses the user name or password" in answers["locked"]["says"]
-            assert "called AE title" in answers["called"]["says"]
+            assert "Called AE title not recognised" in answers["called"]["says"]
             assert "DicomModalities" in answers["stranger"]["says"]
             assert not any(answer["ok"] for answer in answers.values())
         finally:
