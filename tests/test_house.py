@@ -75,6 +75,10 @@ def test_every_command_and_setting_is_in_the_docs():
     pages = "".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
     for command in app.registered_commands:
         assert f"dicom-pipeline {command.callback.__name__}" in pages, command.callback.__name__
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            name = f"dicom-pipeline {group.name} {command.callback.__name__.replace('_', '-')}"
+            assert name in pages, name
     for section, field in Settings.model_fields.items():
         fields = getattr(field.annotation, "model_fields", {})
         for name in fields:
