@@ -75,7 +75,10 @@ def test_every_command_and_setting_is_in_the_docs():
     pages = "".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
     names = [command.callback.__name__ for command in app.registered_commands]
     for group in app.registered_groups:
-        names += [f"{group.name} {command.name}" for command in group.typer_instance.registered_commands]
+        names += [
+            f"{group.name} {command.name or command.callback.__name__.replace('_', '-')}"
+            for command in group.typer_instance.registered_commands
+        ]
     for name in names:
         assert f"dicom-pipeline {name}" in pages, name
     for section, field in Settings.model_fields.items():

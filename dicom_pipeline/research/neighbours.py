@@ -37,7 +37,7 @@ def duplicates(rows: pa.Table, vectors: npt.NDArray[np.float32], *, threshold: f
         if len(pairs) > 1_000_000:
             raise UsageError(f"more than a million pairs are as similar as {threshold}: choose a higher threshold")
     pairs.sort(reverse=True)
-    first, second = (rows.select(NAMED).take([pair[i] for pair in pairs]) for i in (1, 2))
+    first, second = (rows.select(NAMED).take(pa.array([pair[i] for pair in pairs], pa.int64())) for i in (1, 2))
     patients = rows["patient_id"].to_pylist()
     same = [patients[a] is not None and patients[a] == patients[b] for _, a, b in pairs]
     made = {
@@ -74,7 +74,7 @@ def outliers(
         spread = 1.4826 * np.nanmedian(np.abs(mine - middle)) if np.isfinite(middle) else np.nan
         deviation[groups == group] = (mine - middle) / (spread if spread > 0 else 1e-6)
     order = np.argsort(-np.nan_to_num(deviation, nan=-np.inf), kind="stable")[:top]
-    found = rows.select([name for name in rows.column_names if name != "embedding"]).take(order)
+    found = rows.select([name for name in rows.column_names if name != "embedding"]).take(pa.array(order, pa.int64()))
     found = found.append_column("distance", pa.array(distance[order]))
     return found.append_column("deviation", pa.array(deviation[order]))
 

@@ -89,6 +89,11 @@ class EmbeddingStore:
             listed = self._database.list_tables(limit=1000)
         return sorted(name for name in getattr(listed, "tables", listed) if name.startswith("frames_"))
 
+    def every_space(self) -> Iterator[EmbeddingStore]:
+        """This store once for each space."""
+        for name in self.spaces():
+            yield EmbeddingStore(self._database, self.place, name, self._lock)
+
     @property
     def table(self) -> Any:
         """The LanceDB table of the space that is read. Raises StoreError while the store is empty."""

@@ -52,10 +52,7 @@ class StoreCare:
 
     def findings(self) -> list[Finding]:
         """What is missing, orphaned or stale."""
-        tables = [
-            EmbeddingStore.open(self.store.place, space=space.removeprefix("frames_")).rows(columns=list(CHECKED))
-            for space in self.store.spaces()
-        ]
+        tables = [store.rows(columns=list(CHECKED)) for store in self.store.every_space()]
         return check(tables, finished_studies(self.catalog))
 
     def outdated(self, pipeline: Pipeline) -> list[str]:

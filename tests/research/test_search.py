@@ -214,6 +214,7 @@ def test_duplicates_are_pairs_across_series(store):
     assert {best["first_sop_instance_uid"], best["second_sop_instance_uid"]} == {"1.1.0.3", "1.3.0.0"}
     assert best["same_patient"]
     assert best["similarity"] == pytest.approx(1, abs=1e-5)
+    assert EmbeddingStore.in_memory(rows).duplicates("frame = 2").num_rows == 0
     assert all(p["first_series_instance_uid"] != p["second_series_instance_uid"] for p in found.to_pylist())
 
 
