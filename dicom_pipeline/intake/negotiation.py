@@ -66,7 +66,7 @@ def negotiate(
         if str(request.application_context_name) != APPLICATION_CONTEXT_NAME:
             rejection = APPLICATION_CONTEXT
         return rejection or _agreement(request, settings, supported)
-    except Exception as error:
+    except Exception as error:  # the edge of an association: pynetdicom raises anything on a malformed request
         raise WireError("malformed-pdu", abort=6) from error
 
 

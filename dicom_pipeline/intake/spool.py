@@ -2,7 +2,7 @@
 
 A file is written under a name of its own in incoming/, then linked to its final name in instances/, and counts once file,
 folder and catalog are synced. The three syncs run at the same time: they share one flush of the disk. What a power cut leaves
-in between was not answered Success, and `catalog_check` finds it at the next start.
+in between was not answered Success: its sender sends it again, and what lies incomplete under its name is then replaced.
 """
 
 from __future__ import annotations
