@@ -31,6 +31,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class PeerSection(Section):
+    """A node that is known by its AE title."""
+
+    ae_title: AETitle = Field(description="AE title that it calls with.")
+    host: str = Field(description="Its host name or address.")
+    port: Port = Field(description="Its port.")
+    tls: bool = Field(False, description="Call it with TLS, with the listener's certificate.")
+
+
 class ListenerSection(Section):
     """What the DICOM listener accepts."""
 
@@ -49,11 +58,24 @@ class ListenerSection(Section):
         (), description='Source networks that may connect, such as "10.1.0.0/16"; empty admits all.'
     )
     max_associations: int = Field(50, ge=1, description="Associations open at once; more are refused as congestion.")
+    max_associations_per_peer: int = Field(20, ge=1, description="Of these, as many from one address.")
+    sop_classes: tuple[str, ...] = Field(
+        (), description="Storage SOP classes (keywords or UIDs) that are taken; empty takes all."
+    )
     max_pdu_bytes: int = Field(131072, ge=4096, description="Largest PDU in bytes; larger ones are fewer and faster.")
     max_object_bytes: int = Field(
         4 * 1024**3, ge=1024, description="Largest instance in bytes; a larger one is refused with 0xA700."
     )
-    network_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence after which a peer is given up.")
+    max_inflated_bytes: int = Field(1024**3, ge=1024, description="Largest deflated data set, inflated, in bytes.")
+    association_timeout_seconds: float = Field(15.0, gt=0, description="Seconds for TLS and the association request.")
+    idle_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence between two messages.")
+    network_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence in a message, and for one PDU.")
+    min_bytes_per_second: int = Field(
+        1024, ge=0, description="Slowest rate of an instance, after ten seconds; slower senders are ended."
+    )
+    peers: tuple[PeerSection, ...] = Field(
+        (), description="Nodes that are told on an association of our own what was committed (Storage Commitment)."
+    )
     tls_certificate: Path | None = Field(None, description="PEM file of our certificate chain; switches DICOM TLS on.")
     tls_key: Path | None = Field(None, description="PEM file of our private key.")
     tls_ca: Path | None = Field(None, description="PEM file of the authorities whose certificates peers must show.")

@@ -12,7 +12,7 @@ from dataclasses import fields
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool, Uploads
+from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import Poller
@@ -70,6 +70,7 @@ def listener_settings(settings: Settings) -> ListenerSettings:
     """The listener's part of the settings, with the disk's watermark."""
     section = settings.listener
     values = {f.name: getattr(section, f.name) for f in fields(ListenerSettings) if hasattr(section, f.name)}
+    values["peers"] = tuple(Peer(p.ae_title, p.host, p.port, p.tls) for p in section.peers)
     return ListenerSettings(min_free_bytes=settings.spool.min_free_bytes, **values)
 
 
