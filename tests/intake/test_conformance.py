@@ -1,0 +1,84 @@
+"""The Conformance Statement says what the listener negotiates; the systemd unit is valid."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE, build_context
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake import Listener, ListenerSettings, Spool
+from tests.peers.programs import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "conformance.md").read_text()
+CT = "1.2.840.10008.5.1.4.1.1.2"
+VIDEO = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.107")
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory):
+    """What a peer that offers a thing gets: (SOP class, transfer syntax) -> accepted."""
+    folder = tmp_path_factory.mktemp("spool")
+    listener = Listener(ListenerSettings(port=free_port()), Catalog(folder / "c.sqlite"), Spool(folder), "run")
+    listener.start()
+
+    def ask(*pairs):
+        results = []
+        for start in range(0, len(pairs), 100):
+            entity = AE(ae_title="ASKER")
+            entity.requested_contexts = [build_context(uid, syntax) for uid, syntax in pairs[start : start + 100]]
+            association = entity.associate("127.0.0.1", listener.settings.port, ae_title="DICOMPIPE")
+            good = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+            results += [pair in good for pair in pairs[start : start + 100]]
+            if association.is_established:
+                association.release()
+        return results
+
+    yield ask
+    listener.stop()
+    listener.catalog.close()
+
+
+def test_the_table_of_transfer_syntaxes_is_what_is_accepted(accepted):
+    table = PAGE.split("### Transfer syntaxes of Storage")[1].split("## Network: as SCU")[0]
+    listed = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", table)
+    assert len(listed) > 15
+    assert all(accepted(*[(CT, uid) for uid in listed]))
+    from pydicom.uid import AllTransferSyntaxes
+
+    others = [str(uid) for uid in AllTransferSyntaxes if str(uid) not in listed]
+    assert not any(accepted(*[(CT, uid) for uid in others]))
+    assert set(VIDEO) <= set(others)
+
+
+def test_every_storage_class_and_the_services_are_accepted(accepted):
+    from dicom_pipeline.intake.admission import storage_classes
+
+    count = int(re.search(r"all (\d+) Storage SOP classes", PAGE)[1])
+    assert len(storage_classes()) == count
+    explicit = "1.2.840.10008.1.2.1"
+    assert all(accepted(*[(uid, explicit) for uid in sorted(storage_classes())]))
+    assert all(accepted(("1.2.840.10008.1.1", explicit), ("1.2.840.10008.1.20.1", explicit)))
+    assert not any(accepted(("1.2.840.10008.5.1.4.1.2.2.1", explicit)))  # C-FIND: not ours
+
+
+def test_the_numbers_of_the_page_are_the_defaults():
+    section = ListenerSection()
+    assert f"`{section.ae_title}`" in PAGE
+    assert f"{section.max_pdu_bytes:,}" in PAGE
+    assert f"at once: {section.max_associations}, {section.max_associations_per_peer} from one address" in PAGE
+
+
+def test_the_systemd_unit_is_valid():
+    unit = ROOT / "docs" / "systemd" / "dicom-pipeline.service"
+    text = unit.read_text()
+    for word in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n"):
+        assert word in text
+    program = shutil.which("systemd-analyze")
+    if program is not None:
+        result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
