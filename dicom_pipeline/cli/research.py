@@ -14,7 +14,7 @@ from dicom_pipeline.errors import UsageError
 probe = typer.Typer(help="Linear probes: fit them on labelled embeddings, look at them.", no_args_is_help=True)
 
 EmbeddingsPath = Annotated[
-    Path, typer.Option("--embeddings", metavar="PATH", help="embeddings.parquet, or a folder that `process` wrote.")
+    Path, typer.Option("--embeddings", metavar="PATH", help="A store, embeddings.parquet, or a folder of `process`.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of splits and intervals.")]
 
@@ -77,7 +77,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for results.json, results.md and the plots.")],
     paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH...]", help="DICOM, if not --embeddings.")] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="embeddings.parquet, or a folder that `process` wrote.")
+        Path | None, typer.Option(metavar="PATH", help="A store, embeddings.parquet, or a folder of `process`.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="ID|DIR", help="The encoder; it must be the embeddings' own.")

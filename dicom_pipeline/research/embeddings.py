@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dicom_pipeline.errors import UsageError
+from dicom_pipeline.research.store import EmbeddingStore
 
 KEYS = {
     "frame": ("sop_instance_uid", "frame"),
@@ -22,10 +23,12 @@ KEYS = {
 
 
 def read_embeddings(path: Path) -> pa.Table:
-    """The table of embeddings.parquet, of a folder that `process` wrote, or of a folder of parquet files.
+    """The table of embeddings.parquet, of a folder that `process` wrote, of a folder of parquet files, or of a store.
 
     Raises UsageError where there is none or it has no embedding column.
     """
+    if path.is_dir() and any(path.glob("frames_*.lance")):
+        return EmbeddingStore.open(path).rows()
     if path.is_dir():
         whole = path / "embeddings.parquet"
         files = [whole] if whole.is_file() else sorted(path.glob("*.parquet"))

@@ -10,8 +10,10 @@ from dicom_pipeline.research import fitting
 from dicom_pipeline.research.embeddings import pooled, read_embeddings, vectors_of
 from dicom_pipeline.research.fitting import fit_label, fit_probe
 from dicom_pipeline.research.probe_files import save_probe
+from dicom_pipeline.research.store import EmbeddingStore
 from dicom_pipeline.research.truth import read_truth
 from dicom_pipeline.scoring import load_probe
+from tests.research.made import made_rows
 
 
 def cohort(patients=60, slices=3, dimension=12, seed=0, strength=1.5, weights="w1"):
@@ -155,6 +157,14 @@ def test_pooling_keeps_order_and_takes_the_mean(fitted):
     rows = pooled(fitted[0], "series")
     assert rows.keys[:2] == (("2.0",), ("2.1",))
     np.testing.assert_allclose(rows.vectors[1], vectors_of(fitted[0])[3:6].mean(axis=0), rtol=1e-5)
+
+
+def test_a_store_is_read_as_embeddings(tmp_path):
+    EmbeddingStore.open(tmp_path / "store", create=True).write(made_rows("1.2.1", frames=4))
+    table = read_embeddings(tmp_path / "store")
+    assert len(table) == 4
+    assert vectors_of(table).shape == (4, 16)
+    assert pooled(table, "series").vectors.shape == (1, 16)
 
 
 def test_embeddings_that_are_not_there_are_said(tmp_path):
