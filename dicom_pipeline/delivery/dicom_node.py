@@ -91,7 +91,7 @@ class DicomNode:
             permanent = getattr(answer, "result", 1) == 1
             words = getattr(answer, "reason_str", "") or "no reason given"
             ending = Ending.SET_ASIDE if permanent else Ending.RETRY
-            return Attempt(ending, message=f"{where} rejects the association: {words}")
+            return Attempt(ending, message=f"{where} rejects the association: {words}{self._advice(words)}")
         if association.acceptor.primitive is not None:
             return Attempt(
                 Ending.SET_ASIDE,
@@ -99,6 +99,14 @@ class DicomNode:
             )
         why = self._why_no_handshake(tls[0]) if tls else ""
         return Attempt(Ending.RETRY, message=f"{where} cannot be reached{why}")
+
+    def _advice(self, words: str) -> str:
+        """What to do about a rejection, where its words tell."""
+        if words.startswith("Calling AE title"):
+            return f"; enter {self.calling_ae} at the peer as a known node (Orthanc: DicomModalities)"
+        if words.startswith("Called AE title"):
+            return f"; the peer is not called {self.ae_title}"
+        return ""
 
     def _why_no_handshake(self, context: ssl.SSLContext) -> str:
         """What a TLS handshake by itself runs into, as pynetdicom keeps it to itself; "" where that works."""

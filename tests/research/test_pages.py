@@ -66,7 +66,7 @@ def test_a_page_does_what_it_says(name, processed, monkeypatch, capsys):
 
 
 SAYS = {
-    "store": ["results: 5 studies", "06be4c137e11f364", "20 12 (12, 160)"],
+    "store": ["results: 5 studies", "9f5707bc33ba4e9a", "20 12 (12, 160)"],
     "export": ["Pseudonymised.", "PHANTOM-", "(18, 160)", "2.25."],
     "search": [
         "similarity",
