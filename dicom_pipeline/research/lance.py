@@ -17,7 +17,7 @@ MISSING = "the embedding store needs LanceDB: pip install 'dicom-pipeline[resear
 
 def connect(place: str) -> Any:
     """A LanceDB connection that always sees the newest version. place: folder, URL or "memory://". Raises StoreError."""
-    os.environ.setdefault("LANCE_LOG", "error")  # its warnings go to stderr past Python's logging
+    os.environ.setdefault("LANCEDB_LOG", "error")  # its warnings go to stderr past Python's logging
     try:
         import lancedb
     except ImportError as error:
