@@ -46,6 +46,7 @@ for command in (
     research.evaluate,
     exporting.export,
     searching.search,
+    searching.similar,
     searching.duplicates,
     searching.outliers,
     searching.plot,

@@ -1,4 +1,4 @@
-"""`search`, `duplicates`, `outliers`, `plot`: looking into a store."""
+"""`search`, `similar`, `duplicates`, `outliers`, `plot`: looking into a store."""
 
 from __future__ import annotations
 
@@ -85,6 +85,20 @@ def search(
         "frame",
     )
     _show(found.drop_columns(list(SCORES)), columns, as_json=as_json, note=f"{html}" if html else "")
+
+
+def similar(
+    study: Annotated[str, typer.Argument(metavar="STUDY_UID", help="Study Instance UID of a study in the store.")],
+    from_: From = None,
+    top: Top = 20,
+    where: Where = None,
+    space: Space = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies most like a study, whole against whole."""
+    found = open_store(load_settings(config), from_, space).similar(study, top=top, where=where)
+    _show(found, ("similarity", "modalities", "body_parts", "frames", "study_instance_uid"), as_json=as_json)
 
 
 def duplicates(
@@ -199,10 +213,12 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it: NaN is null, a date its ISO text."""
     if isinstance(value, float) and math.isnan(value):
         return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, str | int | float | bool | list | None) else str(value)
 
 
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ", ".join(value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -25,6 +25,8 @@ class Encoder(Protocol):
     format, such as "cpu-float32". batch_size: images it runs at once, always in this shape. logit_scale,
     logit_bias: the similarity is sigmoid(exp(logit_scale) * cosine + logit_bias) (Zhai et al. 2023, arXiv:2303.15343).
     notice: what must be said wherever its scores are shown, or "".
+
+    Safe to call from several threads: the service answers searches while it processes.
     """
 
     name: str

@@ -6,6 +6,7 @@ length (64), as in training; without that, scores are far off.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ TEXT_BATCH = 16
 
 
 class SiglipEncoder:
-    """A resident SigLIP. Safe to call from one thread at a time."""
+    """A resident SigLIP. Threads that call it take turns, pass by pass."""
 
     def __init__(
         self, folder: Path, *, name: str, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
@@ -48,6 +49,7 @@ class SiglipEncoder:
         size = model.config.vision_config.image_size
         if size != IMAGE_SIZE:
             raise ModelError(f"{name} takes {size} px images; renderings are {IMAGE_SIZE} px")
+        self._turn = threading.Lock()
         self._model: Any = model.eval().to(self._device)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._text_length = int(model.config.text_config.max_position_embeddings)
@@ -70,7 +72,7 @@ class SiglipEncoder:
 
     def _encode(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """One pass of the image tower."""
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device).permute(0, 3, 1, 2)
             values = ((values.to(torch.float32) / 255 - 0.5) / 0.5).to(self._dtype)
             return _vectors(self._model.get_image_features(pixel_values=values.contiguous()))
@@ -84,11 +86,12 @@ class SiglipEncoder:
 
     def _encode_ids(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """One pass of the text tower over token ids (B, length)."""
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             return _vectors(self._model.get_text_features(input_ids=torch.from_numpy(ids).to(self._device)))
 
     def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, padding="max_length", max_length=self._text_length)["input_ids"]
+        with self._turn:
+            ids: list[int] = self._tokenizer(text, padding="max_length", max_length=self._text_length)["input_ids"]
         if len(ids) > self._text_length:
             raise PromptTooLongError(
                 f"a prompt has {len(ids)} tokens and the text tower reads {self._text_length}; shorten: {text[:60]!r} ..."

@@ -75,7 +75,7 @@ def _best_of(found: pa.Table, column: str | None) -> pa.Table:
     firsts: dict[str, int] = {}
     for index, value in enumerate(found[column].to_pylist()):
         firsts.setdefault(value, index)
-    return found.take(list(firsts.values()))
+    return found.take(pa.array(firsts.values(), pa.int64()))
 
 
 def diverse(

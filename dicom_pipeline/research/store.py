@@ -25,11 +25,15 @@ from dicom_pipeline.research.lance import connect, is_local, lance_errors, local
 from dicom_pipeline.research.nearest import SearchLevel, nearest
 from dicom_pipeline.research.queries import encoder_of, row_query, vector_of_file
 from dicom_pipeline.research.rows import KEY, is_output, read_output, studies_of, vectors_of
+from dicom_pipeline.research.similar import STUDY_COLUMNS, most_similar, series_vectors
 from dicom_pipeline.research.snapshot import BATCH_ROWS, Snapshot
 from dicom_pipeline.research.where import Condition, parse_where, quoted
 
 INDEXED_ROWS = 100_000
 """From so many rows on, `compact` builds a vector index; below, comparing with every row is quick and exact."""
+
+MOST_SERIES = 8
+"""Series with which studies like a study are looked for; their similarity then counts all series."""
 
 SCALAR_INDEXES = ("study_instance_uid", "sop_instance_uid")
 
@@ -236,6 +240,25 @@ class EmbeddingStore:
         return nearest(
             self.table, vector, condition, top=top, level=level, diversity=diversity, exact=exact
         ).drop_columns(["embedding"])
+
+    def similar(self, study_instance_uid: str, *, top: int = 10, where: str | None = None) -> pa.Table:
+        """The `top` studies most like a study as a whole, best first; see `most_similar`.
+
+        Compared are the studies with the frames nearest to the mean of one of its series. where: which may be found.
+        Raises UsageError where the store does not hold the study.
+        """
+        mine = self.rows(f"study_instance_uid = {quoted(study_instance_uid)}", STUDY_COLUMNS)
+        if not mine.num_rows:
+            raise UsageError("the store holds no embedding of this study")
+        others = f"study_instance_uid != {quoted(study_instance_uid)}"
+        condition = self.condition(f"({where}) AND {others}" if where else others)
+        near: set[str] = set()
+        for vector in series_vectors(mine)[:MOST_SERIES]:
+            found = nearest(self.table, vector, condition, top=4 * top, level="study")
+            near.update(found["study_instance_uid"].to_pylist())
+        names = ", ".join(quoted(uid) for uid in sorted(near))
+        rows = self.rows(f"study_instance_uid IN ({names})", STUDY_COLUMNS) if near else mine.slice(0, 0)
+        return most_similar(mine, rows, top)
 
     def duplicates(self, where: str | None = None, *, threshold: float = 0.999) -> pa.Table:
         """Pairs of nearly equal rows of different series; see `neighbours.duplicates`."""

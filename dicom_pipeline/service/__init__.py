@@ -1,7 +1,8 @@
 """RUN: the service and what results leave as files.
 
-supervisor (starts and restarts the processes, completes studies), processes (listener, worker, sender, poller), worker,
-store_writer (rows to the embedding store), store_care (checks and mends it), destinations (settings -> senders),
-study_output and overview (folders, report.html), web (health, status), study_pages (one study over HTTP), stow (DICOMweb
-in), orthanc_pull (fetch a study), poller (an Orthanc's changes), backfill (a whole Orthanc), logs.
+supervisor (starts and restarts the processes, completes studies), processes (listener, worker, sender, poller),
+worker, store_writer (rows to the embedding store), store_care (checks and mends it), destinations (settings ->
+senders), study_output and overview (folders, report.html), web (health, status), study_pages (one study over HTTP),
+stow (DICOMweb in), questions and searches (what the worker is asked), orthanc_pull (fetch a study), poller (an
+Orthanc's changes), backfill (a whole Orthanc), logs.
 """

@@ -37,7 +37,7 @@ def run_worker(settings: Settings, owner: str) -> None:
     stop = _begin(settings)
     if settings.encoder.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
-    Worker(settings, f"{owner}/{os.getpid()}", stop).run()
+    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner).run()
 
 
 def run_sender(settings: Settings, owner: str) -> None:

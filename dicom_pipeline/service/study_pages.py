@@ -1,4 +1,4 @@
-"""What others ask about one study over HTTP: announce, send, state, plan, scores, pages, another revision.
+"""What others ask about studies over HTTP: announce, send, state, plan, scores, pages, another revision, search.
 
 A PACS's plug-in is the usual caller. docs/service.md lists the routes.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
@@ -23,11 +24,15 @@ from dicom_pipeline.imaging import content_of
 from dicom_pipeline.intake import Spool, Taken, Uploads
 from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, plan_to_json, read_header
 from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.service.questions import NoAnswerError, ask
 from dicom_pipeline.service.stow import store
 from dicom_pipeline.service.worker import result_folder
 
 MOST_EXPECTED = 10_000_000
 """A larger announcement is a mistake: no study holds ten million instances."""
+
+MOST_FOUND = 100
+LEVELS = ("frame", "series", "study")
 
 REFUSAL_STATUS = {
     Taken.OWN_OBJECT: 200,
@@ -53,13 +58,18 @@ class Answer:
         return cls(status, json.dumps(value).encode())
 
 
-class StudyPages:
-    """The routes below /studies, /instances and /dicom-web/studies (STOW-RS)."""
+Routes = dict[str, tuple[str, Callable[[], Answer]]]
+"""Name of a route -> its HTTP method and what answers."""
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+
+class StudyPages:
+    """The routes below /studies, /instances, /search and /dicom-web/studies (STOW-RS). owner: the run of the service."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, owner: str) -> None:
         self._settings = settings
         self._catalog = catalog
         self._folder = settings.spool.folder
+        self._owner = owner
         section = settings.listener
         self._uploads = Uploads(catalog, Spool(self._folder), section.max_object_bytes, settings.spool.min_free_bytes)
 
@@ -68,32 +78,48 @@ class StudyPages:
         """Bytes of the largest request that makes sense: an instance of the largest size."""
         return self._settings.listener.max_object_bytes
 
-    def answer(self, method: str, path: str, body: bytes, content_type: str, address: str) -> Answer:
-        """The answer to a request; 404 for what is no route, 405 for a route's wrong method."""
-        parts = [part for part in path.split("/") if part]
-        if parts[:2] == ["dicom-web", "studies"] and len(parts) <= 3:
-            return self._stow(body, content_type, address) if method == "POST" else _wrong_method("POST")
-        if parts == ["instances"]:
-            return self._take(body, address) if method == "POST" else _wrong_method("POST")
-        if parts[:1] != ["studies"] or not 2 <= len(parts) <= 3:
-            return Answer.of(404, {"error": "there is no such page; docs/service.md lists them"})
-        uid, name = parts[1], parts[2] if len(parts) == 3 else ""
-        if not is_valid_uid(uid):
-            return Answer.of(400, {"error": "expected a Study Instance UID: digits and dots, at most 64 characters"})
-        routes: dict[str, tuple[str, Callable[[], Answer]]] = {
+    def answer(self, method: str, target: str, body: bytes, content_type: str, address: str) -> Answer:
+        """The answer to a request for path and query; 404 for what is no route, 405 for a route's wrong method."""
+        url = urlsplit(target)
+        parts = [unquote(part) for part in url.path.split("/") if part]
+        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        if parts[:1] == ["studies"] and 2 <= len(parts) <= 3:
+            if not is_valid_uid(parts[1]):
+                return Answer.of(
+                    400, {"error": "expected a Study Instance UID: digits and dots, at most 64 characters"}
+                )
+            routes, name = self._of_study(parts[1], body, query), "/".join(parts[2:])
+        else:
+            stow = parts[:2] == ["dicom-web", "studies"] and len(parts) <= 3
+            routes, name = (
+                self._of_all(body, content_type, address, query),
+                "dicom-web/studies" if stow else "/".join(parts),
+            )
+        if name not in routes:
+            names = ", ".join(sorted(filter(None, routes)))
+            return Answer.of(404, {"error": f"there is no such page, but {names}; docs/service.md says more"})
+        wanted, route = routes[name]
+        return route() if method == wanted else _wrong_method(wanted)
+
+    def _of_all(self, body: bytes, content_type: str, address: str, query: Mapping[str, str]) -> Routes:
+        return {
+            "instances": ("POST", lambda: self._take(body, address)),
+            "dicom-web/studies": ("POST", lambda: self._stow(body, content_type, address)),
+            "search": ("GET", lambda: self._search(query)),
+        }
+
+    def _of_study(self, uid: str, body: bytes, query: Mapping[str, str]) -> Routes:
+        return {
             "": ("GET", lambda: self._status(uid)),
             "instances": ("GET", lambda: self._instances(uid)),
             "expected": ("PUT", lambda: self._announce(uid, body)),
             "process": ("POST", lambda: self._process(uid)),
             "explain": ("GET", lambda: self._explain(uid)),
             "scores": ("GET", lambda: self._scores(uid)),
+            "similar": ("GET", lambda: self._similar(uid, query)),
             "report": ("GET", lambda: self._file(uid, "report.html", "text/html; charset=utf-8")),
             "contact-sheet": ("GET", lambda: self._file(uid, "contact_sheet.png", "image/png")),
         }
-        if name not in routes:
-            return Answer.of(404, {"error": f"a study has {', '.join(n for n in routes if n)}"})
-        wanted, route = routes[name]
-        return route() if method == wanted else _wrong_method(wanted)
 
     def _take(self, body: bytes, address: str) -> Answer:
         upload = self._uploads.take(body, source="HTTP", address=address)
@@ -169,6 +195,30 @@ class StudyPages:
         scores.sort(key=lambda score: float(score["value"]), reverse=True)
         notice = "Research use only, not for diagnosis. Scores are uncalibrated."
         return Answer.of(200, {"revision": int(folder.name[1:]), "scores": scores, "notice": notice})
+
+    def _similar(self, uid: str, query: Mapping[str, str]) -> Answer:
+        return self._ask({"similar": uid}, query)
+
+    def _search(self, query: Mapping[str, str]) -> Answer:
+        if not query.get("text", "").strip():
+            return Answer.of(400, {"error": "expected /search?text=WORDS"})
+        if query.get("level", "frame") not in LEVELS:
+            return Answer.of(400, {"error": f"expected level={'|'.join(LEVELS)}"})
+        words = {"text": query["text"], "level": query.get("level", "frame"), "where": query.get("where")}
+        return self._ask(words, query)
+
+    def _ask(self, question: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
+        """The worker's answer to a search for the `top` best."""
+        top = query.get("top", "10")
+        if not (top.isascii() and top.isdecimal() and 1 <= int(top) <= MOST_FOUND):
+            return Answer.of(400, {"error": f"expected top=N from 1 to {MOST_FOUND}"})
+        if not self._settings.store.write:
+            return Answer.of(409, {"error": "this service writes no embedding store (write in [store])"})
+        try:
+            answer = ask(self._owner, {**question, "top": int(top)})
+        except NoAnswerError as error:
+            return Answer.of(503, {"error": str(error)})
+        return Answer.of(answer.pop("status", 200), answer)
 
     def _file(self, uid: str, name: str, content_type: str) -> Answer:
         folder = self._last_results(uid)

@@ -60,7 +60,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         catalog = Catalog(folder / "catalog.sqlite")
         close_other_owners(catalog, owner)
         Spool(folder).clear_incoming()
-        pages = Pages(settings, catalog)
+        pages = Pages(settings, catalog, owner)
         pages.start()
         try:
             _run(settings, catalog, owner, stop)

@@ -28,14 +28,17 @@ REQUEST_SECONDS = 60.0
 
 
 class Pages:
-    """The HTTP server in a thread; none where service.web_port is not set. Raises ConfigError for a token not there."""
+    """The HTTP server in a thread; none where service.web_port is not set. owner: the run of the service.
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    Raises ConfigError for a token not there.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, owner: str) -> None:
         section = settings.service
         self._address = (section.web_host, section.web_port)
         self._token = _token(section.web_token_env)
         self._catalog = catalog
-        self._studies = StudyPages(settings, catalog)
+        self._studies = StudyPages(settings, catalog, owner)
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -56,15 +59,16 @@ class Pages:
             self._server.shutdown()
             self._server.server_close()
 
-    def answer(self, method: str, path: str, body: bytes, content_type: str, address: str) -> Answer:
-        """The answer to a request that may be answered."""
+    def answer(self, method: str, target: str, body: bytes, content_type: str, address: str) -> Answer:
+        """The answer to a request that may be answered. target: path and query."""
+        path = urlsplit(target).path
         if path == "/health":
             return Answer.of(200, {"status": "ok"})
         try:
             if path in ("/ready", "/status"):
                 account = service_account(self._catalog)
                 return Answer.of(200, account if path == "/status" else {"status": "ready"})
-            return self._studies.answer(method, path, body, content_type, address)
+            return self._studies.answer(method, target, body, content_type, address)
         except CatalogError as error:
             return Answer.of(503, {"error": str(error)})
         except OSError as error:
@@ -116,7 +120,7 @@ class Pages:
                         answer = Answer.of(413, {"error": "expected a body within listener.max_object_bytes"})
                     else:
                         kind = self.headers.get("Content-Type", "")
-                        answer = pages.answer(method, path, body, kind, self.client_address[0])
+                        answer = pages.answer(method, self.path, body, kind, self.client_address[0])
                 self.close_connection |= answer.status in (401, 403, 413)  # a body may be left unread
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.content_type)

@@ -20,6 +20,8 @@ from dicom_pipeline.intake.spool import sync_folder
 from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
 from dicom_pipeline.planning import Header, read_header
 from dicom_pipeline.service.destinations import destinations_of, names_for
+from dicom_pipeline.service.questions import Questions
+from dicom_pipeline.service.searches import Searches
 from dicom_pipeline.service.store_writer import StoreWriter
 from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput
 
@@ -29,14 +31,18 @@ IDLE_SECONDS = 0.3
 
 
 class Worker:
-    """Processes revisions until `stop` is set. owner: names this process in the catalog."""
+    """Processes revisions until `stop` is set. owner: names this process in the catalog.
 
-    def __init__(self, settings: Settings, owner: str, stop: threading.Event) -> None:
+    questions: the run of the service, whose other processes may ask; None where nobody does.
+    """
+
+    def __init__(self, settings: Settings, owner: str, stop: threading.Event, questions: str | None = None) -> None:
         self.settings = settings
         self.owner = owner
         self.folder = settings.spool.folder
         self.catalog = Catalog(self.folder / "catalog.sqlite")
         self._stop = stop
+        self._asked_as = questions
         self._destinations = destinations_of(settings)
         self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
@@ -48,8 +54,14 @@ class Worker:
             log.warning("%d revision(s) were being processed when a worker died", released)
         pipeline = Pipeline.from_config(self.settings, keep_renderings=SHEET_FRAMES)
         log.info("encoder %s on %s is ready", pipeline.encoder.name, pipeline.encoder.precision)
-        for result in pipeline.process(self._studies()):
-            self._finish(self._claimed.popleft(), result, pipeline.encoder.dimension)
+        asked_as = self._asked_as
+        questions = Questions(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
+        try:
+            for result in pipeline.process(self._studies()):
+                self._finish(self._claimed.popleft(), result, pipeline.encoder.dimension)
+        finally:
+            if questions is not None:
+                questions.stop()
 
     def _studies(self) -> Iterator[StudyInput | None]:
         while not self._stop.is_set():

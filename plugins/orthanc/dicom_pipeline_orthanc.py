@@ -57,6 +57,8 @@ STATES = {
 
 PIPELINE_SECONDS = 10.0
 UPLOAD_SECONDS = 120.0
+SEARCH_SECONDS = 70.0
+SEARCH_VALUES = ("text", "top", "level", "where")
 FOLLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 GIVE_UP_SECONDS = 7 * 24 * 3600.0
@@ -235,6 +237,24 @@ class Content:
         return sorted(found, key=lambda report: -report["revision"])
 
 
+def orthanc_id(uid, level):
+    """Orthanc's id of a DICOM UID at a level (Study, Instance ...); empty where Orthanc does not hold it."""
+    try:
+        found = json.loads(orthanc.RestApiPost("/tools/lookup", uid.encode()))
+    except (orthanc.OrthancException, ValueError):
+        return ""
+    return next((one["ID"] for one in found if one["Type"] == level), "")
+
+
+def in_orthanc(uid):
+    """A study by its UID: Orthanc's id (empty where it does not hold it), and date and description as it shows them."""
+    study = orthanc_id(uid, "Study")
+    tags = (get(f"/studies/{study}") or {}).get("MainDicomTags", {}) if study else {}
+    date = tags.get("StudyDate", "")
+    words = ("-".join(filter(None, (date[:4], date[4:6], date[6:]))), tags.get("StudyDescription", ""))
+    return {"study": study, "description": " ".join(filter(None, words))}
+
+
 # --- the pipeline -----------------------------------------------------------------------------------------------------
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -264,9 +284,9 @@ def ask(options, method, path, body=None, content_type="application/json", secon
         raise PipelineError(0, f"the pipeline at {options['Pipeline']} cannot be reached: {reason}") from error
 
 
-def ask_json(options, method, path, value=None):
+def ask_json(options, method, path, value=None, seconds=PIPELINE_SECONDS):
     """The pipeline's answer as JSON. Raises PipelineError."""
-    body, _ = ask(options, method, path, None if value is None else json.dumps(value).encode())
+    body, _ = ask(options, method, path, None if value is None else json.dumps(value).encode(), seconds=seconds)
     return json.loads(body)
 
 
@@ -846,13 +866,14 @@ class Routes:
         """HTTP status, body and content type (empty: JSON) of a request."""
         if self.worker is None:
             raise AnswerError(500, f"the MedSigLIP block of Orthanc's configuration is wrong: {self.problem}")
-        parts, options = uri.strip("/").split("/")[1:], self.worker.options
-        values, method = request.get("get", {}), request["method"]
+        parts = uri.strip("/").split("/")[1:]
+        values = {name: decoded(value) for name, value in request.get("get", {}).items()}
+        method = request["method"]
         if parts == ["search"]:
             require(method, "GET")
             if not values.get("text"):
                 raise AnswerError(400, "expected /medsiglip/search?text=WORDS")
-            return 200, ask_json(options, "GET", "/search?" + urllib.parse.urlencode(values)), ""
+            return 200, self._search(values), ""
         if len(parts) != 3 or parts[0] not in ("studies", "series") or parts[2] not in ROUTES:
             raise AnswerError(
                 404, f"there are /medsiglip/studies/ID/{{{','.join(ROUTES)}}} and /medsiglip/search?text="
@@ -932,8 +953,25 @@ class Routes:
         body, kind = ask(self.worker.options, "GET", f"/studies/{content.uid}/contact-sheet")
         return 200, body, kind
 
-    def _similar(self, content, _, __):
-        return 200, ask_json(self.worker.options, "GET", f"/studies/{content.uid}/similar"), ""
+    def _similar(self, content, _, values):
+        asked = urllib.parse.urlencode({"top": values.get("top", "10")})
+        path = f"/studies/{content.uid}/similar?{asked}"
+        found = ask_json(self.worker.options, "GET", path, seconds=SEARCH_SECONDS)
+        found["similar"] = [{**one, **in_orthanc(one["study_instance_uid"])} for one in found["similar"]]
+        return 200, found, ""
+
+    def _search(self, values):
+        asked = urllib.parse.urlencode({key: values[key] for key in SEARCH_VALUES if key in values})
+        found = ask_json(self.worker.options, "GET", f"/search?{asked}", seconds=SEARCH_SECONDS)
+        for one in found["found"]:
+            one.update(in_orthanc(one["study_instance_uid"]))
+            one["instance"] = orthanc_id(one["sop_instance_uid"], "Instance")
+        return found
+
+
+def decoded(value):
+    """A value of the query. Orthanc 1.10.1 hands it over as it stands in the URL; what holds a space was decoded already."""
+    return value if " " in value else urllib.parse.unquote_plus(value)
 
 
 def require(method, wanted):
@@ -1030,10 +1068,13 @@ EXPLORER = r"""
       row.appendChild(button('Find similar', function () {
         $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(said), success: function (found) {
           said.textContent = '';
-          (found.similar || []).forEach(function (one) {
+          if (found.similar.length) said.appendChild(element('div', found.notice, 'color: #7a4b00;'));
+          found.similar.forEach(function (one) {
             var line = said.appendChild(element('div'));
-            var text = one.description + '  ' + one.similarity.toFixed(3);
-            line.appendChild(one.study ? link(text, '#study?uuid=' + one.study) : element('span', text)).target = '';
+            var kind = one.modalities.concat(one.body_parts).join(' ');
+            var text = one.similarity.toFixed(3) + '  ' + (one.description || 'study without description') + ', ' + kind;
+            if (one.study) line.appendChild(link(text, '#study?uuid=' + one.study)).target = '';
+            else line.appendChild(element('span', text + ' (not in this Orthanc)'));
           });
           if (!said.textContent) said.textContent = 'Nothing similar was found.';
         } });

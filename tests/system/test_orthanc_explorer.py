@@ -5,7 +5,7 @@ import re
 import pytest
 from PIL import Image
 
-from tests.peers.chromium import browse
+from tests.peers.chromium import Browser, browse
 from tests.peers.orthanc import Orthanc, with_our_plugin
 from tests.peers.programs import wait_until
 from tests.peers.service import Service
@@ -53,6 +53,32 @@ def test_the_explorer_shows_state_labels_and_buttons(seen, level, tmp_path):
     with Image.open(picture) as image:
         assert image.size == (1200, 900)
         assert len(image.convert("RGB").getcolors(2**20)) > 200  # a page with pictures, not a blank
+
+
+def test_find_similar_lists_studies_that_can_be_opened(seen, sample_data, tmp_path):
+    orthanc, ct, _ = seen
+    client = orthanc.client
+    study, lesion = (
+        orthanc.upload_study(sample_data / "studies" / f"mr-brain-{name}") for name in ("normal", "lesion")
+    )
+    for uploaded in (study, lesion):
+        status = f"/medsiglip/studies/{uploaded}/status"
+        wait_until(lambda at=status: client.get_json(at)["state"] == "reported", 90, "no report came back")
+    with Browser(tmp_path) as browser:
+        browser.visit(f"{orthanc.url}/app/explorer.html#study?uuid={study}")
+        button = "[...document.querySelectorAll('.medsiglip button')].find(b => b.textContent === 'Find similar')"
+        browser.wait(f"{button} !== undefined")
+        browser.run(f"{button}.click()")
+        lines = "[...document.querySelectorAll('.medsiglip a')].filter(a => /^-?[01][.][0-9]{3} /.test(a.textContent))"
+        browser.wait(f"{lines}.length === 2")
+        found = browser.run(f"{lines}.map(a => [a.textContent, a.getAttribute('href')])")
+        browser.screenshot(tmp_path / "similar.png")
+        browser.run(f"{lines}[0].click()")
+        browser.wait(f"location.hash === {found[0][1]!r}")
+    assert [href.removeprefix("#study?uuid=") for _, href in found] == [lesion, ct]
+    assert found[0][0].endswith("MR BRAIN")
+    with Image.open(tmp_path / "similar.png") as image:
+        assert len(image.convert("RGB").getcolors(2**20)) > 200
 
 
 def test_the_report_page_is_readable(seen, tmp_path):

@@ -135,6 +135,9 @@ def test_the_routes_answer(pair, reported):
         ("/medsiglip/studies/{study}/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/report?revision=77", "GET", 404),
         ("/medsiglip/search", "GET", 400),
+        ("/medsiglip/search?text=lung&top=0", "GET", 400),
+        ("/medsiglip/search?text=lung&where=no_such_column", "GET", 400),
+        ("/medsiglip/studies/{study}/similar?top=many", "GET", 400),
     ],
 )
 def test_errors_are_json_with_a_status(pair, reported, path, method, status):
@@ -189,3 +192,26 @@ def test_process_now_makes_another_report_that_names_the_first(pair, sample_data
     assert reports[1] == first[0]  # nothing was replaced
     assert call(orthanc, f"/medsiglip/studies/{study}/report")[1]["predecessor"] == first[0]["sop_instance_uid"]
     assert wait_state(orthanc, study, "reported")
+
+
+def test_similar_studies_and_words_are_found_with_orthancs_own_ids(pair, reported, sample_data):
+    orthanc, _ = pair
+    study = reported[0]
+    radiograph = orthanc.upload_study(sample_data / "studies" / "cr-chest-effusion")
+    wait_state(orthanc, radiograph, "reported")
+    status, answer = call(orthanc, f"/medsiglip/studies/{study}/similar")
+    assert status == 200
+    assert study not in {one["study"] for one in answer["similar"]}
+    (one,) = (one for one in answer["similar"] if one["study"] == radiograph)
+    assert one["description"] == "2026-01-05 Synthetic cr-chest-effusion"
+    assert one["modalities"] == ["CR"]
+    status, answer = call(orthanc, "/medsiglip/search?text=a%20chest%20radiograph&top=1")
+    assert status == 200
+    (best,) = answer["found"]
+    assert best["modality"] == "CR"
+    tags = orthanc.client.instances.get_tags(best["instance"])
+    assert tags["SOPInstanceUID"] == best["sop_instance_uid"]
+    assert "Research use only" in answer["notice"]
+    status, answer = call(orthanc, "/medsiglip/search?text=chest&level=study&where=modality%3D'CT'")
+    assert status == 200, answer
+    assert [one["study"] for one in answer["found"]] == [study]
