@@ -24,9 +24,10 @@ from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.evidence import clean_header
 from dicom_pipeline.reporting.key_objects import key_object_selection
 from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
-from dicom_pipeline.reporting.uids import content_uid, uid_of
+from dicom_pipeline.reporting.uids import uid_of
 
 COMPANIONS = ("key-image", "key-objects", "embeddings", "pdf")
 
@@ -77,9 +78,7 @@ def make_companions(
         made.append(_raw_data(report, revision, provenance, embeddings, headers))
     if "pdf" in wanted:
         made.append(_pdf(report, revision, provenance, key_frames))
-    for dataset in made:
-        dataset.SOPInstanceUID = content_uid(dataset)
-    return made
+    return [named(dataset) for dataset in made]
 
 
 def _beside(report: Dataset, kind: str, sop_class: str, modality: str, number: int, provenance: Provenance) -> Dataset:

@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
 from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import Tag
+from pydicom.uid import UID
 from pydicom.valuerep import PersonName
+
+from dicom_pipeline.errors import ReportError
 
 LO, SH, PN = 64, 16, 64
 """Longest values in characters (PS3.5 6.2)."""
@@ -28,7 +34,8 @@ TEXTS: Mapping[str, int] = {
     "StudyDescription": LO,
     "InstitutionName": LO,
 }
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
+VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def text_of(dataset: Dataset, keyword: str, most: int) -> str:
@@ -59,19 +66,36 @@ def timezone_of(dataset: Dataset) -> str:
     return text if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) else ""
 
 
-def clean_identity(source: Dataset) -> Dataset:
-    """The valid ones of an instance's UIDs."""
-    clean = Dataset()
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID"):
-        value = text_of(source, keyword, 64)
-        if UID.fullmatch(value):
-            setattr(clean, keyword, value)
-    return clean
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The UIDs by which a report refers to an instance; all are valid."""
+
+    study: str
+    series: str
+    sop_class: str
+    sop_instance: str
+
+
+def identity_of(source: Dataset, sop_instance_uid: str) -> Identity:
+    """What `source` is known by. Raises ReportError where one of its UIDs is missing or not valid."""
+    values = []
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"):
+        values.append(text_of(source, keyword, 64))
+        if not VALID_UID.fullmatch(values[-1]):
+            raise ReportError(
+                f"instance …{sop_instance_uid[-12:]} has no valid {keyword}, so a report cannot refer to it"
+            )
+    study, series, sop_class = values
+    return Identity(study, series, sop_class, sop_instance_uid)
 
 
 def clean_header(source: Dataset) -> Dataset:
     """What a report takes over from an instance: patient, study and its identity; valid whatever the source holds."""
-    clean = clean_identity(source)
+    clean = Dataset()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID"):
+        value = text_of(source, keyword, 64)
+        if VALID_UID.fullmatch(value):
+            setattr(clean, keyword, value)
     for keyword, most in TEXTS.items():
         setattr(clean, keyword, text_of(source, keyword, most))
     clean.PatientName = _name(source, "PatientName")
@@ -88,13 +112,26 @@ def clean_header(source: Dataset) -> Dataset:
     return clean
 
 
-def evidence_sequence(headers: Iterable[Dataset]) -> DicomSequence:
+def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """An item of a Referenced SOP Sequence (PS3.3 table 10-11).
+
+    Its UIDs are valid already: pydicom would check each anew, which with thousands of items takes longer than all the rest.
+    """
+    return Dataset(
+        {
+            tag: DataElement(tag, "UI", UID(value, validation_mode=IGNORE), already_converted=True)
+            for tag, value in ((REFERENCED_CLASS, sop_class_uid), (REFERENCED_INSTANCE, sop_instance_uid))
+        }
+    )
+
+
+def evidence_sequence(instances: Iterable[Identity]) -> DicomSequence:
     """Current Requested Procedure Evidence Sequence (PS3.3 C.17.2.3) of instances of one study, sorted."""
     by_series: dict[str, dict[str, str]] = defaultdict(dict)
     study = ""
-    for header in headers:
-        study = str(header.StudyInstanceUID)
-        by_series[str(header.SeriesInstanceUID)][str(header.SOPInstanceUID)] = str(header.SOPClassUID)
+    for instance in instances:
+        study = instance.study
+        by_series[instance.series][instance.sop_instance] = instance.sop_class
     item = Dataset()
     item.StudyInstanceUID = study
     item.ReferencedSeriesSequence = DicomSequence(_series_item(uid, by_series[uid]) for uid in sorted(by_series))
@@ -104,12 +141,7 @@ def evidence_sequence(headers: Iterable[Dataset]) -> DicomSequence:
 def _series_item(series_uid: str, instances: Mapping[str, str]) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = series_uid
-    references = []
-    for sop_uid in sorted(instances):
-        reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = instances[sop_uid], sop_uid
-        references.append(reference)
-    series.ReferencedSOPSequence = DicomSequence(references)
+    series.ReferencedSOPSequence = DicomSequence([reference_to(instances[uid], uid) for uid in sorted(instances)])
     return series
 
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from highdicom.sr import CodedConcept
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.domain import Plan
 from dicom_pipeline.reporting import codes
+from dicom_pipeline.reporting.evidence import Identity, reference_to
 
 IMAGING_MEASUREMENTS = "126010"
+IMAGE_ITEM = (DataElement("RelationshipType", "CS", "CONTAINS"), DataElement("ValueType", "CS", "IMAGE"))
 
 
-def add_image_library(report: Dataset, plan: Plan, headers: Mapping[str, Dataset]) -> None:
+def add_image_library(report: Dataset, plan: Plan, instances: Mapping[str, Identity]) -> None:
     """Put the library where TID 1500 has it: before the measurements."""
     groups = []
     for series in plan.series:
         uids = dict.fromkeys(frame.key.sop_instance_uid for frame in series.frames)
         if uids:
             group = _container("image_library_group")
-            group.ContentSequence = DicomSequence(_image(headers[uid], uid) for uid in uids)
+            group.ContentSequence = DicomSequence(_image(instances[uid]) for uid in uids)
             groups.append(group)
     library = _container("image_library")
     template = Dataset()
@@ -45,13 +47,10 @@ def _container(name: str) -> Dataset:
     return item
 
 
-def _image(header: Dataset, uid: str) -> Dataset:
+def _image(instance: Identity) -> Dataset:
     """An IMAGE item; TID 1601 gives it no concept name."""
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = header.SOPClassUID, uid
-    item = Dataset()
-    item.RelationshipType, item.ValueType = "CONTAINS", "IMAGE"
-    item.ReferencedSOPSequence = DicomSequence([reference])
+    item = Dataset({element.tag: element for element in IMAGE_ITEM})
+    item.ReferencedSOPSequence = DicomSequence([reference_to(instance.sop_class, instance.sop_instance)])
     return item
 
 

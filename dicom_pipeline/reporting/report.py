@@ -14,10 +14,11 @@ from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
-from dicom_pipeline.reporting.evidence import clean_header, clean_identity, evidence_sequence, timezone_of
+from dicom_pipeline.reporting.evidence import Identity, clean_header, evidence_sequence, identity_of, timezone_of
 from dicom_pipeline.reporting.image_library import add_image_library
+from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
-from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, content_uid, report_series_uid, uid_of
+from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, report_series_uid, uid_of
 
 SR_CLASSES = {
     COMPREHENSIVE_3D_SR: Comprehensive3DSR,
@@ -51,14 +52,15 @@ def build_report(
     shown = {used[0]} | {score.frame.sop_instance_uid for score in scores if score.derivation is not None}
     for series in plan.series:
         shown |= {key.sop_instance_uid for key in key_frames_of(scores, series.series_instance_uid, key_frames)}
-    clean = {uid: _cleaned(headers[uid], uid, whole=uid in shown) for uid in used}
+    instances = {uid: identity_of(headers[uid], uid) for uid in used}
+    clean = {uid: _cleaned(headers[uid], instances[uid]) for uid in used if uid in shown}
     root = content(revision, plan, clean, scores, label_set, provenance, key_frames)
     first = clean[used[0]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](
-            evidence=[clean[uid] for uid in _referenced(root, clean)],
-            content=root,
+            evidence=[first],
+            content=_bare(root),  # highdicom would copy and search the tree, a third of all the time
             series_instance_uid=report_series_uid(revision.study_instance_uid),
             series_number=SERIES_NUMBER,
             sop_instance_uid=uid_of("not yet known"),
@@ -68,13 +70,13 @@ def build_report(
             is_verified=False,
             specific_character_set="ISO_IR 192",
         )
+    report.ContentSequence = root.ContentSequence
     _finish(report, first, headers[used[0]], revision, provenance)
-    add_image_library(report, plan, clean)
-    report.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(clean.values())
+    add_image_library(report, plan, instances)
+    report.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(instances.values())
     if "PertinentOtherEvidenceSequence" in report:
         del report.PertinentOtherEvidenceSequence
-    report.SOPInstanceUID = content_uid(report)
-    return report
+    return named(report)
 
 
 def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision, provenance: Provenance) -> None:
@@ -118,28 +120,20 @@ def _predecessor(revision: Revision, sop_class_uid: str) -> DicomSequence:
     return DicomSequence([item])
 
 
-def _cleaned(source: Dataset, uid: str, *, whole: bool) -> Dataset:
-    """The whole clean header, or (evidence that nothing else looks at) its identity alone."""
-    clean = clean_header(source) if whole else clean_identity(source)
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"):
-        if keyword not in clean:
-            raise ReportError(f"instance …{uid[-12:]} has no valid {keyword}, so a report cannot refer to it")
-    clean.SOPInstanceUID = uid
+def _cleaned(source: Dataset, identity: Identity) -> Dataset:
+    """The clean header of an instance that the content refers to."""
+    clean = clean_header(source)
+    clean.SOPInstanceUID = identity.sop_instance
     if source.get("NumberOfFrames"):
         clean.NumberOfFrames = int(source.NumberOfFrames)
     return clean
 
 
-def _referenced(root: Dataset, clean: Mapping[str, Dataset]) -> list[str]:
-    """The instances that the content refers to: highdicom wants just those as evidence."""
-    found: dict[str, None] = {}
-    stack = [root]
-    while stack:
-        item = stack.pop()
-        for reference in item.get("ReferencedSOPSequence") or ():
-            found[str(reference.ReferencedSOPInstanceUID)] = None
-        stack.extend(item.get("ContentSequence") or ())
-    return [uid for uid in clean if uid in found]
+def _bare(root: Dataset) -> Dataset:
+    """The root content item without what is below it."""
+    bare = Dataset({element.tag: element for element in root if element.keyword != "ContentSequence"})
+    bare.ContentSequence = DicomSequence()
+    return bare
 
 
 def _local(moment: datetime, offset: str) -> datetime:

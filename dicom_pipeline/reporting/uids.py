@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-
-from pydicom import Dataset
-
-from dicom_pipeline.reporting.part10 import dataset_bytes
 
 NAMESPACE = uuid.UUID("8b0f9a5e-6a53-5b0e-9a3c-0d6d2c1f7e10")
 """Fixed for ever: another value would give every object of the past another name."""
@@ -16,15 +11,6 @@ NAMESPACE = uuid.UUID("8b0f9a5e-6a53-5b0e-9a3c-0d6d2c1f7e10")
 def uid_of(*parts: str) -> str:
     """The UID named by some texts."""
     return f"2.25.{uuid.uuid5(NAMESPACE, chr(0).join(parts)).int}"
-
-
-def content_uid(dataset: Dataset) -> str:
-    """The SOP Instance UID of a data set: named by all its bytes but this UID, so content under a UID cannot change."""
-    blank = Dataset()
-    blank.update(dataset)
-    if "SOPInstanceUID" in blank:
-        del blank["SOPInstanceUID"]
-    return uid_of("sop-instance", hashlib.sha256(dataset_bytes(blank)).hexdigest())
 
 
 IMPLEMENTATION_CLASS_UID = uid_of("implementation-class")

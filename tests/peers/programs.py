@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ PIXELMED_JAR = Path("/usr/share/java/pixelmed.jar")
 
 def need(program: str) -> str:
     """The path of a program, or a skip that names it."""
-    found = shutil.which(program) or next((p for p in (f"/usr/sbin/{program}",) if Path(p).exists()), None)
+    ours = Path(sys.executable).parent  # in an activated environment pynetdicom's own storescp would hide dcmtk's
+    folders = [p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p and Path(p) != ours]
+    found = shutil.which(program, path=os.pathsep.join([*folders, "/usr/sbin"]))
     if found is None:
         pytest.skip(f"{program} is not installed; `make peers` installs it where apt can be used")
     return found
