@@ -13,10 +13,14 @@ def service_account(catalog: Catalog) -> dict[str, Any]:
     deliveries: dict[str, dict[str, int]] = {}
     for row in catalog.read("delivery_counts"):
         deliveries.setdefault(row["destination"], {})[row["state"]] = row["count"]
+    commitments: dict[str, dict[str, int]] = {}
+    for row in catalog.read("commitment_request_counts"):
+        commitments.setdefault(row["destination"], {})[row["state"]] = row["count"]
     return {
         "totals": dict(catalog.read("totals")[0]),
         "revisions": revisions,
         "deliveries": deliveries,
+        "commitments": commitments,
         "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
         "refusals": {row["reason"]: row["count"] for row in catalog.read("refusal_counts")},
     }

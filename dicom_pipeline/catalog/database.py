@@ -13,7 +13,7 @@ from typing import Any
 
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 30.0
 
 

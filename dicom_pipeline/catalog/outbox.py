@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.catalog.database import Catalog, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,50 @@ def due_delivery(catalog: Catalog, destination: str, now: float) -> DueDelivery 
     return DueDelivery(destination=destination, **rows[0]) if rows else None
 
 
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A Storage Commitment to ask for. sop_*: of the object as it was sent."""
+
+    transaction_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 def record_delivered(
-    catalog: Catalog, due: DueDelivery, *, status: str, message: str, verified: bool, at: float
+    catalog: Catalog,
+    due: DueDelivery,
+    *,
+    status: str,
+    message: str,
+    verified: bool,
+    at: float,
+    commitment: Commitment | None = None,
 ) -> None:
-    """Enter that a report has arrived."""
-    _record(catalog, due, "delivered", at, status, message, verified=verified, finished_at=at)
+    """Enter that a report has arrived, and in the same transaction the commitment that the destination is asked for."""
+    with catalog.transaction() as run:
+        _enter(run, due, "delivered", at, status, message, verified=verified, finished_at=at)
+        if commitment is not None:
+            run.execute(
+                "want_commitment",
+                report_uid=due.report_uid,
+                destination=due.destination,
+                transaction_uid=commitment.transaction_uid,
+                sop_class_uid=commitment.sop_class_uid,
+                sop_instance_uid=commitment.sop_instance_uid,
+                at=at,
+            )
 
 
 def record_retry(catalog: Catalog, due: DueDelivery, *, status: str, message: str, next_at: float) -> None:
     """Enter that an attempt failed and when the next is due."""
-    _record(catalog, due, "pending", next_at, status, message)
+    with catalog.transaction() as run:
+        _enter(run, due, "pending", next_at, status, message)
 
 
 def record_set_aside(catalog: Catalog, due: DueDelivery, *, status: str, message: str, at: float) -> None:
     """Enter that no further attempt makes sense without a person."""
-    _record(catalog, due, "set-aside", at, status, message, finished_at=at)
+    with catalog.transaction() as run:
+        _enter(run, due, "set-aside", at, status, message, finished_at=at)
 
 
 def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
@@ -48,8 +77,8 @@ def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
         return run.execute("retry_set_aside", now=now, destination=destination)
 
 
-def _record(
-    catalog: Catalog,
+def _enter(
+    run: Run,
     due: DueDelivery,
     state: str,
     next_at: float,
@@ -59,15 +88,14 @@ def _record(
     verified: bool = False,
     finished_at: float | None = None,
 ) -> None:
-    with catalog.transaction() as run:
-        run.execute(
-            "record_delivery",
-            report_uid=due.report_uid,
-            destination=due.destination,
-            state=state,
-            next_at=next_at,
-            status=status,
-            message=message[:500],
-            verified=int(verified),
-            finished_at=finished_at,
-        )
+    run.execute(
+        "record_delivery",
+        report_uid=due.report_uid,
+        destination=due.destination,
+        state=state,
+        next_at=next_at,
+        status=status,
+        message=message[:500],
+        verified=int(verified),
+        finished_at=finished_at,
+    )

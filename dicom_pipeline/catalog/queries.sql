@@ -261,3 +261,33 @@ UPDATE commitment SET state = :state, attempts = attempts + 1, message = :messag
 
 -- name: postpone_commitment
 UPDATE commitment SET next_at = :next_at, attempts = attempts + 1, message = :message WHERE id = :commitment_id;
+
+-- name: want_commitment
+INSERT OR REPLACE INTO wanted_commitment
+    (report_uid, destination, transaction_uid, sop_class_uid, sop_instance_uid, wanted_at, next_at)
+VALUES (:report_uid, :destination, :transaction_uid, :sop_class_uid, :sop_instance_uid, :at, :at);
+
+-- name: due_commitment_request
+SELECT transaction_uid, sop_class_uid, sop_instance_uid, attempts, wanted_at FROM wanted_commitment
+WHERE destination = :destination AND state = 'wanted' AND next_at <= :now ORDER BY next_at LIMIT 1;
+
+-- name: postpone_commitment_request
+UPDATE wanted_commitment SET attempts = attempts + 1, next_at = :next_at, message = :message, state = :state
+WHERE transaction_uid = :transaction_uid AND state = 'wanted';
+
+-- name: commitment_request
+SELECT report_uid, destination, sop_instance_uid FROM wanted_commitment
+WHERE transaction_uid = :transaction_uid AND state IN ('wanted', 'given-up');
+
+-- name: finish_commitment_request
+UPDATE wanted_commitment SET state = :state, message = :message WHERE transaction_uid = :transaction_uid;
+
+-- name: verify_delivery
+UPDATE delivery SET verified = 1 WHERE report_uid = :report_uid AND destination = :destination;
+
+-- name: repeat_delivery
+UPDATE delivery SET state = 'pending', verified = 0, finished_at = NULL, next_at = :next_at, message = :message
+WHERE report_uid = :report_uid AND destination = :destination AND state = 'delivered';
+
+-- name: commitment_request_counts
+SELECT destination, state, count(*) AS count FROM wanted_commitment GROUP BY destination, state ORDER BY destination, state;

@@ -15,7 +15,14 @@ from dicom_pipeline.catalog.arrivals import (
     open_association,
     record_instance,
 )
-from dicom_pipeline.catalog.outbox import due_delivery, record_retry, record_set_aside, retry_set_aside
+from dicom_pipeline.catalog.outbox import (
+    Commitment,
+    due_delivery,
+    record_delivered,
+    record_retry,
+    record_set_aside,
+    retry_set_aside,
+)
 from dicom_pipeline.catalog.revisions import (
     MadeReport,
     claim_next,
@@ -24,6 +31,7 @@ from dicom_pipeline.catalog.revisions import (
     release_stale,
     waiting_studies,
 )
+from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
 
@@ -168,3 +176,48 @@ def test_a_catalog_of_another_version_is_refused(tmp_path):
     connection.close()
     with pytest.raises(CatalogError, match="version 99"):
         Catalog(tmp_path / "c.sqlite")
+
+
+def delivered_report(catalog) -> tuple[str, str]:
+    """A report that was delivered to "pacs" with a commitment wanted; (report UID, transaction UID)."""
+    record_instance(catalog, received())
+    make_revision(catalog, "1", 200.0, "quiet")
+    made = MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "r.dcm", "h")
+    account = Account({"1.1": (Outcome.USED, None, "")})
+    finish(catalog, claim_next(catalog, "w"), account, fingerprint="f", reports=[made], destinations=["pacs"], at=1.0)
+    due = due_delivery(catalog, "pacs", 2.0)
+    commitment = Commitment("2.25.7", "1.2.840.10008.5.1.4.1.1.88.34", "9.1")
+    record_delivered(catalog, due, status="0x0000", message="", verified=False, at=3.0, commitment=commitment)
+    return "9.1", "2.25.7"
+
+
+def test_a_commitment_is_asked_for_and_its_answer_verifies_the_delivery(catalog):
+    report, transaction = delivered_report(catalog)
+    assert due_request(catalog, "pacs", 3.0).transaction_uid == transaction
+    assert not take_result(catalog, "2.25.8", {report: None}, 9.0), "of a transaction that was never asked"
+    assert not take_result(catalog, transaction, {"9.2": None}, 9.0), "about an object that was never asked about"
+    assert service_account(catalog)["commitments"] == {"pacs": {"wanted": 1}}
+    assert take_result(catalog, transaction, {report: None}, 9.0)
+    account = service_account(catalog)
+    assert (account["commitments"], account["deliveries"]) == ({"pacs": {"committed": 1}}, {"pacs": {"delivered": 1}})
+    assert due_request(catalog, "pacs", 1e9) is None
+
+
+def test_what_is_not_committed_is_sent_again_and_asked_for_anew(catalog):
+    report, transaction = delivered_report(catalog)
+    assert take_result(catalog, transaction, {report: 0x0110}, 9.0)
+    assert due_delivery(catalog, "pacs", 8.9) is None
+    due = due_delivery(catalog, "pacs", 9.0)
+    assert due.report_uid == report
+    again = Commitment("2.25.9", due.sop_class_uid, report)
+    record_delivered(catalog, due, status="0x0000", message="", verified=False, at=10.0, commitment=again)
+    assert due_request(catalog, "pacs", 10.0).transaction_uid == "2.25.9"
+    assert not take_result(catalog, transaction, {report: None}, 11.0), "the answer to the earlier question came late"
+
+
+def test_an_answer_after_giving_up_still_counts(catalog):
+    report, transaction = delivered_report(catalog)
+    postpone_request(catalog, transaction, next_at=1e9, message="no answer came", given_up=True)
+    assert due_request(catalog, "pacs", 2e9) is None
+    assert take_result(catalog, transaction, {report: None}, 9.0)
+    assert service_account(catalog)["commitments"] == {"pacs": {"committed": 1}}

@@ -1,0 +1,82 @@
+"""Storage Commitment of what we delivered: which destination is asked about which report, and what it said.
+
+wanted --it has committed--> committed
+   |---it has not-----------> failed (and the delivery is pending again)
+   `---no answer in a day---> given-up (an answer that comes later still counts)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dicom_pipeline.catalog.database import Catalog, Run
+
+PROCESSING_FAILURE = 0x0110
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCommitment:
+    """A commitment that a destination is to be asked for. sop_*: of the object as it was sent."""
+
+    transaction_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    attempts: int
+    wanted_at: float
+
+
+def answers_of(event: Any) -> dict[str, int | None]:
+    """SOP Instance UID -> failure reason (None: committed) of an N-EVENT-REPORT's data set (PS3.4 table J.3-2)."""
+    answers: dict[str, int | None] = {}
+    for item in event.get("ReferencedSOPSequence") or ():
+        answers[str(item.ReferencedSOPInstanceUID)] = None
+    for item in event.get("FailedSOPSequence") or ():
+        answers[str(item.ReferencedSOPInstanceUID)] = int(item.get("FailureReason", PROCESSING_FAILURE))
+    return answers
+
+
+def due_request(catalog: Catalog, destination: str, now: float) -> WantedCommitment | None:
+    """The commitment that a destination is to be asked for next, None without one."""
+    rows = catalog.read("due_commitment_request", destination=destination, now=now)
+    return WantedCommitment(**rows[0]) if rows else None
+
+
+def postpone_request(catalog: Catalog, transaction_uid: str, *, next_at: float, message: str, given_up: bool) -> None:
+    """Enter that it was asked for, or could not be, and when to ask again where no answer comes."""
+    state = "given-up" if given_up else "wanted"
+    with catalog.transaction() as run:
+        run.execute(
+            "postpone_commitment_request",
+            transaction_uid=transaction_uid,
+            next_at=next_at,
+            message=message[:500],
+            state=state,
+        )
+
+
+def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], repeat_at: float) -> bool:
+    """Enter what a destination answered: SOP Instance UID -> failure reason, None where it is committed.
+
+    A committed report is verified; one that is not is sent again at `repeat_at`. False where nothing like it was asked.
+    """
+    asked = run.row("commitment_request", transaction_uid=transaction_uid)
+    if asked is None or asked["sop_instance_uid"] not in failures:
+        return False
+    failure = failures[asked["sop_instance_uid"]]
+    delivery = {"report_uid": asked["report_uid"], "destination": asked["destination"]}
+    if failure is None:
+        run.execute("finish_commitment_request", transaction_uid=transaction_uid, state="committed", message="")
+        run.execute("verify_delivery", **delivery)
+    else:
+        message = f"not committed: 0x{failure:04X}"
+        run.execute("finish_commitment_request", transaction_uid=transaction_uid, state="failed", message=message)
+        run.execute("repeat_delivery", **delivery, next_at=repeat_at, message=message)
+    return True
+
+
+def take_result(catalog: Catalog, transaction_uid: str, failures: Mapping[str, int | None], repeat_at: float) -> bool:
+    """As enter_result, in a transaction of its own."""
+    with catalog.transaction() as run:
+        return enter_result(run, transaction_uid, failures, repeat_at)
