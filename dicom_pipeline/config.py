@@ -201,7 +201,24 @@ class DestinationSection(Section):
     """What every destination has."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
-    modalities: tuple[str, ...] = Field((), description="Only reports on these modalities; empty sends all.")
+    modalities: tuple[str, ...] = Field(
+        (), description="Only of studies with used frames of these modalities; empty: all."
+    )
+    calling_ae_titles: tuple[AETitle, ...] = Field(
+        (), description="Only of studies of which one of these nodes sent an instance; empty: all."
+    )
+    study_description: str = Field(
+        "", description="Only of studies whose description this regular expression finds, without regard to case."
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Only where one of these labels is above its threshold in a series; empty: all."
+    )
+    objects: tuple[Literal["report", "key-image", "key-objects", "embeddings", "pdf"], ...] = Field(
+        (), description="Only these kinds of object; empty: the report and every companion that is made."
+    )
+    give_up_hours: float = Field(
+        168.0, gt=0, description="Hours of trying again after which a delivery is set aside for a person."
+    )
 
 
 class DicomDestination(DestinationSection):
@@ -216,6 +233,10 @@ class DicomDestination(DestinationSection):
     tls_certificate: Path | None = Field(None, description="PEM file of our certificate for mutual TLS.")
     tls_key: Path | None = Field(None, description="PEM file of its key.")
     timeout_seconds: float = Field(30.0, gt=0, description="Seconds for each phase of an association.")
+    verify: Literal["none", "find", "commitment"] = Field(
+        "none",
+        description='How arrival is verified: "find" asks for the object by C-FIND, "commitment" by Storage Commitment.',
+    )
 
 
 class FolderDestination(DestinationSection):

@@ -307,6 +307,11 @@ class Pipeline:
             self.companions, report, running.study.revision, headers, shown, running.embeddings, provenance
         )
 
+    def labels_above(self, scores: Sequence[Score]) -> frozenset[str]:
+        """Names of the labels of which a score reaches the label's threshold; a label without one is never above."""
+        thresholds = {label.name: label.threshold for label in self._labels().labels}
+        return frozenset(s.label for s in scores if (t := thresholds.get(s.label)) is not None and s.value >= t)
+
     def _labels(self) -> LabelSet:
         """All labels that scores may have: the label set's and the probes'."""
         probed = tuple(label for probe in self.probes for label in probe.report_labels)

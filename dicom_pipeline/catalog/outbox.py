@@ -74,6 +74,7 @@ def record_set_aside(catalog: Catalog, due: DueDelivery, *, status: str, message
 def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
     """Make set-aside deliveries pending again, of one destination or all; returns how many."""
     with catalog.transaction() as run:
+        run.execute("forgive_commitment_failures", destination=destination)
         return run.execute("retry_set_aside", now=now, destination=destination)
 
 

@@ -90,7 +90,7 @@ WHERE state = 'ready' ORDER BY created_at, id LIMIT 1;
 UPDATE revision SET state = 'processing', owner = :owner, attempts = attempts + 1 WHERE id = :revision_id;
 
 -- name: revision_instances
-SELECT i.id, i.sop_instance_uid, i.sha256, i.path, i.kept, i.series_instance_uid
+SELECT i.id, i.sop_instance_uid, i.sha256, i.path, i.kept, i.series_instance_uid, i.calling_ae
 FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revision_id = :revision_id ORDER BY i.id;
 
 -- name: release
@@ -148,7 +148,7 @@ SELECT outcome, reason, count(*) AS count FROM revision_instance WHERE revision_
 GROUP BY outcome, reason ORDER BY outcome DESC, reason;
 
 -- name: report_deliveries
-SELECT d.destination, d.state, d.attempts, d.status, d.message FROM delivery d JOIN report p
+SELECT d.destination, d.state, d.attempts, d.verified, d.status, d.message FROM delivery d JOIN report p
 ON p.sop_instance_uid = d.report_uid WHERE p.revision_id = :revision_id ORDER BY d.destination;
 
 -- name: totals
@@ -263,9 +263,12 @@ UPDATE commitment SET state = :state, attempts = attempts + 1, message = :messag
 UPDATE commitment SET next_at = :next_at, attempts = attempts + 1, message = :message WHERE id = :commitment_id;
 
 -- name: want_commitment
-INSERT OR REPLACE INTO wanted_commitment
+INSERT INTO wanted_commitment
     (report_uid, destination, transaction_uid, sop_class_uid, sop_instance_uid, wanted_at, next_at)
-VALUES (:report_uid, :destination, :transaction_uid, :sop_class_uid, :sop_instance_uid, :at, :at);
+VALUES (:report_uid, :destination, :transaction_uid, :sop_class_uid, :sop_instance_uid, :at, :at)
+ON CONFLICT (report_uid, destination) DO UPDATE SET transaction_uid = excluded.transaction_uid,
+    sop_class_uid = excluded.sop_class_uid, sop_instance_uid = excluded.sop_instance_uid, state = 'wanted', attempts = 0,
+    wanted_at = excluded.wanted_at, next_at = excluded.next_at, message = '';
 
 -- name: due_commitment_request
 SELECT transaction_uid, sop_class_uid, sop_instance_uid, attempts, wanted_at FROM wanted_commitment
@@ -276,18 +279,24 @@ UPDATE wanted_commitment SET attempts = attempts + 1, next_at = :next_at, messag
 WHERE transaction_uid = :transaction_uid AND state = 'wanted';
 
 -- name: commitment_request
-SELECT report_uid, destination, sop_instance_uid FROM wanted_commitment
+SELECT report_uid, destination, sop_instance_uid, failures FROM wanted_commitment
 WHERE transaction_uid = :transaction_uid AND state IN ('wanted', 'given-up');
 
 -- name: finish_commitment_request
-UPDATE wanted_commitment SET state = :state, message = :message WHERE transaction_uid = :transaction_uid;
+UPDATE wanted_commitment SET state = :state, message = :message, failures = :failures
+WHERE transaction_uid = :transaction_uid;
 
 -- name: verify_delivery
 UPDATE delivery SET verified = 1 WHERE report_uid = :report_uid AND destination = :destination;
 
 -- name: repeat_delivery
-UPDATE delivery SET state = 'pending', verified = 0, finished_at = NULL, next_at = :next_at, message = :message
+UPDATE delivery SET state = :state, verified = 0, finished_at = :finished_at, next_at = :next_at, message = :message
 WHERE report_uid = :report_uid AND destination = :destination AND state = 'delivered';
+
+-- name: forgive_commitment_failures
+UPDATE wanted_commitment SET failures = 0 WHERE (:destination = '' OR destination = :destination) AND EXISTS (
+    SELECT 1 FROM delivery d WHERE d.report_uid = wanted_commitment.report_uid
+    AND d.destination = wanted_commitment.destination AND d.state = 'set-aside');
 
 -- name: commitment_request_counts
 SELECT destination, state, count(*) AS count FROM wanted_commitment GROUP BY destination, state ORDER BY destination, state;

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog
 from dicom_pipeline.domain import Account, Outcome, Reason, Revision
@@ -30,13 +31,14 @@ class WaitingStudy:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedInstance:
-    """An instance of a claimed revision. kept: False for other content under a known UID."""
+    """An instance of a claimed revision. kept: False for other content under a known UID. calling_ae: who sent it."""
 
     sop_instance_uid: str
     series_instance_uid: str
     sha256: str
     path: str
     kept: bool
+    calling_ae: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class MadeReport:
-    """A report that was written. path: relative to the spool."""
+    """A report, or a companion of one, that was written. path: relative to the spool. destinations: where it goes."""
 
     sop_instance_uid: str
     sop_class_uid: str
     path: str
     sha256: str
+    destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +124,7 @@ def finished_studies(catalog: Catalog) -> list[FinishedStudy]:
 
 def instances_of(catalog: Catalog, revision_id: int) -> tuple[ClaimedInstance, ...]:
     """The instances of a revision."""
-    found = catalog.read("revision_instances", revision_id=revision_id)
-    return tuple(
-        ClaimedInstance(i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]))
-        for i in found
-    )
+    return _instances(catalog.read("revision_instances", revision_id=revision_id))
 
 
 def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
@@ -138,10 +137,7 @@ def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
             return None
         run.execute("claim", revision_id=row["id"], owner=owner)
         found = run.rows("revision_instances", revision_id=row["id"])
-    instances = tuple(
-        ClaimedInstance(i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]))
-        for i in found
-    )
+    instances = _instances(found)
     revision = Revision(
         study_instance_uid=row["study_instance_uid"],
         number=row["number"],
@@ -177,7 +173,6 @@ def finish(
     *,
     fingerprint: str,
     reports: Sequence[MadeReport],
-    destinations: Sequence[str],
     at: float,
 ) -> None:
     """Enter in one transaction what became of each instance, the reports made and a delivery a report and destination."""
@@ -202,7 +197,7 @@ def finish(
                 sha256=report.sha256,
                 at=at,
             )
-            for destination in destinations:
+            for destination in report.destinations:
                 run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=at)
         run.execute(
             "finish_revision",
@@ -223,6 +218,15 @@ def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: f
         run.execute(
             "finish_revision", revision_id=claimed.revision_id, state="failed", fingerprint=None, message=message, at=at
         )
+
+
+def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]:
+    return tuple(
+        ClaimedInstance(
+            i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]), i["calling_ae"]
+        )
+        for i in rows
+    )
 
 
 def _outcome(row: Mapping[str, object], account: Account) -> tuple[Outcome, Reason | None, str]:

@@ -1,7 +1,7 @@
 """Storage Commitment of what we delivered: which destination is asked about which report, and what it said.
 
 wanted --it has committed--> committed
-   |---it has not-----------> failed (and the delivery is pending again)
+   |---it has not-----------> failed (the delivery is pending again; after MOST_FAILURES it is set aside)
    `---no answer in a day---> given-up (an answer that comes later still counts)
 """
 
@@ -14,6 +14,10 @@ from typing import Any
 from dicom_pipeline.catalog.database import Catalog, Run
 
 PROCESSING_FAILURE = 0x0110
+REPEAT_SECONDS = 60.0
+"""Wait before a report is sent again that its destination did not commit; doubles each time."""
+
+MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +60,37 @@ def postpone_request(catalog: Catalog, transaction_uid: str, *, next_at: float, 
         )
 
 
-def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], repeat_at: float) -> bool:
+def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """Enter what a destination answered: SOP Instance UID -> failure reason, None where it is committed.
 
-    A committed report is verified; one that is not is sent again at `repeat_at`. False where nothing like it was asked.
+    A committed report is verified. One that is not is sent again, later each time, and set aside for a person after
+    MOST_FAILURES such answers. False where nothing like it was asked.
     """
     asked = run.row("commitment_request", transaction_uid=transaction_uid)
     if asked is None or asked["sop_instance_uid"] not in failures:
         return False
     failure = failures[asked["sop_instance_uid"]]
     delivery = {"report_uid": asked["report_uid"], "destination": asked["destination"]}
+    answer = {"transaction_uid": transaction_uid, "failures": asked["failures"] + (failure is not None)}
     if failure is None:
-        run.execute("finish_commitment_request", transaction_uid=transaction_uid, state="committed", message="")
+        run.execute("finish_commitment_request", state="committed", message="", **answer)
         run.execute("verify_delivery", **delivery)
-    else:
-        message = f"not committed: 0x{failure:04X}"
-        run.execute("finish_commitment_request", transaction_uid=transaction_uid, state="failed", message=message)
-        run.execute("repeat_delivery", **delivery, next_at=repeat_at, message=message)
+        return True
+    message = f"stored, but not committed: 0x{failure:04X}"
+    given_up = answer["failures"] >= MOST_FAILURES
+    run.execute("finish_commitment_request", state="failed", message=message, **answer)
+    run.execute(
+        "repeat_delivery",
+        state="set-aside" if given_up else "pending",
+        next_at=at + REPEAT_SECONDS * 2.0 ** asked["failures"],
+        finished_at=at if given_up else None,
+        message=f"{message} ({answer['failures']} times)",
+        **delivery,
+    )
     return True
 
 
-def take_result(catalog: Catalog, transaction_uid: str, failures: Mapping[str, int | None], repeat_at: float) -> bool:
+def take_result(catalog: Catalog, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """As enter_result, in a transaction of its own."""
     with catalog.transaction() as run:
-        return enter_result(run, transaction_uid, failures, repeat_at)
+        return enter_result(run, transaction_uid, failures, at)

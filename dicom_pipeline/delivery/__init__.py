@@ -1,6 +1,7 @@
 """DELIVER: reports to destinations, each exactly once, tried again until delivered or set aside for a person.
 
-destination (what one is), retry and statuses (pure), dicom_node, dicomweb, folder, orthanc, sender (a thread each).
+destination (what one is), rules, retry and statuses (pure), dicom_node with query and commitment (verification), dicomweb,
+folder, orthanc, comparison (of what was sent and what is read back), sender (a thread each).
 """
 
 from dicom_pipeline.delivery.destination import Attempt, Destination, Ending
@@ -9,10 +10,12 @@ from dicom_pipeline.delivery.dicomweb import DicomWebServer
 from dicom_pipeline.delivery.folder import Folder
 from dicom_pipeline.delivery.orthanc import OrthancServer, orthanc_client, orthanc_problem
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
+from dicom_pipeline.delivery.rules import DeliveryRule, StudyFacts, wants
 from dicom_pipeline.delivery.sender import Sender
 
 __all__ = [
     "Attempt",
+    "DeliveryRule",
     "Destination",
     "DicomNode",
     "DicomWebServer",
@@ -21,7 +24,9 @@ __all__ = [
     "OrthancServer",
     "RetryRule",
     "Sender",
+    "StudyFacts",
     "next_attempt",
     "orthanc_client",
     "orthanc_problem",
+    "wants",
 ]

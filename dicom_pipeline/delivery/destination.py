@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Ending(StrEnum):
@@ -23,6 +24,26 @@ class Attempt:
     status: str = ""
     message: str = ""
     verified: bool = False
+    to_commit: tuple[str, str] | None = None
+    """SOP class and instance of an object whose commitment the destination is to be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What came of asking for a commitment. problem: "" where the peer took the question. result: where it answered at once,
+    SOP Instance UID -> failure reason, None for a committed one."""
+
+    problem: str
+    result: Mapping[str, int | None] | None = None
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """A destination that can be asked whether it will keep what it was sent."""
+
+    def ask_commitment(self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Question:
+        """Ask; never raises for what a peer or network does."""
+        ...
 
 
 class Destination(Protocol):
@@ -31,11 +52,6 @@ class Destination(Protocol):
     @property
     def name(self) -> str:
         """Its name in status and logs."""
-        ...
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities whose reports it wants; empty means all."""
         ...
 
     def send(self, report: bytes) -> Attempt:

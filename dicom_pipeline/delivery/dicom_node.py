@@ -1,34 +1,43 @@
-"""A DICOM node: C-STORE as SCU. A report goes as the richest SR class that the node accepts."""
+"""A DICOM node: C-STORE as SCU, and C-FIND or Storage Commitment to verify. A report goes as the richest SR class it takes."""
 
 from __future__ import annotations
 
 import io
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 
-from dicom_pipeline.delivery.destination import Attempt, Ending
+from dicom_pipeline.delivery.commitment import CommitmentRequest
+from dicom_pipeline.delivery.destination import Attempt, Ending, Question
+from dicom_pipeline.delivery.query import find_instance
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.reporting import as_class, classes_for
+
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
 
 
 @dataclass(frozen=True, slots=True)
 class DicomNode:
-    """A node at host:port. calling_ae: our title. tls_*: PEM files; TLS where tls_ca is set."""
+    """A node at host:port. calling_ae: our title. tls_*: PEM files; TLS where tls_ca is set. verify: how arrival is checked."""
 
     name: str
     ae_title: str
     host: str
     port: int
     calling_ae: str
-    modalities: tuple[str, ...] = ()
+    verify: Literal["none", "find", "commitment"] = "none"
     timeout_seconds: float = 30.0
     tls_ca: Path | None = None
     tls_certificate: Path | None = None
@@ -38,7 +47,7 @@ class DicomNode:
         """C-STORE; what the peer or the network does is told as an Attempt."""
         dataset = dcmread(io.BytesIO(report))
         classes = classes_for(str(dataset.SOPClassUID))
-        association = self._associate(*classes)
+        association = self._associate(*classes, *([FIND] if self.verify == "find" else []))
         if isinstance(association, Attempt):
             return association
         try:
@@ -48,16 +57,46 @@ class DicomNode:
                 return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
             sent = as_class(dataset, taken)
             answer = association.send_c_store(sent)
+            attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
+            if attempt.ending is Ending.DELIVERED:
+                attempt = self._verified(attempt, association, sent)
         except (ValueError, RuntimeError) as error:
             return Attempt(Ending.RETRY, message=f"the association ended: {error}")
         finally:
             if association.is_established:
                 association.release()
-        attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
         if attempt.ending is Ending.DELIVERED and taken != classes[0]:
             note = f"as {UID(taken).name}, UID {sent.SOPInstanceUID}"
             return replace(attempt, message=f"{attempt.message} {note}".strip())
         return attempt
+
+    def ask_commitment(self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Question:
+        """Ask for Storage Commitment; the answer may come here at once, or later to the listener."""
+        request = CommitmentRequest(transaction_uid, sop_class_uid, sop_instance_uid)
+        association = self._associate(str(StorageCommitmentPushModel), handlers=request.handlers)
+        if isinstance(association, Attempt):
+            return Question(association.message)
+        try:
+            problem = request.ask(association)
+        finally:
+            if association.is_established:
+                association.release()
+        return Question(problem, request.result)
+
+    def _verified(self, attempt: Attempt, association: Any, sent: Dataset) -> Attempt:
+        """What verification says of an object that was answered with Success or a warning."""
+        if self.verify == "commitment":
+            return replace(attempt, to_commit=(str(sent.SOPClassUID), str(sent.SOPInstanceUID)))
+        if self.verify == "none":
+            return attempt
+        found = find_instance(association, sent)
+        if found is True:
+            return replace(attempt, verified=True)
+        if found is False:
+            return Attempt(
+                Ending.RETRY, attempt.status, "the peer answered Success, but C-FIND does not list the object"
+            )
+        return replace(attempt, message=f"{attempt.message} not verified: {found}".strip())
 
     def echo(self) -> str:
         """C-ECHO: "" where the node answers, else what is wrong."""
@@ -72,7 +111,7 @@ class DicomNode:
             association.release()
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
-    def _associate(self, *abstract_syntaxes: str) -> Any:
+    def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
         entity = AE(ae_title=self.calling_ae)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_seconds
         entity.connection_timeout = self.timeout_seconds
@@ -82,7 +121,9 @@ class DicomNode:
             tls = (self._tls(), self.host) if self.tls_ca else None
         except (OSError, ssl.SSLError) as error:
             return Attempt(Ending.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
-        association = entity.associate(self.host, self.port, ae_title=self.ae_title, tls_args=tls)
+        association = entity.associate(
+            self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=list(handlers)
+        )
         if association.is_established:
             return association
         where = f"{self.ae_title}@{self.host}:{self.port}"
@@ -95,7 +136,7 @@ class DicomNode:
         if association.acceptor.primitive is not None:
             return Attempt(
                 Ending.SET_ASIDE,
-                message=f"{where} accepts no presentation context for {UID(abstract_syntaxes[-1]).name}",
+                message=f"{where} accepts no presentation context for {UID(abstract_syntaxes[0]).name}",
             )
         why = self._why_no_handshake(tls[0]) if tls else ""
         return Attempt(Ending.RETRY, message=f"{where} cannot be reached{why}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
 
+from dicom_pipeline.delivery.comparison import difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
 from dicom_pipeline.delivery.statuses import attempt_of
 
@@ -25,7 +26,6 @@ class DicomWebServer:
 
     name: str
     url: str
-    modalities: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = None
     token: str | None = None
@@ -52,13 +52,20 @@ class DicomWebServer:
 
     def _sent(self, dataset: Dataset) -> Attempt:
         client = self._client()
-        refused = _refusal(client.store_instances([dataset]))
-        if refused is not None or not self.verify:
-            return refused or Attempt(Ending.DELIVERED, "200")
-        back = client.retrieve_instance(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
-        if back != dataset:
-            return Attempt(Ending.SET_ASIDE, "200", "the server holds another content under this UID")
-        return Attempt(Ending.DELIVERED, "200", verified=True)
+        stored = stored_attempt(client.store_instances([dataset]))
+        if stored.ending is not Ending.DELIVERED or not self.verify:
+            return stored
+        import requests
+
+        try:
+            back = client.retrieve_instance(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
+        except requests.HTTPError as error:
+            return _unread(stored, error.response.status_code if error.response is not None else 0)
+        differs = difference(dataset, back)
+        if differs and not stored.message:
+            return Attempt(Ending.SET_ASIDE, stored.status, differs)
+        # a server that said that it coerces may hold other values: its warning is kept, and nothing is called verified
+        return replace(stored, verified=not differs)
 
     def echo(self) -> str:
         """A search for one study: "" where it is answered, else what is wrong."""
@@ -92,16 +99,34 @@ class DicomWebServer:
         return client
 
 
-def _refusal(answer: Dataset) -> Attempt | None:
-    """What a Store Instances Response says was refused (PS3.18 table 10.5.3-1); None where nothing was."""
+def stored_attempt(answer: Dataset) -> Attempt:
+    """What a Store Instances Response says became of one object (PS3.18 table I.2-1): its failure, its warning, or success."""
     for item in answer.get("FailedSOPSequence") or ():
-        reason = int(item.get("FailureReason", 0xC000))
-        return attempt_of(reason) if attempt_of(reason).ending is not Ending.DELIVERED else None
-    return None
+        failed = attempt_of(int(item.get("FailureReason", 0xC000)))
+        return failed if failed.ending is not Ending.DELIVERED else replace(failed, ending=Ending.SET_ASIDE)
+    for item in answer.get("ReferencedSOPSequence") or ():
+        if item.get("WarningReason"):
+            return attempt_of(int(item.WarningReason))
+    return Attempt(Ending.DELIVERED, "200")
+
+
+def _unread(stored: Attempt, status: int) -> Attempt:
+    """What an object that was stored but cannot be read back means, by the HTTP status of the reading."""
+    if status in (401, 403, 405, 406, 501):
+        return replace(stored, message=f"{stored.message} not verified: reading back was answered {status}".strip())
+    words = "stored, but not found again; verify = false if the server has no WADO-RS"
+    return Attempt(Ending.RETRY, str(status), words if status == 404 else "stored, but reading back failed")
 
 
 def _http_attempt(error: Any) -> Attempt:
     status = error.response.status_code if error.response is not None else 0
+    if status == 409:  # the body says why
+        try:
+            answer = Dataset.from_json(error.response.json())
+        except (ValueError, TypeError, LookupError, AttributeError):
+            answer = Dataset()
+        if answer.get("FailedSOPSequence"):
+            return stored_attempt(answer)
     words = {401: "the server refuses the user name, password or token", 403: "the server forbids storing"}
     if status in (408, 429) or status >= 500 or status == 0:
         return Attempt(Ending.RETRY, str(status), words.get(status, "the server is busy or broken"))

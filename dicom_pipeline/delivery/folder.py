@@ -18,7 +18,6 @@ class Folder:
 
     name: str
     path: Path
-    modalities: tuple[str, ...] = ()
 
     def send(self, report: bytes) -> Attempt:
         """Write the file durably; the same content again is delivered, another under its name is set aside."""

@@ -27,6 +27,7 @@ from orthanc_api_client.exceptions import (
 from pydicom import dcmread
 from requests.exceptions import SSLError
 
+from dicom_pipeline.delivery.comparison import difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
 
 TIMEOUT_SECONDS = 60.0
@@ -39,7 +40,6 @@ class OrthancServer:
 
     name: str
     url: str
-    modalities: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = None
     verify: bool = True
@@ -59,8 +59,8 @@ class OrthancServer:
             return Attempt(Ending.SET_ASIDE, message=f"Orthanc refuses the object: {type(error).__name__}")
         except (OrthancApiException, OSError) as error:
             return Attempt(Ending.RETRY, message=f"Orthanc cannot be reached: {type(error).__name__}")
-        if dcmread(io.BytesIO(back)) != dcmread(io.BytesIO(report)):
-            return Attempt(Ending.SET_ASIDE, "200", "Orthanc holds another content under this UID")
+        if differs := difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back))):
+            return Attempt(Ending.SET_ASIDE, "200", differs)
         return Attempt(Ending.DELIVERED, "200", verified=True)
 
     def echo(self) -> str:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.outbox import DueDelivery, due_delivery, record_delivered, record_retry, record_set_aside
-from dicom_pipeline.delivery.destination import Attempt, Destination, Ending
+from dicom_pipeline.catalog.outbox import (
+    Commitment,
+    DueDelivery,
+    due_delivery,
+    record_delivered,
+    record_retry,
+    record_set_aside,
+)
+from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
+from dicom_pipeline.delivery.destination import Attempt, Committing, Destination, Ending
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
@@ -18,18 +27,25 @@ from dicom_pipeline.errors import CatalogError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+ASK_AGAIN_SECONDS = 3600.0
+COMMITMENT_SECONDS = 24 * 3600.0
+"""After so long without an answer a commitment is given up; the report stays delivered, unverified."""
 
 
 class Sender:
-    """Empties the outbox. folder: what the reports' paths are relative to."""
+    """Empties the outbox. folder: what the reports' paths are relative to. rules: by a destination's name, or the default."""
 
     def __init__(
-        self, catalog: Catalog, folder: Path, destinations: Sequence[Destination], rule: RetryRule | None = None
+        self,
+        catalog: Catalog,
+        folder: Path,
+        destinations: Sequence[Destination],
+        rules: Mapping[str, RetryRule] | None = None,
     ) -> None:
         self.catalog = catalog
         self.folder = folder
         self.destinations = destinations
-        self.rule = rule or RetryRule()
+        self.rules = rules or {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -62,10 +78,30 @@ class Sender:
         self._record(due, attempt)
         return True
 
+    def ask_due(self, destination: Destination) -> bool:
+        """Ask for the commitment that has been due longest; False where none is due."""
+        wanted = due_request(self.catalog, destination.name, time.time())
+        if wanted is None or not isinstance(destination, Committing):
+            return False
+        question = destination.ask_commitment(wanted.transaction_uid, wanted.sop_class_uid, wanted.sop_instance_uid)
+        now = time.time()
+        if question.result is not None:
+            take_result(self.catalog, wanted.transaction_uid, question.result, now)
+            return True
+        again: float | None = now + ASK_AGAIN_SECONDS
+        if question.problem:
+            log.warning("%s: commitment not asked for: %s", destination.name, question.problem)
+            rule = self.rules.get(destination.name)
+            again = next_attempt(wanted.attempts, wanted.wanted_at, now, wanted.transaction_uid, rule)
+        given_up = again is None or now - wanted.wanted_at > COMMITMENT_SECONDS
+        message = question.problem or ("no answer came" if given_up else "asked")
+        postpone_request(self.catalog, wanted.transaction_uid, next_at=again or now, message=message, given_up=given_up)
+        return True
+
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
             try:
-                sent = self.send_due(destination)
+                sent = self.send_due(destination) or self.ask_due(destination)
             except CatalogError as error:
                 log.error("%s: %s", destination.name, error)
                 sent = False
@@ -86,11 +122,20 @@ class Sender:
         what = f"report {short_uid(due.report_uid)} to {due.destination}"
         if attempt.ending is Ending.DELIVERED:
             log.info("%s: delivered %s %s", what, attempt.status, attempt.message)
+            # random, so that nobody but the peer that is asked can answer
+            commitment = Commitment(f"2.25.{uuid.uuid4().int}", *attempt.to_commit) if attempt.to_commit else None
             record_delivered(
-                self.catalog, due, status=attempt.status, message=attempt.message, verified=attempt.verified, at=now
+                self.catalog,
+                due,
+                status=attempt.status,
+                message=attempt.message,
+                verified=attempt.verified,
+                at=now,
+                commitment=commitment,
             )
             return
-        again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, self.rule)
+        rule = self.rules.get(due.destination)
+        again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, rule)
         if attempt.ending is Ending.SET_ASIDE or again is None:
             log.error("%s: set aside, %s %s", what, attempt.status, attempt.message)
             record_set_aside(self.catalog, due, status=attempt.status, message=attempt.message, at=now)

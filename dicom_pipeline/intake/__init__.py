@@ -2,8 +2,9 @@
 
 On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands), association (one connection), tls.
 What is admitted: admission (settings, limits), identity (what an instance is known by).
-What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment) and
-event_reports (its results). upload takes whole files; listener holds it all; completion is pure.
+What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment that we
+are asked for), event_reports (its results), commitment_results (of what we asked for). upload takes whole files; listener
+holds it all; completion is pure.
 """
 
 from dicom_pipeline.intake.admission import ListenerSettings, Peer, check_address

@@ -99,7 +99,9 @@ def admits_address(networks: Iterable[str], address: str) -> bool:
 
 def supported_contexts(sop_classes: tuple[str, ...] = ()) -> list[PresentationContext]:
     """Verification, Storage Commitment and Storage; of Storage only the classes that are named, where any are."""
-    contexts = [build_context(Verification), build_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)]
+    commitment = build_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)
+    commitment.scu_role = commitment.scp_role = True  # a destination may bring the results of what we asked it
+    contexts = [build_context(Verification), commitment]
     storage = storage_classes()
     wanted = storage if not sop_classes else {_class_uid(name) for name in sop_classes}
     if not wanted <= storage:

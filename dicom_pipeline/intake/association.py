@@ -25,6 +25,7 @@ from dicom_pipeline.catalog.arrivals import end_association, enter_association
 from dicom_pipeline.intake import messages
 from dicom_pipeline.intake.admission import DISK_FULL, ListenerSettings, Rejection, storage_classes
 from dicom_pipeline.intake.commitment import ActionRequest, Commitments
+from dicom_pipeline.intake.commitment_results import CommitmentResult
 from dicom_pipeline.intake.messages import Command, CommandError, Field
 from dicom_pipeline.intake.negotiation import MOST_REQUEST_BYTES, Agreement, Context, negotiate
 from dicom_pipeline.intake.storing import SUCCESS, Sender, Storage, Store
@@ -240,6 +241,8 @@ class Association:
             return Fixed(SUCCESS, "")
         if command.field == Field.N_ACTION_RQ and abstract == "1.2.840.10008.1.20.1":
             return ActionRequest(self._shared.commitments, self.sender, context, command)
+        if command.field == Field.N_EVENT_REPORT_RQ and abstract == "1.2.840.10008.1.20.1":
+            return CommitmentResult(self._shared.storage.committer, context)
         known = command.field in (Field.C_STORE_RQ, Field.C_ECHO_RQ, Field.N_ACTION_RQ)
         return Fixed(SOP_CLASS_NOT_SUPPORTED if known else UNRECOGNIZED_OPERATION, "not-supported")
 

@@ -13,6 +13,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
@@ -72,18 +73,25 @@ def negotiate(
 
 def _agreement(request: A_ASSOCIATE, settings: ListenerSettings, supported: Sequence[PresentationContext]) -> Agreement:
     wanted = request.presentation_context_definition_list
-    results, _ = negotiate_as_acceptor(wanted, list(supported), {})
+    asked = [item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
+    roles = {UID(item.sop_class_uid or ""): (item.scu_role, item.scp_role) for item in asked}
+    results, granted = negotiate_as_acceptor(wanted, list(supported), roles)
     accepted = [c for c in results if c.result == 0]
     return Agreement(
         calling_ae=str(request.calling_ae_title).strip(),
         called_ae=str(request.called_ae_title).strip(),
         contexts={int(c.context_id or 0): Context(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in accepted},
         peer_max=int(request.maximum_length_received or 0),
-        answer=_accept(request, settings, results),
+        answer=_accept(request, settings, results, granted),
     )
 
 
-def _accept(request: A_ASSOCIATE, settings: ListenerSettings, results: Sequence[PresentationContext]) -> bytes:
+def _accept(
+    request: A_ASSOCIATE,
+    settings: ListenerSettings,
+    results: Sequence[PresentationContext],
+    granted: Sequence[SCP_SCU_RoleSelectionNegotiation],
+) -> bytes:
     answer = A_ASSOCIATE()
     answer.application_context_name = UID(APPLICATION_CONTEXT_NAME)
     answer.calling_ae_title = request.calling_ae_title
@@ -95,7 +103,7 @@ def _accept(request: A_ASSOCIATE, settings: ListenerSettings, results: Sequence[
     implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
     version = ImplementationVersionNameNotification()
     version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
-    answer.user_information = [length, implementation, version]
+    answer.user_information = [length, implementation, version, *granted]
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(answer)
     return bytes(pdu.encode())

@@ -5,7 +5,14 @@ image_library, report, simpler_class (the same as another SR class), readback (v
 companions (key image, key objects, embeddings, PDF) with key_objects and page.
 """
 
-from dicom_pipeline.reporting.companions import COMPANIONS, KeyFrame, key_frame, make_companions, read_embeddings_object
+from dicom_pipeline.reporting.companions import (
+    COMPANIONS,
+    KeyFrame,
+    key_frame,
+    make_companions,
+    object_kind,
+    read_embeddings_object,
+)
 from dicom_pipeline.reporting.equipment import is_own_object
 from dicom_pipeline.reporting.part10 import encode
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
@@ -26,6 +33,7 @@ __all__ = [
     "is_own_object",
     "key_frame",
     "make_companions",
+    "object_kind",
     "read_embeddings_object",
     "read_report",
     "report_html",

@@ -32,8 +32,16 @@ from dicom_pipeline.reporting.uids import uid_of
 COMPANIONS = ("key-image", "key-objects", "embeddings", "pdf")
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+
+KINDS = {
+    SECONDARY_CAPTURE: "key-image",
+    KEY_OBJECT_SELECTION: "key-objects",
+    RAW_DATA: "embeddings",
+    ENCAPSULATED_PDF: "pdf",
+}
 
 SERIES_NUMBERS = {"key-image": 9802, "key-objects": 9803, "embeddings": 9804, "pdf": 9805}
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0099, "DICOM_PIPELINE"
@@ -56,6 +64,11 @@ def key_frame(key: FrameKey, pixels: Pixels, scores: Sequence[Score], header: Da
     if header.get("NumberOfFrames"):
         clean.NumberOfFrames = int(header.NumberOfFrames)
     return KeyFrame(key, pixels, scores, clean)
+
+
+def object_kind(sop_class_uid: str) -> str:
+    """What an object of ours is, by its SOP class: "report", or the name of a companion."""
+    return KINDS.get(sop_class_uid, "report")
 
 
 def make_companions(

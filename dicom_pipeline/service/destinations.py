@@ -1,13 +1,28 @@
-"""Destinations of the settings as things that send."""
+"""Destinations of the settings as things that send, and the rules by which they get what."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
 
-from dicom_pipeline.config import AnyDestination, DicomDestination, DicomWebDestination, FolderDestination, Settings
-from dicom_pipeline.delivery import Destination, DicomNode, DicomWebServer, Folder, OrthancServer
+from dicom_pipeline.config import (
+    AnyDestination,
+    DicomDestination,
+    DicomWebDestination,
+    FolderDestination,
+    Settings,
+)
+from dicom_pipeline.delivery import (
+    DeliveryRule,
+    Destination,
+    DicomNode,
+    DicomWebServer,
+    Folder,
+    OrthancServer,
+    RetryRule,
+)
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.scoring import load_label_set, load_probe
 
 
 def destinations_of(settings: Settings) -> list[Destination]:
@@ -18,14 +33,57 @@ def destinations_of(settings: Settings) -> list[Destination]:
     return [_destination(entry, settings.listener.ae_title) for entry in settings.destinations]
 
 
-def names_for(destinations: Iterable[Destination], modalities: set[str]) -> list[str]:
-    """Names of the destinations that want reports on these modalities."""
-    return [d.name for d in destinations if not d.modalities or modalities & set(d.modalities)]
+def rules_of(settings: Settings) -> dict[str, DeliveryRule]:
+    """Name of a destination -> what goes there."""
+    return {
+        entry.name: DeliveryRule(
+            modalities=entry.modalities,
+            calling_ae_titles=entry.calling_ae_titles,
+            study_description=entry.study_description,
+            labels=entry.labels,
+            objects=entry.objects,
+        )
+        for entry in settings.destinations
+    }
+
+
+def retry_rules_of(settings: Settings) -> dict[str, RetryRule]:
+    """Name of a destination -> how long it is tried."""
+    return {entry.name: RetryRule(most_seconds=entry.give_up_hours * 3600.0) for entry in settings.destinations}
+
+
+def check_rules(settings: Settings) -> None:
+    """Raise ConfigError for a rule that could never be met, which would keep reports back without a word."""
+    for entry in settings.destinations:
+        where = f"destination {entry.name}"
+        try:
+            re.compile(entry.study_description)
+        except re.error as error:
+            raise ConfigError(f"{where}: study_description is no regular expression: {error}") from error
+        if unmade := set(entry.objects) - {"report", *settings.report.companions}:
+            raise ConfigError(f"{where}: objects names what report.companions does not make: {sorted(unmade)}")
+        if entry.labels and (unknown := set(entry.labels) - _labels_with_threshold(settings)):
+            raise ConfigError(f"{where}: no label with a threshold is called {sorted(unknown)}")
+        admitted = settings.listener.calling_ae_titles
+        asked = entry.ae_title if isinstance(entry, DicomDestination) and entry.verify == "commitment" else None
+        if asked and admitted and asked not in admitted:
+            raise ConfigError(
+                f"{where}: it answers Storage Commitment by calling the listener, which does not admit it: "
+                f"add {asked!r} to listener.calling_ae_titles"
+            )
+
+
+def _labels_with_threshold(settings: Settings) -> set[str]:
+    chosen = settings.scoring.label_set
+    labels = [] if chosen == "none" else list(load_label_set(chosen).labels)
+    for folder in settings.scoring.probes:
+        labels += load_probe(folder).report_labels
+    return {label.name for label in labels if label.threshold is not None}
 
 
 def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
     if isinstance(entry, FolderDestination):
-        return Folder(entry.name, entry.path, entry.modalities)
+        return Folder(entry.name, entry.path)
     if isinstance(entry, DicomDestination):
         return DicomNode(
             name=entry.name,
@@ -33,7 +91,7 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             host=entry.host,
             port=entry.port,
             calling_ae=entry.calling_ae_title or own_ae_title,
-            modalities=entry.modalities,
+            verify=entry.verify,
             timeout_seconds=entry.timeout_seconds,
             tls_ca=entry.tls_ca,
             tls_certificate=entry.tls_certificate,
@@ -44,7 +102,6 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
         return DicomWebServer(
             name=entry.name,
             url=entry.url,
-            modalities=entry.modalities,
             username=entry.username,
             password=password,
             token=secret(entry.token_env, f"destination {entry.name}"),
@@ -54,7 +111,7 @@ def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
             timeout_seconds=entry.timeout_seconds,
             verify=entry.verify,
         )
-    return OrthancServer(entry.name, entry.url, entry.modalities, entry.username, password, entry.verify, entry.tls_ca)
+    return OrthancServer(entry.name, entry.url, entry.username, password, entry.verify, entry.tls_ca)
 
 
 def secret(variable: str | None, whose: str) -> str | None:

@@ -13,7 +13,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
-from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import Poller
 
@@ -45,7 +45,8 @@ def run_sender(settings: Settings, owner: str) -> None:
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
-    sender = Sender(Catalog(folder / "catalog.sqlite"), folder, destinations_of(settings))
+    catalog = Catalog(folder / "catalog.sqlite")
+    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings))
     sender.start()
     stop.wait()
     sender.stop()

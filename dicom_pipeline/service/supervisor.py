@@ -22,7 +22,7 @@ from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
 from dicom_pipeline.intake.admission import check_address
-from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.service.destinations import check_rules, destinations_of
 from dicom_pipeline.service.poller import client_of
 from dicom_pipeline.service.processes import listener_settings, run_listener, run_poller, run_sender, run_worker
 from dicom_pipeline.service.web import Pages
@@ -49,6 +49,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
     check_address(listener_settings(settings))
     destinations_of(settings)
+    check_rules(settings)
     for source in settings.sources:
         client_of(source)
     folder = settings.spool.folder

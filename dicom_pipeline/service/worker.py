@@ -14,12 +14,15 @@ from pathlib import Path
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
 from dicom_pipeline.config import Settings
+from dicom_pipeline.delivery import StudyFacts, wants
 from dicom_pipeline.domain import LeftOut, Reason, short_uid
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.intake.spool import sync_folder
 from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
 from dicom_pipeline.planning import Header, read_header
-from dicom_pipeline.service.destinations import destinations_of, names_for
+from dicom_pipeline.planning.headers import read_value
+from dicom_pipeline.reporting import object_kind
+from dicom_pipeline.service.destinations import rules_of
 from dicom_pipeline.service.questions import Questions
 from dicom_pipeline.service.searches import Searches
 from dicom_pipeline.service.store_writer import StoreWriter
@@ -43,7 +46,7 @@ class Worker:
         self.catalog = Catalog(self.folder / "catalog.sqlite")
         self._stop = stop
         self._asked_as = questions
-        self._destinations = destinations_of(settings)
+        self._rules = rules_of(settings)
         self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
 
@@ -58,7 +61,7 @@ class Worker:
         questions = Questions(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
         try:
             for result in pipeline.process(self._studies()):
-                self._finish(self._claimed.popleft(), result, pipeline.encoder.dimension)
+                self._finish(self._claimed.popleft(), result, pipeline)
         finally:
             if questions is not None:
                 questions.stop()
@@ -93,30 +96,29 @@ class Worker:
                 left_out.append(LeftOut(Reason.of(error.reason), path, *uids, detail=error.detail))
         return StudyInput(claimed.revision, headers, tuple(left_out))
 
-    def _finish(self, claimed: Claimed, result: StudyResult, dimension: int) -> None:
+    def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
         study = claimed.revision.study_instance_uid
         where = result_folder(study, claimed.revision.number)
-        output = StudyOutput.of(result, dimension)
-        reports = self._write(where, output, result)
+        output = StudyOutput.of(result, pipeline.encoder.dimension)
+        facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
+        reports = self._write(where, output, result, facts)
         if result.problem:
             log.error("study %s: no report: %s", short_uid(study), result.problem)
             fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
             return
         self._store.write(study, claimed.revision.number, output)
-        modalities = {series.modality for series in result.plan.series if series.frames}
         finish(
             self.catalog,
             claimed,
             result.account,
             fingerprint=result.provenance.fingerprint,
             reports=reports,
-            destinations=names_for(self._destinations, modalities),
             at=time.time(),
         )
         counts = ", ".join(f"{count} {outcome.value}" for outcome, count in result.account.counts.items())
         log.info("study %s revision %d: %s", short_uid(study), claimed.revision.number, counts)
 
-    def _write(self, where: Path, output: StudyOutput, result: StudyResult) -> list[MadeReport]:
+    def _write(self, where: Path, output: StudyOutput, result: StudyResult, facts: StudyFacts) -> list[MadeReport]:
         """Write the folder beside its place, then rename it: a crash before the catalog knows leaves nothing half-done."""
         target = self.folder / where
         temporary = target.with_name(target.name + ".part")
@@ -133,11 +135,35 @@ class Worker:
             classes[f"{result.report.SOPInstanceUID}.dcm"] = str(result.report.SOPClassUID)
         return [
             MadeReport(
-                name.removesuffix(".dcm"), classes[name], str(where / kind / name), hashlib.sha256(body).hexdigest()
+                name.removesuffix(".dcm"),
+                classes[name],
+                str(where / kind / name),
+                hashlib.sha256(body).hexdigest(),
+                self._destinations(classes[name], facts),
             )
             for kind, objects in (("reports", output.reports), ("companions", output.companions))
             for name, body in objects.items()
         ]
+
+    def _destinations(self, sop_class_uid: str, facts: StudyFacts) -> tuple[str, ...]:
+        kind = object_kind(sop_class_uid)
+        return tuple(name for name, rule in self._rules.items() if wants(rule, facts, kind))
+
+
+def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) -> StudyFacts:
+    """What the rules of destinations look at. above: labels whose score of a series reaches their threshold."""
+    used = [series for series in result.plan.series if series.frames]
+    descriptions = [
+        read_value(result.headers[frame.key.sop_instance_uid], "StudyDescription")
+        for series in used
+        for frame in series.frames[:1]
+    ]
+    return StudyFacts(
+        modalities=frozenset(series.modality for series in used),
+        calling_ae_titles=frozenset(instance.calling_ae for instance in claimed.instances if instance.kept),
+        study_description=next((str(text) for text in descriptions if text), ""),
+        above=above,
+    )
 
 
 def result_folder(study_instance_uid: str, number: int) -> Path:

@@ -31,7 +31,13 @@ from dicom_pipeline.catalog.revisions import (
     release_stale,
     waiting_studies,
 )
-from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
+from dicom_pipeline.catalog.wanted_commitments import (
+    MOST_FAILURES,
+    REPEAT_SECONDS,
+    due_request,
+    postpone_request,
+    take_result,
+)
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
 
@@ -94,8 +100,8 @@ def test_a_revision_from_claim_to_delivery_and_the_account(catalog):
             "1.3": (Outcome.FAILED, Reason.TRUNCATED, "x"),
         }
     )
-    report = MadeReport("9.9", "1.2.3", "results/9.9.dcm", "ff")
-    finish(catalog, claimed, account, fingerprint="f", reports=[report], destinations=["a", "b"], at=300.0)
+    report = MadeReport("9.9", "1.2.3", "results/9.9.dcm", "ff", ("a", "b"))
+    finish(catalog, claimed, account, fingerprint="f", reports=[report], at=300.0)
     (row,) = service_account(catalog)["revisions"]
     assert (row["received"], row["used"], row["skipped"], row["failed"]) == (4, 1, 1, 2)
     assert row["reasons"] == {"localizer": 1, "truncated": 1, "content-conflict": 1}
@@ -121,7 +127,6 @@ def test_the_next_revision_names_the_report_before(catalog):
         account,
         fingerprint="f",
         reports=[MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "p", "h")],
-        destinations=[],
         at=1.0,
     )
     record_instance(catalog, received("1.2", at=300.0))
@@ -182,9 +187,9 @@ def delivered_report(catalog) -> tuple[str, str]:
     """A report that was delivered to "pacs" with a commitment wanted; (report UID, transaction UID)."""
     record_instance(catalog, received())
     make_revision(catalog, "1", 200.0, "quiet")
-    made = MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "r.dcm", "h")
+    made = MadeReport("9.1", "1.2.840.10008.5.1.4.1.1.88.34", "r.dcm", "h", ("pacs",))
     account = Account({"1.1": (Outcome.USED, None, "")})
-    finish(catalog, claim_next(catalog, "w"), account, fingerprint="f", reports=[made], destinations=["pacs"], at=1.0)
+    finish(catalog, claim_next(catalog, "w"), account, fingerprint="f", reports=[made], at=1.0)
     due = due_delivery(catalog, "pacs", 2.0)
     commitment = Commitment("2.25.7", "1.2.840.10008.5.1.4.1.1.88.34", "9.1")
     record_delivered(catalog, due, status="0x0000", message="", verified=False, at=3.0, commitment=commitment)
@@ -206,13 +211,31 @@ def test_a_commitment_is_asked_for_and_its_answer_verifies_the_delivery(catalog)
 def test_what_is_not_committed_is_sent_again_and_asked_for_anew(catalog):
     report, transaction = delivered_report(catalog)
     assert take_result(catalog, transaction, {report: 0x0110}, 9.0)
-    assert due_delivery(catalog, "pacs", 8.9) is None
-    due = due_delivery(catalog, "pacs", 9.0)
+    assert due_delivery(catalog, "pacs", 9.0 + REPEAT_SECONDS - 0.1) is None
+    due = due_delivery(catalog, "pacs", 9.0 + REPEAT_SECONDS)
     assert due.report_uid == report
     again = Commitment("2.25.9", due.sop_class_uid, report)
-    record_delivered(catalog, due, status="0x0000", message="", verified=False, at=10.0, commitment=again)
-    assert due_request(catalog, "pacs", 10.0).transaction_uid == "2.25.9"
-    assert not take_result(catalog, transaction, {report: None}, 11.0), "the answer to the earlier question came late"
+    record_delivered(catalog, due, status="0x0000", message="", verified=False, at=100.0, commitment=again)
+    assert due_request(catalog, "pacs", 100.0).transaction_uid == "2.25.9"
+    assert not take_result(catalog, transaction, {report: None}, 110.0), "the answer to the earlier question came late"
+
+
+def test_a_report_that_is_never_committed_waits_for_a_person_in_the_end(catalog):
+    report, transaction = delivered_report(catalog)
+    for number in range(1, MOST_FAILURES + 1):
+        assert take_result(catalog, transaction, {report: 0x0110}, 0.0)
+        if number < MOST_FAILURES:
+            due, transaction = due_delivery(catalog, "pacs", 1e9), f"2.25.{100 + number}"
+            again = Commitment(transaction, due.sop_class_uid, report)
+            record_delivered(catalog, due, status="0x0000", message="", verified=False, at=0.0, commitment=again)
+    (waiting,) = service_account(catalog)["set_aside"]
+    assert "not committed: 0x0110 (5 times)" in waiting["message"]
+    assert retry_set_aside(catalog, 0.0) == 1
+    due = due_delivery(catalog, "pacs", 1.0)
+    again = Commitment("2.25.200", due.sop_class_uid, report)
+    record_delivered(catalog, due, status="0x0000", message="", verified=False, at=0.0, commitment=again)
+    assert take_result(catalog, "2.25.200", {report: 0x0110}, 0.0)
+    assert service_account(catalog)["set_aside"] == [], "a person's retry begins the count anew"
 
 
 def test_an_answer_after_giving_up_still_counts(catalog):

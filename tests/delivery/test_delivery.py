@@ -142,14 +142,13 @@ def outbox(tmp_path, content, destinations):
     (tmp_path / "report.dcm").write_bytes(content)
     uid = str(pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID)
     account = Account({"1.1": (Outcome.USED, None, "")})
-    made = MadeReport(uid, SR, "report.dcm", "h")
+    made = MadeReport(uid, SR, "report.dcm", "h", tuple(destinations))
     finish(
         catalog,
         claim_next(catalog, "w"),
         account,
         fingerprint="f",
         reports=[made],
-        destinations=destinations,
         at=time.time(),
     )
     return catalog
@@ -160,7 +159,7 @@ def test_a_destination_that_comes_back_gets_it_once_and_holds_up_no_other(tmp_pa
     port = free_port()
     catalog = outbox(tmp_path, sr, ["pacs", "files"])
     destinations = [node(port, "STORESCP"), Folder("files", tmp_path / "files")]
-    sender = Sender(catalog, tmp_path, destinations, RetryRule(first_seconds=0.3, longest_seconds=1))
+    sender = Sender(catalog, tmp_path, destinations, {"pacs": RetryRule(first_seconds=0.3, longest_seconds=1)})
     sender.start()
     received = tmp_path / "received"
     received.mkdir()

@@ -8,6 +8,7 @@ CREATE TABLE wanted_commitment (
     sop_instance_uid TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'wanted',  -- wanted -> committed | failed | given-up
     attempts INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,   -- times that the destination said it has not committed the object
     wanted_at REAL NOT NULL,
     next_at REAL NOT NULL,
     message TEXT NOT NULL DEFAULT '',

@@ -1,0 +1,212 @@
+"""Whether what was sent is there: C-FIND, Storage Commitment on the same association, read-back over DICOMweb."""
+
+import copy
+import io
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
+
+from dicom_pipeline.delivery import DicomNode, DicomWebServer, Ending
+from dicom_pipeline.delivery.comparison import changed_attributes
+from dicom_pipeline.delivery.dicomweb import stored_attempt
+from dicom_pipeline.reporting import encode
+from tests.peers.orthanc import Orthanc
+from tests.peers.programs import free_port
+from tests.reporting.made import report
+
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+@pytest.fixture(scope="module")
+def sr() -> bytes:
+    return encode(report("CT")[0])
+
+
+def serve(handlers, *contexts, **roles):
+    entity, port = AE(ae_title="PEER"), free_port()
+    entity.add_supported_context(SR)
+    for context in contexts:
+        entity.add_supported_context(context, **roles)
+    return entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers), port
+
+
+def node(port, verify, title="PEER"):
+    return DicomNode("pacs", title, "127.0.0.1", port, "US", verify=verify, timeout_seconds=5)
+
+
+@pytest.mark.system
+def test_orthanc_is_asked_by_c_find(tmp_path, sr):
+    server = Orthanc(tmp_path / "o", DicomAlwaysAllowFind=True).start()
+    try:
+        attempt = node(server.dicom, "find", "ORTHANC").send(sr)
+    finally:
+        server.stop()
+    assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
+
+
+def test_a_peer_that_says_success_and_keeps_nothing_is_tried_again(sr):
+    find = StudyRootQueryRetrieveInformationModelFind
+    handlers = [(evt.EVT_C_STORE, lambda _: 0x0000), (evt.EVT_C_FIND, lambda _: iter(()))]
+    server, port = serve(handlers, find)
+    try:
+        attempt = node(port, "find").send(sr)
+    finally:
+        server.shutdown()
+    assert attempt.ending is Ending.RETRY
+    assert "C-FIND does not list the object" in attempt.message
+
+
+def test_a_peer_without_c_find_has_it_unverified_and_says_so(sr):
+    server, port = serve([(evt.EVT_C_STORE, lambda _: 0xB000)])
+    try:
+        attempt = node(port, "find").send(sr)
+    finally:
+        server.shutdown()
+    assert (attempt.ending, attempt.verified, attempt.status) == (Ending.DELIVERED, False, "0xB000")
+    assert "warning: coercion" in attempt.message
+    assert "not verified: it takes no C-FIND" in attempt.message
+
+
+@pytest.mark.parametrize("failure", [None, 0x0112])
+def test_commitment_that_is_answered_on_the_association_that_asks(failure):
+    """A peer that calls back on the same association before it is released (PS3.4 J.3.3)."""
+
+    def act(event):
+        def answer():
+            result = Dataset()
+            result.TransactionUID = event.action_information.TransactionUID
+            items = copy.deepcopy(event.action_information.ReferencedSOPSequence)
+            for item in items:
+                if failure:
+                    item.FailureReason = failure
+            name = "FailedSOPSequence" if failure else "ReferencedSOPSequence"
+            setattr(result, name, DicomSequence(items))
+            event.assoc.send_n_event_report(
+                result, 2 if failure else 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1"
+            )
+
+        threading.Timer(0.2, answer).start()
+        return 0x0000, None
+
+    server, port = serve([(evt.EVT_N_ACTION, act)], StorageCommitmentPushModel)
+    try:
+        question = node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3")
+    finally:
+        server.shutdown()
+    assert (question.problem, question.result) == ("", {"1.2.3": failure})
+
+
+def test_a_peer_that_refuses_commitment_says_why(sr):
+    server, port = serve([(evt.EVT_N_ACTION, lambda _: (0x0112, None))], StorageCommitmentPushModel)
+    try:
+        assert "0x0112" in node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3").problem
+    finally:
+        server.shutdown()
+    server, port = serve([])
+    try:
+        question = node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3")
+    finally:
+        server.shutdown()
+    assert "accepts no presentation context for Storage Commitment" in question.problem
+    assert question.result is None
+
+
+def test_what_a_server_adds_or_leaves_out_when_empty_is_no_difference(sr):
+    sent = pydicom.dcmread(io.BytesIO(sr))
+    back = copy.deepcopy(sent)
+    back.RetrieveAETitle = "PACS"
+    empty = next(element for element in sent if element.is_empty)
+    del back[empty.tag]
+    assert changed_attributes(sent, back) == []
+    back.ContentSequence[0].RelationshipType = "HAS PROPERTIES"
+    back.SeriesNumber = 1
+    del back.SeriesDescription
+    assert changed_attributes(sent, back) == ["SeriesDescription", "SeriesNumber", "ContentSequence"]
+
+
+def answer_of(**sequences) -> Dataset:
+    made = Dataset()
+    for name, (keyword, reason) in sequences.items():
+        item = Dataset()
+        setattr(item, keyword, reason)
+        setattr(made, name, DicomSequence([item]))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending", "status"),
+    [
+        (answer_of(), Ending.DELIVERED, "200"),
+        (answer_of(ReferencedSOPSequence=("WarningReason", 0xB000)), Ending.DELIVERED, "0xB000"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0xA700)), Ending.RETRY, "0xA700"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0xA900)), Ending.SET_ASIDE, "0xA900"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0x0000)), Ending.SET_ASIDE, "0x0000"),
+    ],
+)
+def test_a_store_instances_response_is_understood(answer, ending, status):
+    attempt = stored_attempt(answer)
+    assert (attempt.ending, attempt.status) == (ending, status)
+
+
+class Archive:
+    """A DICOMweb server that answers STOW-RS with `post` and WADO-RS with `get`: (HTTP status, JSON body or None)."""
+
+    def __init__(self, post, get=(404, None)) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self._say(*post)
+
+            def do_GET(self):
+                self._say(*get)
+
+            def _say(self, status, value):
+                body = json.dumps(value).encode() if value is not None else b""
+                self.send_response(status)
+                self.send_header("Content-Type", "application/dicom+json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+
+    def send(self, content: bytes):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        try:
+            return DicomWebServer("web", f"http://127.0.0.1:{self.server.server_port}").send(content)
+        finally:
+            self.server.shutdown()
+            self.server.server_close()
+
+
+def failed(reason):
+    return {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [reason]}}]}}
+
+
+@pytest.mark.parametrize(
+    ("post", "get", "ending", "words"),
+    [
+        ((409, failed(0xA700)), (404, None), Ending.RETRY, "out of resources"),
+        ((409, failed(0xC122)), (404, None), Ending.SET_ASIDE, "refuses this object"),
+        ((409, None), (404, None), Ending.SET_ASIDE, "refuses the object"),
+        ((409, {}), (404, None), Ending.SET_ASIDE, "refuses the object"),
+        ((200, {}), (404, None), Ending.RETRY, "not found again"),
+        ((200, {}), (403, None), Ending.DELIVERED, "not verified: reading back was answered 403"),
+        ((200, {}), (500, None), Ending.RETRY, "reading back failed"),
+    ],
+)
+def test_what_a_dicomweb_server_says_of_storing_and_reading_back(post, get, ending, words, sr):
+    attempt = Archive(post, get).send(sr)
+    assert attempt.ending is ending
+    assert words in attempt.message
+    assert not attempt.verified
