@@ -24,6 +24,10 @@ AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+NAME_OR_PATH = "name or path"
+NameOrPath = Annotated[str, NAME_OR_PATH]
+"""A name that means something by itself, unless something lies under it beside the settings file."""
+
 
 class Section(BaseModel):
     """One table of the TOML file; unknown keys are refused, so that a typing error is no silent default."""
@@ -115,7 +119,7 @@ class PlanningSection(Section):
 class EncoderSection(Section):
     """The model."""
 
-    model: str = Field(
+    model: NameOrPath = Field(
         "phantom",
         description='Encoder: "phantom" (shipped, trained on drawings only), "google/medsiglip-448", or a folder.',
     )
@@ -137,7 +141,7 @@ class EncoderSection(Section):
 class ScoringSection(Section):
     """Zero-shot label scores."""
 
-    label_set: str = Field(
+    label_set: NameOrPath = Field(
         "phantom", description='Shipped label set (see `dicom-pipeline labels`), TOML file, or "none" for probes alone.'
     )
     probes: tuple[Path, ...] = Field((), description="Folders of fitted probes (see docs/probes.md) that score too.")
@@ -376,9 +380,11 @@ def _explain(error: ValidationError, path: Path | str | None) -> str:
 def _rooted(section: T, folder: Path) -> T:
     """The section with every relative path made absolute against `folder`, in depth."""
     changes: dict[str, Any] = {}
-    for name in type(section).model_fields:
+    for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if isinstance(value, Path):
+        if NAME_OR_PATH in field.metadata:
+            changes[name] = str(folder / value) if (folder / value).exists() else value
+        elif isinstance(value, Path):
             changes[name] = folder / value.expanduser()
         elif isinstance(value, BaseModel):
             changes[name] = _rooted(value, folder)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.reporting import read_report
 from dicom_pipeline.scoring import load_label_set
+from dicom_pipeline.service.destinations import check_rules, destinations_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -103,6 +105,23 @@ def test_the_label_set_and_rule_table_of_the_docs_are_valid(tmp_path):
     assert load_label_set(tmp_path / "mine.toml").labels[0].threshold == 0.5
     (rules,) = blocks(ROOT / "docs" / "selection.md", "toml")
     assert rules_from(tomllib.loads(rules)).one_of_several == "thin"
+
+
+def test_the_page_of_settings_is_what_the_settings_say():
+    made = runpy.run_path(str(ROOT / "docs" / "make_configuration.py"))["page"]()
+    assert (ROOT / "docs" / "configuration.md").read_text() == made, "run: python docs/make_configuration.py"
+
+
+def test_the_destinations_of_the_docs_are_taken(tmp_path, monkeypatch):
+    (text,) = blocks(ROOT / "docs" / "deliveries.md", "toml")
+    labels = (ROOT / "dicom_pipeline" / "data" / "label_sets" / "phantom.toml").read_text()
+    (tmp_path / "my-labels.toml").write_text(labels.replace('name = "Nodule"', 'name = "Nodule"\nthreshold = 0.5'))
+    (tmp_path / "pipeline.toml").write_text(text)
+    monkeypatch.setenv("ARCHIVE_TOKEN", "secret")
+    settings = load_settings(tmp_path / "pipeline.toml")
+    check_rules(settings)
+    assert [d.name for d in destinations_of(settings)] == ["pacs", "nodules", "ct2"]
+    json.loads("{" + blocks(ROOT / "docs" / "deliveries.md", "json")[0] + "}")
 
 
 def test_the_destination_of_the_readme_is_valid(tmp_path):

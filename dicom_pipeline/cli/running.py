@@ -107,14 +107,22 @@ def _print_account(account: dict[str, Any]) -> None:
     )
     for r in account["revisions"]:
         why = "\n".join(f"{count} x {reason}" for reason, count in r["reasons"].items()) or r["message"]
-        sent = "\n".join(f"{d['destination']}: {d['state']} {d['message']}".strip() for d in r["deliveries"])
+        sent = "\n".join(map(_delivery_text, r["deliveries"]))
         counts = [str(r[k]) for k in ("received", "used", "skipped", "failed")]
         made.add_row(short_uid(r["study_instance_uid"]), str(r["number"]), r["state"], *counts, why, sent)
     screen.print(made)
+    for destination, states in account["commitments"].items():
+        said = ", ".join(f"{count} {state}" for state, count in states.items())
+        screen.print(f"Storage Commitment by {destination}: {said}")
     for reason, count in account["refusals"].items():
         screen.print(f"refused: {count} x {reason}")
     for item in account["set_aside"]:
         screen.print(f"set aside: {short_uid(item['report_uid'])} to {item['destination']}: {item['message']}")
+
+
+def _delivery_text(delivery: dict[str, Any]) -> str:
+    state = "delivered, verified" if delivery["verified"] else delivery["state"]
+    return f"{delivery['destination']}: {state} {delivery['message']}".strip()
 
 
 def _answer(problem: str) -> tuple[bool, str]:
