@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import requests
 from pydicom import Dataset, dcmread
 
 from dicom_pipeline.delivery.comparison import difference
@@ -14,6 +15,10 @@ from dicom_pipeline.delivery.destination import Attempt, Ending
 from dicom_pipeline.delivery.statuses import attempt_of
 
 MISSING = "the package dicomweb-client is missing: pip install 'dicom-pipeline[dicomweb]'"
+
+UNTRUSTED = (
+    "the server's TLS certificate is not trusted (tls_ca names the authority that signed it), or ours is refused"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,6 @@ class DicomWebServer:
 
     def send(self, report: bytes) -> Attempt:
         """STOW-RS, then (verify) WADO-RS and a comparison of the data sets."""
-        import requests
-
         try:
             return self._sent(dcmread(io.BytesIO(report)))
         except ImportError:
@@ -46,7 +49,7 @@ class DicomWebServer:
         except requests.HTTPError as error:
             return _http_attempt(error)
         except requests.exceptions.SSLError:
-            return Attempt(Ending.SET_ASIDE, message="the server's TLS certificate is not trusted, or ours is refused")
+            return Attempt(Ending.RETRY, message=UNTRUSTED)
         except (requests.RequestException, OSError) as error:
             return Attempt(Ending.RETRY, message=f"the server cannot be reached: {type(error).__name__}")
 
@@ -55,8 +58,6 @@ class DicomWebServer:
         stored = stored_attempt(client.store_instances([dataset]))
         if stored.ending is not Ending.DELIVERED or not self.verify:
             return stored
-        import requests
-
         try:
             back = client.retrieve_instance(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
         except requests.HTTPError as error:
@@ -69,23 +70,22 @@ class DicomWebServer:
 
     def echo(self) -> str:
         """A search for one study: "" where it is answered, else what is wrong."""
-        import requests
-
         try:
             self._client().search_for_studies(limit=1)
         except ImportError:
             return MISSING
         except requests.HTTPError as error:
             return _http_attempt(error).message
+        except requests.exceptions.SSLError:
+            return UNTRUSTED
         except (requests.RequestException, OSError) as error:
             return f"it cannot be reached: {type(error).__name__}"
         return ""
 
     def _client(self) -> Any:
-        import requests
         from dicomweb_client.api import DICOMwebClient
 
-        session = requests.Session()
+        session = _Session()
         if self.username is not None:
             session.auth = (self.username, self.password or "")
         if self.token is not None:
@@ -97,6 +97,15 @@ class DicomWebServer:
         client = DICOMwebClient(self.url, session=session, timeout=self.timeout_seconds)
         client.set_http_retry_params(retry=False)  # the outbox tries again, and remembers it
         return client
+
+
+class _Session(requests.Session):
+    """Trusts what `verify` names, also where REQUESTS_CA_BUNDLE is set, which by default wins over a session's choice."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """As the library's, with the session's `verify` in place of none."""
+        chosen = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, chosen, cert)
 
 
 def stored_attempt(answer: Dataset) -> Attempt:

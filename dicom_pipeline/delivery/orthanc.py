@@ -25,13 +25,19 @@ from orthanc_api_client.exceptions import (
     TimeoutError as OrthancTimeout,
 )
 from pydicom import dcmread
+from requests.adapters import HTTPAdapter
 from requests.exceptions import SSLError
+from urllib3.util import Retry
 
 from dicom_pipeline.delivery.comparison import difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
 
 TIMEOUT_SECONDS = 60.0
 """Silence after which an Orthanc is given up for now."""
+
+
+FEW_RETRIES = Retry(total=2, read=0, other=0, backoff_factor=0.2)
+"""Of a connection that does not come about; whoever asks tries again later, and remembers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,12 @@ class OrthancServer:
             if not self.verify:
                 return Attempt(Ending.DELIVERED, "200")
             back = client.instances.get_file(ids[0])
-        except NotAuthorized:
-            return Attempt(Ending.SET_ASIDE, "401", "Orthanc refuses the user name or password")
+        except NotAuthorized as error:
+            return Attempt(Ending.SET_ASIDE, str(error.http_status_code or 401), _explain(error))
         except (BadFileFormat, TooManyResourcesFound) as error:
             return Attempt(Ending.SET_ASIDE, message=f"Orthanc refuses the object: {type(error).__name__}")
         except (OrthancApiException, OSError) as error:
-            return Attempt(Ending.RETRY, message=f"Orthanc cannot be reached: {type(error).__name__}")
+            return Attempt(Ending.RETRY, message=_explain(error))
         if differs := difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back))):
             return Attempt(Ending.SET_ASIDE, "200", differs)
         return Attempt(Ending.DELIVERED, "200", verified=True)
@@ -99,6 +105,8 @@ def orthanc_client(
     """A client of an Orthanc's REST API. tls_ca: PEM file of the authorities that sign its certificate; unset: the system's."""
     client = _Client(url.rstrip("/") + "/", user=username, pwd=password)
     client.tls_ca = tls_ca
+    # the library's own ten retries would take minutes over a certificate that is not trusted
+    client._http_session.mount(url.split("://", maxsplit=1)[0] + "://", HTTPAdapter(max_retries=FEW_RETRIES))
     return client
 
 

@@ -9,11 +9,12 @@ import pydicom
 import pytest
 from pynetdicom import AE, evt
 
-from dicom_pipeline.delivery import DicomNode, DicomWebServer, Ending
+from dicom_pipeline.delivery import DicomNode, DicomWebServer, Ending, OrthancServer
 from dicom_pipeline.reporting import as_class, classes_for, encode, read_report
 from tests.peers.certificates import Authority
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, free_port, need, wait_until
+from tests.peers.tls_front import TlsFront
 from tests.reporting.test_report import report
 
 CLASSES = classes_for("1.2.840.10008.5.1.4.1.1.88.34")
@@ -133,6 +134,29 @@ def test_dicomweb_stores_reads_back_and_tells_refusals_apart(tmp_path, sr):
         wrong = DicomWebServer("web", url, username="user", password="wrong")
         assert wrong.send(sr).ending is Ending.SET_ASIDE
         assert "password" in wrong.echo()
+    finally:
+        server.stop()
+
+
+@pytest.mark.system
+def test_https_with_the_right_and_the_wrong_authority_over_rest_and_dicomweb(tmp_path, sr, monkeypatch):
+    ours, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "stranger", "Stranger")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(stranger.certificate))  # requests lets it win over a session's choice
+    server = Orthanc(tmp_path / "o", Plugins=["/usr/share/orthanc/plugins"], DicomWeb={"Enable": True}).start()
+    try:
+        with TlsFront(server.http, *ours.issue("orthanc")) as front:
+            url = f"https://127.0.0.1:{front.port}"
+            for make in (
+                lambda authority: OrthancServer("rest", url, tls_ca=authority.certificate),
+                lambda authority: DicomWebServer("web", f"{url}/dicom-web", tls_ca=authority.certificate),
+            ):
+                wrong = make(stranger)
+                assert wrong.send(sr).ending is Ending.RETRY
+                assert "certificate is not trusted" in wrong.send(sr).message
+                assert "certificate is not trusted" in wrong.echo()
+                right = make(ours).send(sr)
+                assert (right.ending, right.verified) == (Ending.DELIVERED, True), right.message
+        assert len(server.reports()) == 1
     finally:
         server.stop()
 

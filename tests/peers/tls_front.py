@@ -54,8 +54,8 @@ class TlsFront:
         try:
             await asyncio.gather(_pump(reader, to_there), _pump(there, writer))
         finally:
-            writer.close()
-            to_there.close()
+            await _close(writer)
+            await _close(to_there)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,5 +63,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+    await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         writer.close()
+        await writer.wait_closed()
