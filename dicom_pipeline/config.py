@@ -8,11 +8,12 @@ variable that holds one.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_pipeline.errors import ConfigError
@@ -27,6 +28,15 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 NAME_OR_PATH = "name or path"
 NameOrPath = Annotated[str, NAME_OR_PATH]
 """A name that means something by itself, unless something lies under it beside the settings file."""
+
+
+def _pattern(text: str) -> str:
+    """A regular expression that can be read."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from error
+    return text
 
 
 class Section(BaseModel):
@@ -95,6 +105,34 @@ class SpoolSection(Section):
     min_free_bytes: int = Field(
         1024**3, ge=0, description="Refuse new instances (0xA700) while less than this is free on the disk."
     )
+    keep_days: float | None = Field(
+        None, ge=0, description="Days after delivery when a study's files are cleaned from the spool; unset keeps them."
+    )
+    keep_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes of files above which the studies delivered longest ago are cleaned; unset is no limit.",
+    )
+
+
+AtCap = Literal["proceed", "hold", "discard"]
+Patterns = tuple[Annotated[str, AfterValidator(_pattern)], ...]
+
+
+class AssemblyRuleSection(Section):
+    """How long studies of some senders or modalities wait; what is not set here is as in [assembly]."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
+    calling_ae_titles: tuple[AETitle, ...] = Field(
+        (), description="Studies of which one of these AE titles sent a part; empty fits every sender."
+    )
+    modalities: tuple[str, ...] = Field(
+        (), description="Studies with a series of one of these modalities; empty fits all."
+    )
+    quiet_seconds: float | None = Field(None, ge=0, description="In place of [assembly]'s.")
+    hard_cap_seconds: float | None = Field(None, gt=0, description="In place of [assembly]'s.")
+    wanted_series: Patterns | None = Field(None, description="In place of [assembly]'s.")
+    at_hard_cap: AtCap | None = Field(None, description="In place of [assembly]'s.")
 
 
 class AssemblySection(Section):
@@ -105,6 +143,15 @@ class AssemblySection(Section):
     )
     hard_cap_seconds: float = Field(
         3600.0, gt=0, description="Seconds after the first instance when waiting ends whatever happens; written down."
+    )
+    wanted_series: Patterns = Field(
+        (), description="Regular expressions; for each, a series must be there whose description it is found in."
+    )
+    at_hard_cap: AtCap = Field(
+        "proceed", description="At the cap: proceed, hold (wait for a person) or discard (a reason, no processing)."
+    )
+    rules: tuple[AssemblyRuleSection, ...] = Field(
+        (), description="Other values for some senders or modalities, each [[assembly.rules]]; the first that fits."
     )
 
 

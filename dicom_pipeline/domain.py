@@ -87,6 +87,8 @@ class Reason(StrEnum):
     ENCODE_FAILED = "encode-failed", Outcome.FAILED, "could not be encoded"
     REPORT_FAILED = "report-failed", Outcome.FAILED, "was encoded, but no valid report could be made of its study"
     CRASHED_WORKER = "crashed-worker", Outcome.FAILED, "was being processed each time the worker died"
+    CLEANED = "cleaned", Outcome.FAILED, "was cleaned from the spool after an earlier report was delivered; it must be sent again"
+    DISCARDED = "discarded", Outcome.SKIPPED, "belongs to a study that was not complete in time, which a completion rule discards"
     # fmt: on
 
 

@@ -18,6 +18,7 @@
     ├── FingerprintError         two things made with other settings were to be joined
     ├── ReportError              a report cannot be built or read
     ├── CatalogError             the catalog refuses or is of another version
+    ├── FilesCleanedError        a study's files were cleaned from the spool after delivery
     ├── StoreError               the embedding store cannot be opened or used
     └── DeliveryError            a destination did not take an object
 
@@ -109,6 +110,10 @@ class ReportError(DicomPipelineError):
 
 class CatalogError(DicomPipelineError):
     """The catalog refuses, or has the schema of another version."""
+
+
+class FilesCleanedError(DicomPipelineError):
+    """A study's files, or some of them, were cleaned from the spool after its report was delivered."""
 
 
 class StoreError(DicomPipelineError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from dicom_pipeline.catalog.database import Catalog, Run
+from dicom_pipeline.errors import CatalogError
 
 MOST_REFUSALS = 100_000
 """Refusals that are kept, so that a port scan cannot fill the disk."""
@@ -56,13 +57,14 @@ def enter_instance(run: Run, received: Received) -> Arrival:
     same = next((row for row in known if row["sha256"] == received.sha256), None)
     if same is not None:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
-        if same["removed_at"] is not None:  # its file had been cleaned up; now it is there again
-            run.execute("return_instance", instance_id=same["id"])
+        if same["removed_at"] is not None:
+            _return(run, same["id"], same["path"], received.at)
         return Arrival.DUPLICATE
     kept = not any(row["kept"] for row in known)
     run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
     run.execute("add_instance", kept=int(kept), **values)
     run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
+    run.execute("add_sender", study_instance_uid=received.study_instance_uid, calling_ae=received.calling_ae)
     run.execute(
         "add_series",
         series_instance_uid=received.series_instance_uid,
@@ -71,6 +73,18 @@ def enter_instance(run: Run, received: Received) -> Arrival:
         description=received.series_description,
     )
     return Arrival.NEW if kept else Arrival.CONFLICT
+
+
+def _return(run: Run, instance_id: int, path: str, at: float) -> None:
+    """Enter that an instance whose file had been cleaned up has its file again. Raises CatalogError where it has not.
+
+    Files are unlinked only within a write transaction such as this one, so what is seen here stays true. A file that lay
+    there when the instance came may have been unlinked since; then its sender must send it again.
+    """
+    if not (run.folder / path).exists():
+        raise CatalogError("the instance's file was cleaned up while it came again; it must be sent once more")
+    run.execute("return_instance", instance_id=instance_id, at=at)
+    run.execute("forget_removal", instance_id=instance_id)
 
 
 def withdraw_instance(run: Run, sop_instance_uid: str, sha256: str) -> None:

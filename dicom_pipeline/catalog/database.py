@@ -13,7 +13,7 @@ from typing import Any
 
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 30.0
 
 
@@ -48,7 +48,7 @@ class Catalog:
         except sqlite3.OperationalError as error:
             raise CatalogError(f"the catalog is locked or its disk is full: {error}") from error
         try:
-            yield Run(connection, self._statements)
+            yield Run(connection, self._statements, self.path.parent)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(connection)
@@ -59,7 +59,7 @@ class Catalog:
 
     def read(self, name: str, **values: Any) -> list[Mapping[str, Any]]:
         """Rows of a named query, outside of any transaction."""
-        return Run(self._connection(), self._statements).rows(name, **values)
+        return Run(self._connection(), self._statements, self.path.parent).rows(name, **values)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -81,10 +81,11 @@ class Catalog:
 
 
 class Run:
-    """Runs named statements on one connection."""
+    """Runs named statements on one connection. folder: what the paths in the catalog are relative to."""
 
-    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, str], folder: Path) -> None:
         self.connection = connection
+        self.folder = folder
         self._statements = statements
 
     def rows(self, name: str, **values: Any) -> list[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 -- Every statement of the catalog by name; dicom_pipeline/catalog/database.py reads this file.
 
 -- name: known_instance
-SELECT id, sha256, kept, removed_at FROM instance WHERE sop_instance_uid = :sop_instance_uid;
+SELECT id, sha256, kept, removed_at, path FROM instance WHERE sop_instance_uid = :sop_instance_uid;
 
 -- name: touch_study
 INSERT INTO study (study_instance_uid, first_at, last_at) VALUES (:study_instance_uid, :at, :at)
@@ -23,7 +23,10 @@ INSERT OR IGNORE INTO series (series_instance_uid, study_instance_uid, modality,
 VALUES (:series_instance_uid, :study_instance_uid, :modality, :description);
 
 -- name: return_instance
-UPDATE instance SET removed_at = NULL WHERE id = :instance_id;
+UPDATE instance SET removed_at = NULL, returned_at = :at WHERE id = :instance_id;
+
+-- name: add_sender
+INSERT OR IGNORE INTO sender (study_instance_uid, calling_ae) VALUES (:study_instance_uid, :calling_ae);
 
 -- name: withdraw_from_revisions
 DELETE FROM revision_instance WHERE instance_id IN
@@ -56,7 +59,12 @@ VALUES (:at, :status, :reason, :sop_instance_uid, :calling_ae, :address);
 UPDATE study SET expected = :expected WHERE study_instance_uid = :study_instance_uid;
 
 -- name: waiting_studies
-SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected,
+SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected, s.held,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1
+        AND i.removed_at IS NOT NULL) AS removed,
+    (SELECT json_group_array(calling_ae) FROM sender a WHERE a.study_instance_uid = s.study_instance_uid) AS senders,
+    (SELECT json_group_array(json_array(modality, description)) FROM series e
+        WHERE e.study_instance_uid = s.study_instance_uid) AS series,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
     EXISTS (SELECT 1 FROM touched t WHERE t.study_instance_uid = s.study_instance_uid) AS open_association,
     EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
@@ -72,15 +80,18 @@ SELECT r.id, r.number,
 FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number DESC LIMIT 1;
 
 -- name: add_revision
-INSERT INTO revision (study_instance_uid, number, created_at, cause, state, predecessor)
-VALUES (:study_instance_uid, :number, :at, :cause, :state, :predecessor);
+INSERT INTO revision (study_instance_uid, number, created_at, cause, rule, state, predecessor)
+VALUES (:study_instance_uid, :number, :at, :cause, :rule, :state, :predecessor);
 
 -- name: add_revision_instances
 INSERT INTO revision_instance (revision_id, instance_id)
 SELECT :revision_id, id FROM instance WHERE study_instance_uid = :study_instance_uid;
 
 -- name: stop_waiting
-UPDATE study SET waiting = 0, expected = NULL WHERE study_instance_uid = :study_instance_uid;
+UPDATE study SET waiting = 0, held = 0, expected = NULL WHERE study_instance_uid = :study_instance_uid;
+
+-- name: hold_study
+UPDATE study SET held = 1 WHERE study_instance_uid = :study_instance_uid AND waiting = 1;
 
 -- name: next_ready
 SELECT id, study_instance_uid, number, created_at, predecessor, attempts FROM revision
@@ -90,7 +101,8 @@ WHERE state = 'ready' ORDER BY created_at, id LIMIT 1;
 UPDATE revision SET state = 'processing', owner = :owner, attempts = attempts + 1 WHERE id = :revision_id;
 
 -- name: revision_instances
-SELECT i.id, i.sop_instance_uid, i.sha256, i.path, i.kept, i.series_instance_uid, i.calling_ae
+SELECT i.id, i.sop_instance_uid, i.sha256, i.path, i.kept, i.series_instance_uid, i.calling_ae,
+    i.removed_at IS NOT NULL AS removed
 FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revision_id = :revision_id ORDER BY i.id;
 
 -- name: release
@@ -139,7 +151,7 @@ SELECT destination, state, count(*) AS count FROM delivery GROUP BY destination,
 SELECT report_uid, destination, status, message FROM delivery WHERE state = 'set-aside' ORDER BY destination, report_uid;
 
 -- name: revisions
-SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.message, r.created_at, r.finished_at, r.fingerprint,
+SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.rule, r.message, r.created_at, r.finished_at, r.fingerprint,
     (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
 FROM revision r ORDER BY r.id;
 
@@ -156,6 +168,7 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
     (SELECT count(*) FROM instance WHERE kept = 0) AS conflicts,
     (SELECT count(*) FROM study) AS studies,
     (SELECT count(*) FROM study WHERE waiting = 1) AS waiting,
+    (SELECT count(*) FROM study WHERE held = 1) AS held,
     (SELECT count(*) FROM association) AS associations,
     (SELECT count(*) FROM refusal) AS refusals;
 
@@ -163,19 +176,21 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
 SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;
 
 -- name: study
-SELECT s.study_instance_uid, s.expected, s.waiting,
+SELECT s.study_instance_uid, s.expected, s.waiting, s.held,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1
+        AND i.removed_at IS NOT NULL) AS removed,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
     EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
         AND r.state IN ('ready', 'processing')) AS busy
 FROM study s WHERE s.study_instance_uid = :study_instance_uid;
 
 -- name: study_revisions
-SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.message, r.created_at, r.finished_at, r.fingerprint,
+SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.rule, r.message, r.created_at, r.finished_at, r.fingerprint,
     (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
 FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number;
 
 -- name: held_instances
-SELECT sop_instance_uid, series_instance_uid, path, kept FROM instance
+SELECT sop_instance_uid, series_instance_uid, path, kept, removed_at IS NOT NULL AS removed FROM instance
 WHERE study_instance_uid = :study_instance_uid ORDER BY id;
 
 -- name: source_seq
@@ -229,10 +244,6 @@ WHERE r.state IN ('done', 'no-image') AND r.number = (SELECT max(q.number) FROM 
 SELECT i.sop_instance_uid FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id
 WHERE ri.revision_id = :revision_id AND ri.outcome = 'used';
 
--- name: study_is_open
-SELECT 1 AS open WHERE EXISTS (SELECT 1 FROM study WHERE study_instance_uid = :study_instance_uid AND waiting = 1)
-    OR EXISTS (SELECT 1 FROM revision WHERE study_instance_uid = :study_instance_uid AND state IN ('ready', 'processing'));
-
 -- name: held_instance
 SELECT sop_class_uid, path, sha256 FROM instance
 WHERE sop_instance_uid = :sop_instance_uid AND kept = 1 AND removed_at IS NULL;
@@ -246,7 +257,10 @@ VALUES (:transaction_uid, :calling_ae, :address, :at, :next_at);
 
 -- name: add_committed
 INSERT INTO committed (commitment_id, sop_class_uid, sop_instance_uid, failure)
-VALUES (:commitment_id, :sop_class_uid, :sop_instance_uid, :failure);
+VALUES (:commitment_id, :sop_class_uid, :sop_instance_uid,
+    -- what was cleaned since the question came is not committed: 0x0112, no such object instance
+    CASE WHEN :failure IS NULL AND NOT EXISTS (SELECT 1 FROM instance
+    WHERE sop_instance_uid = :sop_instance_uid AND kept = 1 AND removed_at IS NULL) THEN 274 ELSE :failure END);
 
 -- name: due_commitments
 SELECT id, transaction_uid, calling_ae, asked_at, attempts FROM commitment
@@ -300,3 +314,41 @@ UPDATE wanted_commitment SET failures = 0 WHERE (:destination = '' OR destinatio
 
 -- name: commitment_request_counts
 SELECT destination, state, count(*) AS count FROM wanted_commitment GROUP BY destination, state ORDER BY destination, state;
+
+-- name: spool_studies
+SELECT study_instance_uid, instances, bytes, settled_at, result, kept_because FROM spool_study ORDER BY settled_at;
+
+-- name: spool_study
+SELECT kept_because FROM spool_study WHERE study_instance_uid = :study_instance_uid;
+
+-- name: spool_counts
+SELECT kept_because, count(*) AS studies, sum(instances) AS instances, sum(bytes) AS bytes FROM spool_study
+GROUP BY kept_because ORDER BY kept_because;
+
+-- name: removed_counts
+SELECT count(*) AS instances, coalesce(sum(bytes), 0) AS bytes FROM instance WHERE removed_at IS NOT NULL;
+
+-- name: want_removals
+INSERT OR REPLACE INTO removal (instance_id, path)
+SELECT id, path FROM instance WHERE study_instance_uid = :study_instance_uid AND removed_at IS NULL;
+
+-- name: remove_study_files
+UPDATE instance SET removed_at = :at WHERE study_instance_uid = :study_instance_uid AND removed_at IS NULL;
+
+-- name: removals
+SELECT instance_id, path FROM removal WHERE instance_id > :after ORDER BY instance_id LIMIT :most;
+
+-- name: forget_removal
+DELETE FROM removal WHERE instance_id = :instance_id;
+
+-- name: forget_rebuilt
+UPDATE instance SET rebuilt = 0 WHERE rebuilt = 1;
+
+-- name: held_studies
+SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected, s.held,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1
+        AND i.removed_at IS NOT NULL) AS removed
+FROM study s WHERE s.waiting = 1 AND (s.held = 1 OR EXISTS (SELECT 1 FROM instance i
+    WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1 AND i.removed_at IS NOT NULL))
+ORDER BY s.first_at;

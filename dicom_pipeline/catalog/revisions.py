@@ -3,22 +3,30 @@
 ready --claim--> processing --finish--> done | no-image
   ^                  |
   +----release-------+   (the worker died; after too many deaths: failed)
+
+A study that a completion rule discards gets a revision that is `discarded` from the start.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.catalog.database import Catalog, Run
 from dicom_pipeline.domain import Account, Outcome, Reason, Revision
+from dicom_pipeline.errors import FilesCleanedError
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingStudy:
-    """A study with instances that no revision holds yet. busy: a revision of it is still being processed."""
+    """A study with instances that no revision holds yet.
+
+    busy: a revision of it is still being processed. removed: instances whose files were cleaned from the spool. held: a rule
+    made it wait for a person. senders: AE titles. series: modality and description of each.
+    """
 
     study_instance_uid: str
     first_at: float
@@ -27,11 +35,18 @@ class WaitingStudy:
     received: int
     open_association: bool
     busy: bool
+    removed: int = 0
+    held: bool = False
+    senders: frozenset[str] = frozenset()
+    series: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedInstance:
-    """An instance of a claimed revision. kept: False for other content under a known UID. calling_ae: who sent it."""
+    """An instance of a claimed revision.
+
+    kept: False for other content under a known UID. calling_ae: who sent it. removed: its file was cleaned from the spool.
+    """
 
     sop_instance_uid: str
     series_instance_uid: str
@@ -39,6 +54,7 @@ class ClaimedInstance:
     path: str
     kept: bool
     calling_ae: str
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +91,82 @@ class FinishedStudy:
 
 def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
     """All studies that wait to be complete."""
-    rows = [dict(row) for row in catalog.read("waiting_studies")]
-    return [
-        WaitingStudy(open_association=bool(row.pop("open_association")), busy=bool(row.pop("busy")), **row)
-        for row in rows
-    ]
+    found = []
+    for row in map(dict, catalog.read("waiting_studies")):
+        row.update({name: bool(row[name]) for name in ("open_association", "busy", "held")})
+        row["senders"] = frozenset(json.loads(row["senders"]))
+        row["series"] = tuple((modality, description) for modality, description in json.loads(row["series"]))
+        found.append(WaitingStudy(**row))
+    return found
 
 
-def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str) -> int:
-    """Turn a study as it stands into its next revision; returns its number."""
+def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str = "") -> int:
+    """Turn a study as it stands into its next revision; returns its number. rule: that ended the waiting."""
     with catalog.transaction() as run:
-        last = run.row("last_revision", study_instance_uid=study_instance_uid)
-        number = last["number"] + 1 if last else 1
-        revision_id = run.execute(
-            "add_revision",
-            study_instance_uid=study_instance_uid,
-            number=number,
-            at=at,
-            cause=cause,
-            state="ready",
-            predecessor=last["report"] if last else None,
+        number, _ = _add_revision(run, study_instance_uid, at, cause, rule)
+        return number
+
+
+def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str) -> int:
+    """Make a revision that is not processed: each of its instances has the reason DISCARDED. Returns its number."""
+    reason = Reason.DISCARDED
+    with catalog.transaction() as run:
+        number, revision_id = _add_revision(run, study_instance_uid, at, cause, rule)
+        run.execute("set_all_outcomes", revision_id=revision_id, outcome=reason.outcome.value, reason=reason.value)
+        message = f"rule {rule}: {reason.sentence}"
+        run.execute(
+            "finish_revision", revision_id=revision_id, state="discarded", fingerprint=None, message=message, at=at
         )
-        run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)
-        run.execute("stop_waiting", study_instance_uid=study_instance_uid)
-        return int(number)
+        return number
 
 
-def ask_revision(catalog: Catalog, study_instance_uid: str, at: float) -> int | None:
-    """Make the next revision of a study because someone asked; its number, None while one is gathering or under way."""
-    if catalog.read("study_is_open", study_instance_uid=study_instance_uid):
-        return None
-    return make_revision(catalog, study_instance_uid, at, "asked")
+def hold_study(catalog: Catalog, study_instance_uid: str) -> None:
+    """Let a study wait until a person asks for its revision."""
+    with catalog.transaction() as run:
+        run.execute("hold_study", study_instance_uid=study_instance_uid)
+
+
+def ask_revision(
+    catalog: Catalog, study_instance_uid: str, at: float, *, while_gathering: bool = True, partial: bool = False
+) -> int | None:
+    """Make a revision of a study as it stands because someone asked, new instances or none; returns its number.
+
+    None where the last one is still on its way, which a second asking does not overtake, and for a study that gathers
+    instances unless `while_gathering`. partial: also where files of it were cleaned; those have the reason CLEANED. Raises
+    LookupError for a study without instances, FilesCleanedError where files were cleaned.
+    """
+    with catalog.transaction() as run:
+        study = run.row("study", study_instance_uid=study_instance_uid)
+        if study is None or not study["received"]:
+            raise LookupError(study_instance_uid)
+        if study["busy"] or (study["waiting"] and not while_gathering):
+            return None
+        if study["removed"] and (not partial or study["removed"] == study["received"]):
+            raise FilesCleanedError(
+                f"the files of {study['removed']} of the study's {study['received']} instances were cleaned from the spool "
+                "after their report was delivered; send these instances again"
+            )
+        number, _ = _add_revision(run, study_instance_uid, at, "asked", "")
+        return number
+
+
+def _add_revision(run: Run, study_instance_uid: str, at: float, cause: str, rule: str) -> tuple[int, int]:
+    """The next revision of a study as it stands: its number and its id."""
+    last = run.row("last_revision", study_instance_uid=study_instance_uid)
+    number = int(last["number"]) + 1 if last else 1
+    revision_id = run.execute(
+        "add_revision",
+        study_instance_uid=study_instance_uid,
+        number=number,
+        at=at,
+        cause=cause,
+        rule=rule,
+        state="ready",
+        predecessor=last["report"] if last else None,
+    )
+    run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)
+    run.execute("stop_waiting", study_instance_uid=study_instance_uid)
+    return number, revision_id
 
 
 def finished_studies(catalog: Catalog) -> list[FinishedStudy]:
@@ -223,7 +284,13 @@ def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: f
 def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]:
     return tuple(
         ClaimedInstance(
-            i["sop_instance_uid"], i["series_instance_uid"], i["sha256"], i["path"], bool(i["kept"]), i["calling_ae"]
+            i["sop_instance_uid"],
+            i["series_instance_uid"],
+            i["sha256"],
+            i["path"],
+            bool(i["kept"]),
+            i["calling_ae"],
+            bool(i["removed"]),
         )
         for i in rows
     )

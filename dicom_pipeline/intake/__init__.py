@@ -8,12 +8,13 @@ holds it all; completion is pure.
 """
 
 from dicom_pipeline.intake.admission import ListenerSettings, Peer, check_address
-from dicom_pipeline.intake.completion import CompletionRule, Decision, decide
+from dicom_pipeline.intake.completion import AtCap, CompletionRule, Decision, decide, rule_for
 from dicom_pipeline.intake.listener import Listener
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.upload import Taken, Upload, Uploads
 
 __all__ = [
+    "AtCap",
     "CompletionRule",
     "Decision",
     "Listener",
@@ -25,4 +26,5 @@ __all__ = [
     "Uploads",
     "check_address",
     "decide",
+    "rule_for",
 ]

@@ -16,7 +16,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import Received, record_instance, record_refusal
 from dicom_pipeline.intake.admission import supported_transfer_syntaxes
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.planning.headers import is_valid_uid, read_value
 from dicom_pipeline.reporting import is_own_object
 
 META_GROUP_LENGTH = struct.Struct("<HH2sHI")
@@ -96,6 +96,8 @@ class Uploads:
                 address=address,
                 token="",
                 at=time.time(),
+                modality=_text(dataset, "Modality"),
+                series_description=_text(dataset, "SeriesDescription"),
             ),
         )
         return replace(upload, taken=Taken(arrival.value))
@@ -120,6 +122,7 @@ class Uploads:
 def _read(content: bytes) -> tuple[Upload, Dataset, int]:
     """The identity of a file, its header, and where its data set begins. NEW where it can be stored."""
     wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
+    wanted += ["Modality", "SeriesDescription"]
     offset = _data_set_offset(content)
     try:
         with warnings.catch_warnings():
@@ -152,6 +155,11 @@ def _read(content: bytes) -> tuple[Upload, Dataset, int]:
     if syntax not in supported_transfer_syntaxes():
         return Upload(Taken.UNSUPPORTED, sop, study, sop_class), dataset, 0
     return Upload(Taken.NEW, sop, study, sop_class), dataset, offset
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """A value as completion rules look at it; what cannot be read is empty."""
+    return str(read_value(dataset, keyword) or "")[:128].strip()
 
 
 def _data_set_offset(content: bytes) -> int | None:

@@ -14,7 +14,7 @@ from orthanc_api_client.exceptions import ResourceNotFound
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
-from dicom_pipeline.catalog.studies import held_instances
+from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import DeliveryError
 from dicom_pipeline.intake import Taken, Uploads
@@ -123,8 +123,7 @@ def pull_study(
     series = {one["ID"]: one for one in client.get_json(f"studies/{orthanc_id}/series")}
     instances = client.get_json(f"studies/{orthanc_id}/instances")
     counts: Counter[str] = Counter()
-    held = {instance.sop_instance_uid for instance in held_instances(catalog, uid) if instance.kept}
-    fetch: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for instance in instances:
         one = series.get(instance["ParentSeries"])
         sop = str(instance["MainDicomTags"].get("SOPInstanceUID", ""))
@@ -132,10 +131,12 @@ def pull_study(
             counts[Taken.OWN_OBJECT] += 1
         elif one is None or not wanted.series(study, one):
             counts["not-wanted"] += 1
-        elif sop in held:
-            counts["held"] += 1
         else:
-            fetch[instance["ID"]] = sop
+            chosen[instance["ID"]] = sop
+    held = _held(catalog, uid, set(chosen.values()))
+    fetch = {instance_id: sop for instance_id, sop in chosen.items() if sop not in held}
+    if len(fetch) < len(chosen):
+        counts["held"] += len(chosen) - len(fetch)
     progress(counts.total())
     expected = len(held) + len(fetch)
     if fetch and is_valid_uid(uid):
@@ -149,6 +150,18 @@ def pull_study(
     if 0 < expected < len(held) + len(fetch):
         announce(catalog, uid, expected, time.time())  # what was refused or vanished will not come
     return PulledStudy(len(instances), {str(word): count for word, count in counts.items()})
+
+
+def _held(catalog: Catalog, study_instance_uid: str, offered: set[str]) -> set[str]:
+    """SOP Instance UIDs that need not be fetched when `offered` are there.
+
+    What was cleaned from the spool after delivery is fetched again only together with something new, whose revision needs it.
+    """
+    account = study_account(catalog, study_instance_uid)
+    gathers = account is not None and account["state"] in ("receiving", "held")
+    kept = [instance for instance in held_instances(catalog, study_instance_uid) if instance.kept]
+    known = {instance.sop_instance_uid for instance in kept}
+    return known if offered <= known and not gathers else {i.sop_instance_uid for i in kept if not i.removed}
 
 
 def _take(client: OrthancApiClient, uploads: Uploads, instance_id: str, source: str) -> str:

@@ -12,12 +12,17 @@ from dataclasses import fields
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
+from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
+from dicom_pipeline.service.cleaning import clean_spool
 from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import Poller
 
 log = logging.getLogger(__name__)
+
+CLEAN_SECONDS = 30.0
+"""Between two looks at what may be cleaned from the spool."""
 
 
 def run_listener(settings: Settings, owner: str) -> None:
@@ -65,6 +70,19 @@ def run_poller(settings: Settings, owner: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def run_cleaner(settings: Settings, owner: str) -> None:
+    """Clean what may go from the spool until told to stop."""
+    del owner
+    stop = _begin(settings)
+    catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+    while not stop.is_set():
+        try:
+            clean_spool(settings, catalog)
+        except CatalogError as error:
+            log.error("cannot clean the spool: %s", error)
+        stop.wait(CLEAN_SECONDS)
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import FinishedStudy, ask_revision, finished_studies, instances_of
 from dicom_pipeline.config import Settings, store_place
 from dicom_pipeline.domain import Revision
-from dicom_pipeline.errors import CatalogError, InstanceError
+from dicom_pipeline.errors import CatalogError, FilesCleanedError, InstanceError
 from dicom_pipeline.pipeline import Pipeline, StudyInput
 from dicom_pipeline.planning import Header, read_header
 from dicom_pipeline.research import EmbeddingStore
@@ -56,9 +57,14 @@ class StoreCare:
         return check(tables, finished_studies(self.catalog))
 
     def outdated(self, pipeline: Pipeline) -> list[str]:
-        """Studies whose newest revision has another fingerprint than these settings would give. Reads every header."""
+        """Studies whose newest revision has another fingerprint than these settings would give. Reads every header.
+
+        A study whose files were cleaned from the spool has none; it is left as it is.
+        """
         found = []
         for study in finished_studies(self.catalog):
+            if self._cleaned(study):
+                continue
             plan = pipeline.plan(list(self._headers(study)))
             if study.used and pipeline.provenance(plan).fingerprint != study.fingerprint:
                 found.append(study.study_instance_uid)
@@ -67,7 +73,12 @@ class StoreCare:
     def ask_again(self, studies: Sequence[str]) -> list[str]:
         """Make a new revision of each study for the running service to process; those that are under way are left."""
         now = time.time()
-        return [study for study in studies if ask_revision(self.catalog, study, now) is not None]
+        asked = []
+        for study in studies:
+            with suppress(FilesCleanedError):  # since it was found to be outdated
+                if ask_revision(self.catalog, study, now, while_gathering=False) is not None:
+                    asked.append(study)
+        return asked
 
     def mend(self, *, remove_orphans: bool = False) -> Mended:
         """Write what is missing or stale; remove orphaned studies only where asked. One model is loaded, if one is needed."""
@@ -78,7 +89,11 @@ class StoreCare:
         done, again = Mended(), list[FinishedStudy]()
         for uid in faults:
             if uid in known:
-                if not self._from_results(known[uid], done):
+                if self._from_results(known[uid], done):
+                    continue
+                if self._cleaned(known[uid]):
+                    done.left[uid] = "its results are gone, and its files were cleaned from the spool; send it again"
+                else:
                     again.append(known[uid])
             elif remove_orphans:
                 self.store.remove_study(uid)
@@ -124,6 +139,9 @@ class StoreCare:
     def _revision(self, study: FinishedStudy) -> Revision:
         instances = {i.sop_instance_uid: i.sha256 for i in instances_of(self.catalog, study.revision_id) if i.kept}
         return Revision(study.study_instance_uid, study.number, datetime.fromtimestamp(0, UTC), instances)
+
+    def _cleaned(self, study: FinishedStudy) -> bool:
+        return any(i.removed for i in instances_of(self.catalog, study.revision_id) if i.kept)
 
     def _headers(self, study: FinishedStudy) -> Iterator[Header]:
         for instance in instances_of(self.catalog, study.revision_id):

@@ -16,10 +16,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
-from dicom_pipeline.catalog.studies import ask_revision, held_instances, study_account
+from dicom_pipeline.catalog.revisions import ask_revision
+from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import LeftOut, Plan, Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.errors import FilesCleanedError, InstanceError
 from dicom_pipeline.imaging import content_of
 from dicom_pipeline.intake import Spool, Taken, Uploads
 from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, plan_to_json, read_header
@@ -113,7 +114,7 @@ class StudyPages:
             "": ("GET", lambda: self._status(uid)),
             "instances": ("GET", lambda: self._instances(uid)),
             "expected": ("PUT", lambda: self._announce(uid, body)),
-            "process": ("POST", lambda: self._process(uid)),
+            "process": ("POST", lambda: self._process(uid, query)),
             "explain": ("GET", lambda: self._explain(uid)),
             "scores": ("GET", lambda: self._scores(uid)),
             "similar": ("GET", lambda: self._similar(uid, query)),
@@ -149,15 +150,19 @@ class StudyPages:
         return _unknown() if account is None else Answer.of(200, account)
 
     def _instances(self, uid: str) -> Answer:
-        """UIDs of the instances that are held, so that a sender need not send them again."""
-        held = [instance.sop_instance_uid for instance in held_instances(self._catalog, uid) if instance.kept]
-        return Answer.of(200, {"instances": held}) if held else _unknown()
+        """UIDs of the instances whose files are held, so that a sender need not send them again, and of those cleaned."""
+        known = [instance for instance in held_instances(self._catalog, uid) if instance.kept]
+        held = [instance.sop_instance_uid for instance in known if not instance.removed]
+        cleaned = [instance.sop_instance_uid for instance in known if instance.removed]
+        return Answer.of(200, {"instances": held, "cleaned": cleaned}) if known else _unknown()
 
-    def _process(self, uid: str) -> Answer:
+    def _process(self, uid: str, query: Mapping[str, str]) -> Answer:
         try:
-            number = ask_revision(self._catalog, uid, time.time())
+            number = ask_revision(self._catalog, uid, time.time(), partial=query.get("partial") == "1")
         except LookupError:
             return _unknown()
+        except FilesCleanedError as error:
+            return Answer.of(409, {"error": str(error)})
         return Answer.of(202, {"revision": number, "state": "ready" if number else "processing"})
 
     def _explain(self, uid: str) -> Answer:
@@ -172,6 +177,9 @@ class StudyPages:
             uids = instance.sop_instance_uid, instance.series_instance_uid
             if not instance.kept:
                 left_out.append(LeftOut(Reason.CONTENT_CONFLICT, path, *uids))
+                continue
+            if instance.removed:
+                left_out.append(LeftOut(Reason.CLEANED, path, *uids))
                 continue
             try:
                 headers.append(read_header(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import multiprocessing
 import signal
@@ -12,19 +11,25 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import close_other_owners
-from dicom_pipeline.catalog.revisions import make_revision, waiting_studies
 from dicom_pipeline.config import Settings
-from dicom_pipeline.domain import short_uid
-from dicom_pipeline.errors import CatalogError, ConfigError
-from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
+from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.intake import Spool
 from dicom_pipeline.intake.admission import check_address
+from dicom_pipeline.service.completing import complete_studies, completion_rules
 from dicom_pipeline.service.destinations import check_rules, destinations_of
+from dicom_pipeline.service.holding import hold
 from dicom_pipeline.service.poller import client_of
-from dicom_pipeline.service.processes import listener_settings, run_listener, run_poller, run_sender, run_worker
+from dicom_pipeline.service.processes import (
+    listener_settings,
+    run_cleaner,
+    run_listener,
+    run_poller,
+    run_sender,
+    run_worker,
+)
 from dicom_pipeline.service.web import Pages
 
 log = logging.getLogger(__name__)
@@ -53,10 +58,8 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     for source in settings.sources:
         client_of(source)
     folder = settings.spool.folder
-    folder.mkdir(parents=True, exist_ok=True)
     stop = stop or _stop_on_signals()
-    with (folder / "serve.lock").open("w") as lock:
-        _hold(lock.fileno(), folder)
+    with hold(folder, "serve.lock"):
         owner = uuid.uuid4().hex
         catalog = Catalog(folder / "catalog.sqlite")
         close_other_owners(catalog, owner)
@@ -69,34 +72,22 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
             pages.stop()
 
 
-def complete_studies(catalog: Catalog, rule: CompletionRule, now: float) -> int:
-    """Turn every complete study into a revision; returns how many."""
-    made = 0
-    for study in waiting_studies(catalog):
-        decision = decide(study, rule, now)
-        if decision is Decision.WAIT:
-            continue
-        number = make_revision(catalog, study.study_instance_uid, now, decision.value)
-        log.info("study %s: revision %d, %s", short_uid(study.study_instance_uid), number, decision.value)
-        made += 1
-    return made
-
-
 def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event) -> None:
-    section = settings.assembly
-    rule = CompletionRule(section.quiet_seconds, section.hard_cap_seconds)
+    rules = completion_rules(settings.assembly)
     children = [_Child("listener", run_listener), _Child("worker", run_worker)]
     if settings.destinations:
         children.append(_Child("sender", run_sender))
     if settings.sources:
         children.append(_Child("poller", run_poller))
+    if settings.spool.keep_days is not None or settings.spool.keep_bytes is not None:
+        children.append(_Child("cleaner", run_cleaner))
     context = multiprocessing.get_context("spawn")
     try:
         while not stop.is_set():
             for child in children:
                 _keep_alive(child, settings, owner, context)
             try:
-                complete_studies(catalog, rule, time.time())
+                complete_studies(catalog, rules, time.time())
             except CatalogError as error:
                 log.error("cannot complete studies: %s", error)
             stop.wait(TICK_SECONDS)
@@ -131,14 +122,6 @@ def _end(children: list[_Child]) -> None:
             log.error("%s does not end: killed", child.name)
             child.process.kill()
             child.process.join()
-
-
-def _hold(handle: int, folder: Path) -> None:
-    """An advisory lock on the folder, which the kernel lets go when this process ends, however it ends."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(f"another service already works in {folder}") from None
 
 
 def _stop_on_signals() -> threading.Event:

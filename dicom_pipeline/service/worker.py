@@ -90,6 +90,9 @@ class Worker:
             if not instance.kept:
                 left_out.append(LeftOut(Reason.CONTENT_CONFLICT, path, *uids))
                 continue
+            if instance.removed:
+                left_out.append(LeftOut(Reason.CLEANED, path, *uids))
+                continue
             try:
                 headers.append(read_header(path))
             except InstanceError as error:
