@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.catalog.retention import spool_account
 
 
 def service_account(catalog: Catalog) -> dict[str, Any]:
@@ -18,12 +20,26 @@ def service_account(catalog: Catalog) -> dict[str, Any]:
         commitments.setdefault(row["destination"], {})[row["state"]] = row["count"]
     return {
         "totals": dict(catalog.read("totals")[0]),
+        "spool": spool_account(catalog),
+        "held": [_held(row) for row in catalog.read("held_studies")],
         "revisions": revisions,
         "deliveries": deliveries,
         "commitments": commitments,
         "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
         "refusals": {row["reason"]: row["count"] for row in catalog.read("refusal_counts")},
     }
+
+
+def _held(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A study that will not go on by itself, and what it waits for."""
+    if row["held"]:
+        why = "held at the hard cap by a completion rule; `release` lets it go on"
+    else:
+        why = (
+            f"the files of {row['removed']} of its instances were cleaned after delivery; it goes on when these come again, "
+            "or `release --partial` lets it go on without"
+        )
+    return {**row, "held": bool(row["held"]), "why": why}
 
 
 def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:

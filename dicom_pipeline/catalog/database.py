@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -114,6 +115,40 @@ class Run:
                 self.connection.execute("RELEASE part")
             raise
         self.connection.execute("RELEASE part")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a catalog is there and undamaged."""
+    if not path.exists():
+        return False
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return version > 0 and answer == "ok"
+
+
+def put_in_place(new: Path, target: Path, beside: Path) -> Path | None:
+    """Put a closed catalog where another was, which is kept as `beside`, with its log; None where there was none.
+
+    Killed in between, either the old catalog is in its place or the new one. Raises OSError.
+    """
+    kept = None
+    if target.exists():
+        shutil.copy2(target, beside)
+        kept = beside
+    for suffix in ("-wal", "-shm"):  # the old one's log, which must not meet the new one
+        log = Path(f"{target}{suffix}")
+        if log.exists():
+            log.rename(f"{beside}{suffix}")
+            kept = beside
+    new.replace(target)
+    return kept
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -352,3 +352,28 @@ SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected, s.held,
 FROM study s WHERE s.waiting = 1 AND (s.held = 1 OR EXISTS (SELECT 1 FROM instance i
     WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1 AND i.removed_at IS NOT NULL))
 ORDER BY s.first_at;
+
+-- name: revision
+SELECT study_instance_uid, number, created_at, cause, rule, predecessor FROM revision WHERE id = :revision_id;
+
+-- name: revision_record
+SELECT i.sop_instance_uid, i.sha256, i.series_instance_uid, i.sop_class_uid, i.transfer_syntax_uid, i.path, i.bytes,
+    i.calling_ae, i.address, i.received_at, i.kept, coalesce(e.modality, '') AS modality,
+    coalesce(e.description, '') AS series_description
+FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id
+LEFT JOIN series e ON e.series_instance_uid = i.series_instance_uid WHERE ri.revision_id = :revision_id ORDER BY i.id;
+
+-- name: mark_rebuilt
+UPDATE instance SET rebuilt = 1 WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+
+-- name: mark_removed
+UPDATE instance SET removed_at = :at WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+
+-- name: restore_outcome
+INSERT INTO revision_instance (revision_id, instance_id, outcome, reason, detail)
+SELECT :revision_id, id, :outcome, :reason, :detail FROM instance
+WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+
+-- name: settle_rebuilt
+UPDATE study SET first_at = :at, last_at = :at, waiting = study_instance_uid IN (SELECT study_instance_uid FROM instance
+    WHERE id NOT IN (SELECT instance_id FROM revision_instance));

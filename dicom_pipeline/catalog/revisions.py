@@ -239,7 +239,7 @@ def finish(
     """Enter in one transaction what became of each instance, the reports made and a delivery a report and destination."""
     with catalog.transaction() as run:
         for row in run.rows("revision_instances", revision_id=claimed.revision_id):
-            outcome, reason, detail = _outcome(row, account)
+            outcome, reason, detail = outcome_of(row, account)
             run.execute(
                 "set_outcome",
                 revision_id=claimed.revision_id,
@@ -296,7 +296,8 @@ def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]
     )
 
 
-def _outcome(row: Mapping[str, object], account: Account) -> tuple[Outcome, Reason | None, str]:
+def outcome_of(row: Mapping[str, Any], account: Account) -> tuple[Outcome, Reason | None, str]:
+    """What became of an instance (its row), given the account of those that were kept."""
     if not row["kept"]:
         return Outcome.FAILED, Reason.CONTENT_CONFLICT, ""
     return account.outcomes[str(row["sop_instance_uid"])]

@@ -26,6 +26,16 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1))
 
 
+def bytes_text(size: int) -> str:
+    """A size in bytes for a person: kB and up are powers of 1000."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
 def table(title: str, columns: Sequence[str]) -> Table:
     """An empty table in the house's style."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))

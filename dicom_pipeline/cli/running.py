@@ -14,7 +14,7 @@ import typer
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.outbox import retry_set_aside
-from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table
 from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_problem
@@ -52,7 +52,7 @@ def init(
 
 def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show the account: what came, what became of it, what was delivered, what waits for a person."""
-    account = service_account(_catalog(load_settings(config)))
+    account = service_account(open_catalog(load_settings(config)))
     if as_json:
         print_json(account)
     else:
@@ -66,7 +66,7 @@ def retry(
     destination: Annotated[str, typer.Option(help="Only this destination.")] = "",
 ) -> None:
     """Make deliveries that were set aside pending again."""
-    count = retry_set_aside(_catalog(load_settings(config)), time.time(), destination)
+    count = retry_set_aside(open_catalog(load_settings(config)), time.time(), destination)
     typer.echo(f"{count} deliveries are pending again")
 
 
@@ -89,7 +89,8 @@ def doctor(
     raise typer.Exit(1 if wrong else 0)
 
 
-def _catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog of a service that has run. Raises UsageError where there is none."""
     path = settings.spool.folder / "catalog.sqlite"
     if not path.exists():
         raise UsageError(f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?")
@@ -114,6 +115,9 @@ def _print_account(account: dict[str, Any]) -> None:
     for destination, states in account["commitments"].items():
         said = ", ".join(f"{count} {state}" for state, count in states.items())
         screen.print(f"Storage Commitment by {destination}: {said}")
+    _print_spool(account["spool"])
+    for study in account["held"]:
+        screen.print(f"waits: {short_uid(study['study_instance_uid'])}: {study['why']}")
     for reason, count in account["refusals"].items():
         screen.print(f"refused: {count} x {reason}")
     for item in account["set_aside"]:
@@ -123,6 +127,17 @@ def _print_account(account: dict[str, Any]) -> None:
 def _delivery_text(delivery: dict[str, Any]) -> str:
     state = "delivered, verified" if delivery["verified"] else delivery["state"]
     return f"{delivery['destination']}: {state} {delivery['message']}".strip()
+
+
+def _print_spool(spool: dict[str, Any]) -> None:
+    """What is held, may be cleaned, was removed, and why the rest is kept."""
+    held, may_go, removed = spool["held"], spool["may_go"], spool["removed"]
+    console().print(
+        f"Spool: {held['instances']} files held ({bytes_text(held['bytes'])}), of which {may_go['instances']} may be cleaned "
+        f"({bytes_text(may_go['bytes'])}); {removed['instances']} were removed ({bytes_text(removed['bytes'])})"
+    )
+    for why, size in spool["kept_because"].items():
+        console().print(f"kept: {size['instances']} files of {size['studies']} studies: {why}")
 
 
 def _answer(problem: str) -> tuple[bool, str]:

@@ -4,7 +4,7 @@ On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands),
 What is admitted: admission (settings, limits), identity (what an instance is known by).
 What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment that we
 are asked for), event_reports (its results), commitment_results (of what we asked for). upload takes whole files; listener
-holds it all; completion is pure.
+holds it all; completion (when a study is complete) is pure; retention cleans the spool.
 """
 
 from dicom_pipeline.intake.admission import ListenerSettings, Peer, check_address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
@@ -55,7 +55,12 @@ def choose(
 def to_clean(catalog: Catalog, rule: RetentionRule, now: float, also: Collection[str] = ()) -> list[SpoolStudy]:
     """As choose, of the spool as it is. A study of which nothing is to be delivered goes only while its results are there."""
     folder = catalog.path.parent
-    studies = [study for study in spool_studies(catalog) if study.result is None or (folder / study.result).exists()]
+    studies = [
+        study
+        if study.kept_because or study.result is None or (folder / study.result).exists()
+        else replace(study, kept_because="no-results")
+        for study in spool_studies(catalog)
+    ]
     return choose(studies, rule, now, also)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dicom_pipeline.errors import ConfigError
 
-HOLDERS = {"serve.lock": "a service", "clean.lock": "a cleaner of the spool"}
+HOLDERS = {"serve.lock": "another service", "clean.lock": "another cleaner of the spool"}
 """Name of a lock -> who holds it, in words."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import fields
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
-from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
 from dicom_pipeline.service.cleaning import clean_spool
 from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
@@ -80,7 +80,7 @@ def run_cleaner(settings: Settings, owner: str) -> None:
     while not stop.is_set():
         try:
             clean_spool(settings, catalog)
-        except CatalogError as error:
+        except (CatalogError, ConfigError) as error:
             log.error("cannot clean the spool: %s", error)
         stop.wait(CLEAN_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 import threading
@@ -10,14 +11,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import StudyFacts, wants
 from dicom_pipeline.domain import LeftOut, Reason, short_uid
 from dicom_pipeline.errors import InstanceError
-from dicom_pipeline.intake.spool import sync_folder
+from dicom_pipeline.intake.spool import sync_folder, write_durably
 from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
 from dicom_pipeline.planning import Header, read_header
 from dicom_pipeline.planning.headers import read_value
@@ -31,6 +34,8 @@ from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, Stud
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.3
+RECORD_NAME = "revision.json"
+"""Beside a revision's results: what the catalog says of it."""
 
 
 class Worker:
@@ -104,24 +109,23 @@ class Worker:
         where = result_folder(study, claimed.revision.number)
         output = StudyOutput.of(result, pipeline.encoder.dimension)
         facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
-        reports = self._write(where, output, result, facts)
+        made: dict[str, Any] = {
+            "fingerprint": result.provenance.fingerprint,
+            "reports": self._made_reports(where, output, result, facts),
+            "at": time.time(),
+        }
+        record = None if result.problem else revision_record(self.catalog, claimed, result.account, **made)
+        self._write(where, output, record)
         if result.problem:
             log.error("study %s: no report: %s", short_uid(study), result.problem)
             fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
             return
         self._store.write(study, claimed.revision.number, output)
-        finish(
-            self.catalog,
-            claimed,
-            result.account,
-            fingerprint=result.provenance.fingerprint,
-            reports=reports,
-            at=time.time(),
-        )
+        finish(self.catalog, claimed, result.account, **made)
         counts = ", ".join(f"{count} {outcome.value}" for outcome, count in result.account.counts.items())
         log.info("study %s revision %d: %s", short_uid(study), claimed.revision.number, counts)
 
-    def _write(self, where: Path, output: StudyOutput, result: StudyResult, facts: StudyFacts) -> list[MadeReport]:
+    def _write(self, where: Path, output: StudyOutput, record: dict[str, Any] | None) -> None:
         """Write the folder beside its place, then rename it: a crash before the catalog knows leaves nothing half-done."""
         target = self.folder / where
         temporary = target.with_name(target.name + ".part")
@@ -129,10 +133,18 @@ class Worker:
         folder = OutputFolder(temporary)
         folder.add(output)
         folder.write()
+        if record is not None:
+            write_durably(temporary / RECORD_NAME, json.dumps(record, indent=1).encode())
+            sync_folder(temporary)
         if target.exists():
             shutil.rmtree(target)  # from a worker that died between this rename and its commit
         temporary.rename(target)
         sync_folder(target.parent)
+
+    def _made_reports(
+        self, where: Path, output: StudyOutput, result: StudyResult, facts: StudyFacts
+    ) -> list[MadeReport]:
+        """The report and its companions as the catalog knows them. where: the result folder, relative to the spool's."""
         classes = {f"{made.SOPInstanceUID}.dcm": str(made.SOPClassUID) for made in result.companions}
         if result.report is not None:
             classes[f"{result.report.SOPInstanceUID}.dcm"] = str(result.report.SOPClassUID)

@@ -1,0 +1,82 @@
+"""A finished revision as one plain value, which lies beside its results, so that a lost catalog can be built anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dicom_pipeline.catalog.arrivals import Received, enter_instance
+from dicom_pipeline.catalog.database import Catalog, Run
+from dicom_pipeline.catalog.revisions import Claimed, MadeReport, outcome_of
+from dicom_pipeline.domain import Account
+
+RECORD_SCHEMA = "dicom_pipeline/revision/1"
+
+
+def revision_record(
+    catalog: Catalog,
+    claimed: Claimed,
+    account: Account,
+    *,
+    fingerprint: str,
+    reports: Sequence[MadeReport],
+    at: float,
+) -> dict[str, Any]:
+    """What `finish` with the same arguments enters, and all that the catalog knows of the revision's instances."""
+    (revision,) = catalog.read("revision", revision_id=claimed.revision_id)
+    instances = []
+    for row in catalog.read("revision_record", revision_id=claimed.revision_id):
+        outcome, reason, detail = outcome_of(row, account)
+        instances.append({**row, "outcome": outcome.value, "reason": reason and reason.value, "detail": detail})
+    return {
+        "schema": RECORD_SCHEMA,
+        **revision,
+        "finished_at": at,
+        "fingerprint": fingerprint,
+        "instances": instances,
+        "reports": [asdict(report) for report in reports],
+    }
+
+
+def enter_file(run: Run, received: Received, *, there: bool) -> None:
+    """Enter an instance of a rebuilt catalog. there: whether its file is; one that is not counts as cleaned."""
+    enter_instance(run, received)
+    key = {"sop_instance_uid": received.sop_instance_uid, "sha256": received.sha256}
+    if there:
+        run.execute("mark_rebuilt", **key)
+    else:
+        run.execute("mark_removed", at=received.at, **key)
+
+
+def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
+    """Enter a finished revision, its reports and their deliveries, whose state nobody knows: they are due at `at`.
+
+    Its instances must have been entered.
+    """
+    names = ("study_instance_uid", "number", "cause", "rule", "predecessor")
+    revision_id = run.execute(
+        "add_revision", **{name: record[name] for name in names}, at=record["created_at"], state="processing"
+    )
+    for instance in record["instances"]:
+        names = ("sop_instance_uid", "sha256", "outcome", "reason", "detail")
+        run.execute("restore_outcome", revision_id=revision_id, **{name: instance[name] for name in names})
+    for report in record["reports"]:
+        names = ("sop_instance_uid", "sop_class_uid", "path", "sha256")
+        values = {name: report[name] for name in names}
+        run.execute("add_report", revision_id=revision_id, at=record["finished_at"], **values)
+        for destination in report["destinations"]:
+            run.execute("add_delivery", report_uid=report["sop_instance_uid"], destination=destination, at=at)
+    run.execute(
+        "finish_revision",
+        revision_id=revision_id,
+        state="done" if record["reports"] else "no-image",
+        fingerprint=record["fingerprint"],
+        message="" if record["reports"] else "no usable image",
+        at=record["finished_at"],
+    )
+
+
+def settle_rebuilt(run: Run, at: float) -> None:
+    """Let studies wait from now on that have instances of no revision, and no others."""
+    run.execute("settle_rebuilt", at=at)
