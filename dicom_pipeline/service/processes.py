@@ -21,7 +21,7 @@ from dicom_pipeline.service.poller import Poller
 
 log = logging.getLogger(__name__)
 
-CLEAN_SECONDS = 30.0
+CLEAN_SECONDS = 10.0
 """Between two looks at what may be cleaned from the spool."""
 
 
