@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -118,19 +119,24 @@ class Run:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a catalog is there and undamaged."""
+    """Whether a catalog is there and undamaged. Looks at a copy: SQLite would mend or drop the log of what it opens."""
     if not path.exists():
         return False
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="catalog.check-", dir=path.parent) as folder:
+        copy = Path(folder) / path.name
+        for suffix in ("", "-wal"):
+            if Path(f"{path}{suffix}").exists():
+                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return False
-    return version > 0 and answer == "ok"
+            connection = sqlite3.connect(copy)
+            try:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            finally:
+                connection.close()
+        except sqlite3.Error:
+            return False
+        return version > 0 and answer == "ok"
 
 
 def put_in_place(new: Path, target: Path, beside: Path) -> Path | None:

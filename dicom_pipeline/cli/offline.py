@@ -14,6 +14,7 @@ from dicom_pipeline.domain import LeftOut, Outcome, Plan, Reason, Rendering
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
 from dicom_pipeline.planning import (
+    Scan,
     account_of,
     default_rules,
     left_out_to_json,
@@ -62,7 +63,7 @@ def process(
         keep_renderings=SHEET_FRAMES,
     )
     folder = OutputFolder(out, found.left_out.get("", []), found.other_files)
-    failed = bool(found.left_out.get(""))
+    failed = _any_failed(found)
     for result in pipeline.process(study_inputs_of(found)):
         folder.add(StudyOutput.of(result, pipeline.encoder.dimension))
         failed |= bool(result.account.counts[Outcome.FAILED] or result.problem)
@@ -89,7 +90,7 @@ def explain(
     planning = load_settings(config).planning
     _check_preset(preset or planning.preset)
     rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
-    entries, sheets, failed = [], [], bool(found.left_out.get(""))
+    entries, sheets, failed = [], [], _any_failed(found)
     for uid, headers in sorted(found.studies.items()):
         plan = plan_study(
             headers,
@@ -166,6 +167,13 @@ def _print_rest(left_out: Any, other_files: Any) -> None:
         screen.print("DICOM of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
     for path in other_files:
         screen.print(f"not a DICOM instance: {path}", soft_wrap=True, highlight=False)
+
+
+def _any_failed(found: Scan) -> bool:
+    """Whether any file is no instance of a study, or has the UID of another with other content."""
+    return bool(found.left_out.get("")) or any(
+        item.reason.outcome is Outcome.FAILED for items in found.left_out.values() for item in items
+    )
 
 
 def _check_preset(name: str | None) -> None:

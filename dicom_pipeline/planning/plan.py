@@ -75,11 +75,14 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     """What became of each instance of a revision (SOP Instance UID -> sha256), given its plan as carried out.
 
     An instance of which any frame is used is used; else it failed if any part of it failed; else it was skipped.
-    One that the plan does not know at all is reported as unreadable rather than left uncounted.
+    One that the plan does not know at all is reported as unreadable rather than left uncounted. A file of other content
+    under the same UID (CONTENT_CONFLICT) says nothing of the instance that was kept.
     """
     used = {frame.key.sop_instance_uid for frame in plan.frames}
     reasons: dict[str, LeftOut] = {}
     for item in plan.all_left_out:
+        if item.reason is Reason.CONTENT_CONFLICT:
+            continue
         held = reasons.get(item.sop_instance_uid)
         if held is None or (held.reason.outcome is Outcome.SKIPPED and item.reason.outcome is Outcome.FAILED):
             reasons[item.sop_instance_uid] = item

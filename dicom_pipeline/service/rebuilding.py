@@ -26,7 +26,7 @@ from dicom_pipeline.catalog.database import is_whole, put_in_place
 from dicom_pipeline.catalog.records import RECORD_SCHEMA, enter_file, enter_record, settle_rebuilt
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.intake.identity import UNREADABLE, IdentityError, read_identity
+from dicom_pipeline.intake.identity import read_identity
 from dicom_pipeline.intake.spool import dataset_sha256, instance_path, sync_folder
 from dicom_pipeline.service.holding import hold
 from dicom_pipeline.service.worker import RECORD_NAME
@@ -134,7 +134,7 @@ def _read(path: Path, name: str, most_inflated: int) -> Received | str:
             stream.seek(144 + int.from_bytes(stream.read(4), "little"))
             identity = read_identity(stream, syntax, most_inflated)
         sha256, size, at = dataset_sha256(path), path.stat().st_size, path.stat().st_mtime
-    except (IdentityError, *UNREADABLE):
+    except Exception:  # noqa: BLE001 - the edge of a file: whatever lies in a damaged spool must not end the rebuild
         return "unreadable: no DICOM file, or cut short in its header"
     if not identity.whole:
         return "missing-uid: lacks a valid study, series or SOP Instance UID"

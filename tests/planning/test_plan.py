@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -183,6 +184,15 @@ def test_the_same_uid_twice_is_a_duplicate_or_a_conflict(sample_data, tmp_path):
     found = scan([tmp_path])
     reasons = [item.reason for items in found.left_out.values() for item in items]
     assert reasons == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
+
+
+def test_a_conflict_does_not_change_what_became_of_the_instance_that_was_kept(sample_data):
+    plan = plan_of(sample_data / "studies" / "mr-brain-normal", selection="uniform:2")
+    skipped = next(item for item in plan.all_left_out if item.reason.outcome is Outcome.SKIPPED)
+    conflict = replace(skipped, reason=Reason.CONTENT_CONFLICT)
+    both = replace(plan, left_out=(*plan.left_out, conflict))
+    instances = {skipped.sop_instance_uid: ""}
+    assert account_of(both, instances) == account_of(plan, instances)
 
 
 def test_headers_of_odd_files_raise_only_reasons(tmp_path):
