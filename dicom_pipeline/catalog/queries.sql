@@ -1,5 +1,8 @@
 -- Every statement of the catalog by name; dicom_pipeline/catalog/database.py reads this file.
 
+-- name: answers
+SELECT EXISTS (SELECT 1 FROM study) AS any_study;
+
 -- name: known_instance
 SELECT id, sha256, kept, removed_at, path FROM instance WHERE sop_instance_uid = :sop_instance_uid;
 

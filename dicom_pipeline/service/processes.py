@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from dataclasses import fields
 
 from dicom_pipeline.catalog import Catalog
@@ -22,7 +23,10 @@ from dicom_pipeline.service.poller import Poller
 log = logging.getLogger(__name__)
 
 CLEAN_SECONDS = 10.0
-"""Between two looks at what may be cleaned from the spool."""
+"""Between two looks at what may be cleaned from the spool, at least."""
+
+REST = 20
+"""Times the length of a look until the next: one at a million instances takes seconds."""
 
 
 def run_listener(settings: Settings, owner: str) -> None:
@@ -78,11 +82,12 @@ def run_cleaner(settings: Settings, owner: str) -> None:
     stop = _begin(settings)
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
     while not stop.is_set():
+        began = time.monotonic()
         try:
             clean_spool(settings, catalog)
         except (CatalogError, ConfigError) as error:
             log.error("cannot clean the spool: %s", error)
-        stop.wait(CLEAN_SECONDS)
+        stop.wait(max(CLEAN_SECONDS, REST * (time.monotonic() - began)))
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:

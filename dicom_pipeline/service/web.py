@@ -65,9 +65,11 @@ class Pages:
         if path == "/health":
             return Answer.of(200, {"status": "ok"})
         try:
-            if path in ("/ready", "/status"):
-                account = service_account(self._catalog)
-                return Answer.of(200, account if path == "/status" else {"status": "ready"})
+            if path == "/ready":
+                self._catalog.read("answers")
+                return Answer.of(200, {"status": "ready"})
+            if path == "/status":
+                return Answer.of(200, service_account(self._catalog))
             return self._studies.answer(method, target, body, content_type, address)
         except CatalogError as error:
             return Answer.of(503, {"error": str(error)})

@@ -49,6 +49,7 @@ ROUTES = ("status", "process", "explain", "report", "similar", "contact-sheet")
 STATES = {
     "announced": "sent",
     "receiving": "sent",
+    "held": "sent",
     "ready": "processing",
     "processing": "processing",
     "done": "reporting",
