@@ -57,7 +57,11 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         print_json(account)
     else:
         _print_account(account)
-    bad = account["set_aside"] or any(r["failed"] or r["state"] == "failed" for r in account["revisions"])
+    bad = (
+        account["set_aside"]
+        or account["held"]
+        or any(r["failed"] or r["state"] == "failed" for r in account["revisions"])
+    )
     raise typer.Exit(1 if bad else 0)
 
 

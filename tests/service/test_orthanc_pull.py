@@ -9,11 +9,13 @@ import time
 import pytest
 
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.revisions import discard_study, waiting_studies
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.config import OrthancSource
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import Spool, Uploads
-from dicom_pipeline.service.orthanc_pull import Pace, Wanted
+from dicom_pipeline.intake.retention import RetentionRule, clean
+from dicom_pipeline.service.orthanc_pull import Pace, Wanted, pull_study
 from dicom_pipeline.service.poller import Poller
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import wait_until
@@ -156,6 +158,48 @@ def test_the_poller_takes_only_what_is_wanted_and_tries_again(polled, sample_dat
     assert catalog.read("totals")[0]["instances"] == 0
     pump(running, seconds=40)
     assert catalog.read("totals")[0]["instances"] == 25
+
+
+def test_what_was_cleaned_is_fetched_again_only_beside_something_new(polled, sample_data, tmp_path):
+    orthanc, catalog, _ = polled
+    uploads = Uploads(catalog, Spool(tmp_path / "data"), 2**30, 0)
+    paths = sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))
+    for path in paths[:10]:
+        orthanc.client.upload_file(str(path))
+    (study,) = orthanc.client.studies.get_all_ids()
+
+    def pull():
+        return dict(pull_study(orthanc.client, catalog, uploads, study, Wanted(), source="o").account)
+
+    assert pull() == {"new": 10}
+    uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
+    discard_study(catalog, uid, time.time(), "discard", "rule")
+    assert clean(catalog, RetentionRule(0), time.time() + 1).instances == 10
+    assert pull() == {"held": 10}
+    assert not list((tmp_path / "data").rglob("*.dcm"))
+    orthanc.client.upload_file(str(paths[10]))
+    assert pull() == {"duplicate": 10, "new": 1}
+    assert len(list((tmp_path / "data").rglob("*.dcm"))) == 11
+    (waiting,) = waiting_studies(catalog)
+    assert (waiting.removed, waiting.received, waiting.expected) == (0, 11, 11)
+
+
+def test_a_pull_that_was_cut_short_fetches_what_was_cleaned(polled, sample_data, tmp_path):
+    orthanc, catalog, _ = polled
+    uploads = Uploads(catalog, Spool(tmp_path / "data"), 2**30, 0)
+    paths = sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))
+    for path in paths[:3]:
+        uploads.take(path.read_bytes(), source="ORTHANC", address="o")
+    for path in paths[:4]:
+        orthanc.client.upload_file(str(path))
+    (study,) = orthanc.client.studies.get_all_ids()
+    uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
+    discard_study(catalog, uid, time.time(), "discard", "rule")
+    clean(catalog, RetentionRule(0), time.time() + 1)
+    uploads.take(paths[3].read_bytes(), source="ORTHANC", address="o")  # the new one came, the others did not
+    pulled = pull_study(orthanc.client, catalog, uploads, study, Wanted(), source="o")
+    assert dict(pulled.account) == {"held": 1, "duplicate": 3}
+    assert waiting_studies(catalog)[0].removed == 0
 
 
 def test_wishes_of_the_settings_are_checked(polled, monkeypatch):

@@ -38,7 +38,7 @@ class Spooled(Kept):
         digest = hashlib.sha256(b"report").hexdigest()
         report = MadeReport(f"9.{claimed.revision.number}", SR, f"{where}/9.dcm", digest)
         account = Account(dict.fromkeys(claimed.revision.instances, (Outcome.USED, None, "")))
-        made = {"fingerprint": "f", "reports": [report], "destinations": ["pacs"], "at": 1000.0}
+        made = {"fingerprint": "f", "reports": [report], "at": 1000.0}
         record = revision_record(self.catalog, claimed, account, **made)
         (self.folder / where / "revision.json").write_text(json.dumps(record))
         finish(self.catalog, claimed, account, **made)
