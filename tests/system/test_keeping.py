@@ -17,12 +17,14 @@ from pynetdicom import AE
 from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.planning import scan
 from dicom_pipeline.reporting import read_report
+from tests.peers.orthanc import Orthanc
 from tests.peers.programs import wait_until
 from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
 FOLDER = '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+ALL_DELIVERED = {"files": {"delivered": 4}, "orthanc": {"delivered": 4}}
 RULES = """
 [[assembly.rules]]
 name = "slow"
@@ -55,6 +57,13 @@ def start(tmp_path):
     for service in started:
         if service.process is not None and service.process.poll() is None:
             service.stop()
+
+
+@pytest.fixture
+def orthanc(tmp_path):
+    made = Orthanc(tmp_path / "orthanc").start()
+    yield made
+    made.stop()
 
 
 def ask(service: Service, method: str, path: str) -> tuple[int, dict]:
@@ -191,8 +200,8 @@ def test_the_command_says_and_does_what_may_go(start, sample_data):
     assert "1 were removed" in command(service, "status").stdout
 
 
-def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, sample_data, tmp_path):
-    service = start()
+def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, orthanc, sample_data, tmp_path):
+    service = start(f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n')
     brain = files(sample_data / "studies" / "mr-brain-normal")
     service.dcmsend(*brain[:12], *files(sample_data / "studies" / "cr-chest-normal"))
     service.wait_settled(13)
@@ -207,7 +216,8 @@ def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, sample_d
     brains = {row[1]: row for row in states(service) if row[0] == str(other.StudyInstanceUID)}
     assert brains[3][-1] == (("content-conflict", 1), *brains[2][-1])
     assert {path: path.read_bytes() for path in kept} == kept, "never replaced"
-    wait_until(lambda: len(reports(service)) == 4, 60, "four reports")
+    wait_until(lambda: service.status()["deliveries"] == ALL_DELIVERED, 60, "four reports to both destinations")
+    in_orthanc = sorted(orthanc.client.instances.get_all_ids())
     refused = command(service, "rebuild")
     assert (refused.returncode, "another service" in refused.stderr) == (2, True)
     before, sent, totals = states(service), reports(service), service.status()["totals"]
@@ -238,7 +248,8 @@ def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, sample_d
     assert sorted(states(service)) == sorted(before)
     names = ("instances", "conflicts", "studies", "waiting")
     assert {name: service.status()["totals"][name] for name in names} == {name: totals[name] for name in names}
-    assert service.status()["deliveries"] == {"files": {"delivered": 4}}
+    assert service.status()["deliveries"] == ALL_DELIVERED
+    assert sorted(orthanc.client.instances.get_all_ids()) == in_orthanc
     assert service.status()["spool"]["kept_because"].keys() <= {"rebuilt", "content-conflict"}
     service.dcmsend(*brain, *files(sample_data / "studies" / "cr-chest-normal"))
     time.sleep(3)
