@@ -54,17 +54,18 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
 
     Its instances must have been entered.
     """
-    names = ("study_instance_uid", "number", "cause", "rule", "predecessor")
     revision_id = run.execute(
-        "add_revision", **{name: record[name] for name in names}, at=record["created_at"], state="processing"
+        "add_revision",
+        **_of(record, "study_instance_uid", "number", "cause", "rule", "predecessor"),
+        at=record["created_at"],
+        state="processing",
     )
     for instance in record["instances"]:
-        names = ("sop_instance_uid", "sha256", "outcome", "reason", "detail")
-        run.execute("restore_outcome", revision_id=revision_id, **{name: instance[name] for name in names})
+        outcome = _of(instance, "sop_instance_uid", "sha256", "outcome", "reason", "detail")
+        run.execute("restore_outcome", revision_id=revision_id, **outcome)
     for report in record["reports"]:
-        names = ("sop_instance_uid", "sop_class_uid", "path", "sha256")
-        values = {name: report[name] for name in names}
-        run.execute("add_report", revision_id=revision_id, at=record["finished_at"], **values)
+        made = _of(report, "sop_instance_uid", "sop_class_uid", "path", "sha256")
+        run.execute("add_report", revision_id=revision_id, at=record["finished_at"], **made)
         for destination in report["destinations"]:
             run.execute("add_delivery", report_uid=report["sop_instance_uid"], destination=destination, at=at)
     run.execute(
@@ -80,3 +81,7 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
 def settle_rebuilt(run: Run, at: float) -> None:
     """Let studies wait from now on that have instances of no revision, and no others."""
     run.execute("settle_rebuilt", at=at)
+
+
+def _of(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names}

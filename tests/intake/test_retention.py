@@ -67,13 +67,11 @@ class Kept:
         path = f"results/{claimed.revision.number}.dcm"
         (self.folder / "results").mkdir(exist_ok=True)
         (self.folder / path).write_bytes(b"report")
-        made = [MadeReport(f"9.{claimed.revision.number}", SR, path, "h")] if reports else []
+        made = [MadeReport(f"9.{claimed.revision.number}", SR, path, "h", destinations)] if reports else []
         outcome = (Outcome.USED, None, "") if reports else (Outcome.SKIPPED, Reason.NOT_AN_IMAGE, "")
         outcome = (Outcome.FAILED, Reason.TRUNCATED, "") if failed else outcome
         account = Account(dict.fromkeys(claimed.revision.instances, outcome))
-        finish(
-            self.catalog, claimed, account, fingerprint="f", reports=made, destinations=list(destinations), at=1000.0
-        )
+        finish(self.catalog, claimed, account, fingerprint="f", reports=made, at=1000.0)
         return claimed.revision.number
 
     def deliver(self, commitment: Commitment | None = None) -> None:

@@ -36,7 +36,7 @@ class Spooled(Kept):
         (self.folder / where).mkdir(parents=True)
         (self.folder / where / "9.dcm").write_bytes(b"report")
         digest = hashlib.sha256(b"report").hexdigest()
-        report = MadeReport(f"9.{claimed.revision.number}", SR, f"{where}/9.dcm", digest)
+        report = MadeReport(f"9.{claimed.revision.number}", SR, f"{where}/9.dcm", digest, ("pacs",))
         account = Account(dict.fromkeys(claimed.revision.instances, (Outcome.USED, None, "")))
         made = {"fingerprint": "f", "reports": [report], "at": 1000.0}
         record = revision_record(self.catalog, claimed, account, **made)
