@@ -96,7 +96,7 @@ class ListenerSection(Section):
 
 
 class SpoolSection(Section):
-    """Where received instances are kept."""
+    """Where received instances are kept, and how long; docs/keeping.md says what may be cleaned."""
 
     folder: Path = Field(
         Path("dicom-pipeline-data"),
@@ -136,7 +136,7 @@ class AssemblyRuleSection(Section):
 
 
 class AssemblySection(Section):
-    """When a study counts as complete."""
+    """When a study counts as complete; docs/keeping.md shows rules."""
 
     quiet_seconds: float = Field(
         20.0, ge=0, description="Seconds without a new instance or open association before a study is processed."
@@ -148,7 +148,8 @@ class AssemblySection(Section):
         (), description="Regular expressions; for each, a series must be there whose description it is found in."
     )
     at_hard_cap: AtCap = Field(
-        "proceed", description="At the cap: proceed, hold (wait for a person) or discard (a reason, no processing)."
+        "proceed",
+        description="At the cap: proceed as it stands, hold for a person, or discard with a reason.",
     )
     rules: tuple[AssemblyRuleSection, ...] = Field(
         (), description="Other values for some senders or modalities, each [[assembly.rules]]; the first that fits."

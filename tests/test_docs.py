@@ -17,6 +17,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.reporting import read_report
 from dicom_pipeline.scoring import load_label_set
+from dicom_pipeline.service.completing import completion_rules
 from dicom_pipeline.service.destinations import check_rules, destinations_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,14 @@ def test_the_label_set_and_rule_table_of_the_docs_are_valid(tmp_path):
     assert load_label_set(tmp_path / "mine.toml").labels[0].threshold == 0.5
     (rules,) = blocks(ROOT / "docs" / "selection.md", "toml")
     assert rules_from(tomllib.loads(rules)).one_of_several == "thin"
+
+
+def test_the_completion_rules_of_the_docs_are_taken(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "keeping.md", "toml")
+    (tmp_path / "pipeline.toml").write_text(text)
+    chest, default = completion_rules(load_settings(tmp_path / "pipeline.toml").assembly)
+    assert (chest.name, chest.quiet_seconds, chest.at_hard_cap) == ("chest-ct", 20, "hold")
+    assert default.hard_cap_seconds == 3600
 
 
 def test_the_page_of_settings_is_what_the_settings_say():
