@@ -175,6 +175,23 @@ def test_a_failed_transaction_leaves_nothing(catalog):
     assert service_account(catalog)["totals"]["studies"] == 0
 
 
+def test_a_catalog_of_version_3_is_taken_over(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("dicom_pipeline.catalog.database.SCHEMA_VERSION", 3)
+        old = Catalog(tmp_path / "c.sqlite")
+        with old.transaction() as run:
+            run.connection.execute("INSERT INTO study VALUES ('1', 1.0, 2.0, NULL, 1, 0)")
+            run.connection.execute(
+                "INSERT INTO instance VALUES (1, '1.1', 'aa', '1', '1.9', '1.2', '1.2', 'p', 9, 'CT1', '', 2.0, 1, NULL)"
+            )
+        old.close()
+    catalog = Catalog(tmp_path / "c.sqlite")
+    (study,) = waiting_studies(catalog)
+    assert (study.senders, study.received, study.removed, study.held) == ({"CT1"}, 1, 0, False)
+    assert service_account(catalog)["spool"]["kept_because"]["receiving"]["instances"] == 1
+    catalog.close()
+
+
 def test_a_catalog_of_another_version_is_refused(tmp_path):
     connection = sqlite3.connect(tmp_path / "c.sqlite")
     connection.execute("PRAGMA user_version = 99")
