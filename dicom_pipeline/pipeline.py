@@ -65,6 +65,9 @@ SR_CLASSES: Mapping[str, str] = {
 }
 """The report classes by their name in the settings, richest first."""
 
+FIRST_YEAR, LAST_YEAR = 1895, 2999
+"""No image is older than X-rays; 9999 and the like stand for "unknown"."""
+
 
 @dataclass(frozen=True, slots=True)
 class StudyInput:
@@ -470,9 +473,11 @@ def _stated_time(header: Header) -> datetime | None:
     for kind in ("Content", "Acquisition", "Series", "Study"):
         text = f"{header.text(kind + 'Date')} {header.text(kind + 'Time').split('.')[0] or '000000'}{zone}"
         try:
-            times.append(datetime.strptime(text, "%Y%m%d %H%M%S %z"))
+            stated = datetime.strptime(text, "%Y%m%d %H%M%S %z")
         except ValueError:
             continue  # a missing or odd time is no time
+        if FIRST_YEAR <= stated.year <= LAST_YEAR:
+            times.append(stated)
     return max(times, default=None)
 
 
