@@ -83,7 +83,9 @@ SELECT :revision_id, id FROM instance WHERE study_instance_uid = :study_instance
 UPDATE study SET waiting = 0, expected = NULL WHERE study_instance_uid = :study_instance_uid;
 
 -- name: next_ready
-SELECT id, study_instance_uid, number, created_at, predecessor, attempts FROM revision
+SELECT id, study_instance_uid, number, created_at, predecessor, attempts,
+    (SELECT p.sop_class_uid FROM report p WHERE p.sop_instance_uid = predecessor LIMIT 1) AS predecessor_class
+FROM revision
 WHERE state = 'ready' ORDER BY created_at, id LIMIT 1;
 
 -- name: claim

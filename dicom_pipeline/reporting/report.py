@@ -116,7 +116,9 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
         if keyword in first:
             setattr(report, keyword, first.get(keyword))
     if revision.predecessor:
-        report.PredecessorDocumentsSequence = _predecessor(revision, str(report.SOPClassUID))
+        report.PredecessorDocumentsSequence = _predecessor(
+            revision, revision.predecessor_class or str(report.SOPClassUID)
+        )
 
 
 def _predecessor(revision: Revision, sop_class_uid: str) -> DicomSequence:

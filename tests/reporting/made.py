@@ -104,6 +104,7 @@ def report(
     full=True,
     number=1,
     predecessor=None,
+    predecessor_class=None,
     label_set: LabelSet | None = None,
     series=1,
     derivation=Derivation.MAX,
@@ -128,5 +129,5 @@ def report(
         headers |= mine
     plan = Plan(STUDY, tuple(plans))
     moment = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-    revision = Revision(STUDY, number, moment, dict.fromkeys(headers, "00"), predecessor)
+    revision = Revision(STUDY, number, moment, dict.fromkeys(headers, "00"), predecessor, predecessor_class)
     return build_report(revision, plan, headers, scores, labels, PROVENANCE, **options), scores

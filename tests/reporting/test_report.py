@@ -18,8 +18,7 @@ from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import SR_CLASSES, as_class, encode, is_own_object, read_report, report_html, report_text
 from dicom_pipeline.reporting.part10 import named
-from dicom_pipeline.scoring import load_label_set
-from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors
+from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SMALL, STUDY, made_scores, report
 from tests.reporting.test_companions import companions
 
@@ -77,34 +76,54 @@ def test_every_sr_class_is_valid_and_has_its_own_uid(sop_class, tmp_path):
     assert (made.SOPInstanceUID == report("CT")[0].SOPInstanceUID) == (sop_class == next(iter(SR_CLASSES)))
 
 
-@pytest.mark.system
-def test_a_report_with_thresholds_passes_pixelmed(tmp_path):
-    labels = load_label_set("cxr-13")
-    labels = LabelSet(
-        "t",
-        "1",
-        tuple(replace(x, threshold=0.2) if i % 3 == 0 else x for i, x in enumerate(labels.labels)),
-        labels.kind,
-    )
-    assert pixelmed_errors(written(report("CR", label_set=labels)[0], tmp_path)) == []
+def without(keyword):
+    def change(made):
+        delattr(made, keyword)
+
+    return change
+
+
+def other_root(made):
+    made.ContentTemplateSequence[0].TemplateIdentifier = "9999"
+
+
+def no_relationship(made):
+    del made.ContentSequence[0].RelationshipType
+
+
+def wrong_relationship(made):
+    made.ContentSequence[-1].ContentSequence[0].RelationshipType = "HAS PROPERTIES"
+
+
+def no_measured_value(made):
+    number = next(i for i in made.ContentSequence[-1].ContentSequence[0].ContentSequence if i.ValueType == "NUM")
+    number.MeasuredValueSequence[0].NumericValue = None
+
+
+BROKEN = {
+    "flag": (without("CompletionFlag"), {"dciodvfy"}),
+    "equipment": (without("Manufacturer"), {"dciodvfy"}),
+    "relationship": (no_relationship, {"dsrdump"}),
+    "wrong-relationship": (wrong_relationship, {"pixelmed"}),
+    "root": (other_root, {"pixelmed"}),
+    "number": (no_measured_value, {"dciodvfy", "dsrdump", "pixelmed"}),
+}
+"""What is broken and who at least must notice."""
 
 
 @pytest.mark.system
 def test_each_validator_would_notice(tmp_path):
-    made, _ = report("CT")
-    del made.CompletionFlag
-    assert dciodvfy_errors(written(made, tmp_path, "flag.dcm"))
-    made, _ = report("CT")
-    del made.ContentSequence[0].RelationshipType
-    assert dsrdump_errors(written(made, tmp_path, "tree.dcm"))
-
-
-@pytest.mark.system
-def test_pixelmed_would_notice_a_wrong_relationship(tmp_path):
-    made, _ = report("CR", key_frames=0)
-    last = made.ContentSequence[-1]
-    last.ContentSequence[0].RelationshipType = "HAS PROPERTIES"
-    assert pixelmed_errors(written(made, tmp_path))
+    noticed = {}
+    for name, (change, _) in BROKEN.items():
+        made, _ = report("CR", key_frames=0, label_set=SMALL)
+        change(made)
+        path = written(made, tmp_path, f"{name}.dcm")
+        noticed[name] = {"dciodvfy"} if dciodvfy_errors(path) else set()
+        noticed[name] |= {"dsrdump"} if dsrdump_errors(path) else set()
+    judged = pixelmed_errors_of([tmp_path / f"{name}.dcm" for name in BROKEN])
+    for path, errors in judged.items():
+        noticed[path.stem] |= {"pixelmed"} if errors else set()
+    assert [name for name, (_, must) in BROKEN.items() if not must <= noticed[name]] == []
 
 
 def test_the_same_report_has_the_same_bytes_in_another_process(tmp_path):
@@ -257,6 +276,25 @@ def test_changed_settings_name_the_report_before():
         converted = as_class(second, sop_class)
         (reference,) = converted.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
         assert reference.ReferencedSOPInstanceUID == as_class(first, sop_class).SOPInstanceUID
+
+
+def test_the_report_before_may_be_of_another_class():
+    """`report.sop_class` was changed between two revisions: the reference says what the first one is."""
+    rich, plain, _ = SR_CLASSES
+    for before, now in ((rich, plain), (plain, rich)):
+        first, _ = report("CT", label_set=SMALL, sop_class_uid=before)
+        second, _ = report(
+            "CT",
+            label_set=SMALL,
+            sop_class_uid=now,
+            number=2,
+            predecessor=str(first.SOPInstanceUID),
+            predecessor_class=before,
+        )
+        for made in (second, as_class(second, plain)):
+            (reference,) = made.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+            assert reference.ReferencedSOPClassUID == before
+            assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
 def test_evidence_is_of_the_study_and_of_what_was_used_alone():
