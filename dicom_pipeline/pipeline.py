@@ -343,7 +343,8 @@ class Pipeline:
 
     def provenance(self, plan: Plan) -> Provenance:
         """Everything that can change a number of this plan's results."""
-        presets = {series.preset: load_preset(series.preset).digest for series in plan.series}
+        chosen = {series.preset: load_preset(series.preset) for series in plan.series}
+        presets = {name: preset.digest for name, preset in chosen.items()}
         return Provenance(
             encoder=self.encoder.name,
             weights=self.encoder.weights,
@@ -355,6 +356,7 @@ class Pipeline:
             software=f"dicom_pipeline {version('dicom-pipeline')}",
             extra={
                 "rules": self.rules.digest,
+                "resize": "; ".join(sorted({preset.resize for preset in chosen.values()})),
                 "series_score": self.derivation.value,
                 "key_frames": str(self.key_frames),
                 "batch": str(self.batch_size),

@@ -40,13 +40,15 @@ def report_html(report: ReportContent) -> str:
 
 
 def groups(report: ReportContent) -> list[tuple[str, list[ReportScore]]]:
-    """Title and scores of each series and then of its key frames, highest first."""
+    """Title and scores of each series and then of its key frames, frame by frame; highest first."""
     made = []
+    place = {frame: n for n, frame in enumerate(dict.fromkeys(s.frame for s in report.scores if s.derivation is None))}
     for series in dict.fromkeys(score.series_instance_uid for score in report.scores):
         mine = sorted((s for s in report.scores if s.series_instance_uid == series), key=lambda s: (-s.value, s.label))
         joined = [score for score in mine if score.derivation is not None]
         made.append((f"Series {short_uid(series)}: scores{_caution(joined)}", joined))
-        made.append((f"Series {short_uid(series)}: key frames", [s for s in mine if s.derivation is None]))
+        frames = sorted((s for s in mine if s.derivation is None), key=lambda s: place[s.frame])
+        made.append((f"Series {short_uid(series)}: key frames", frames))
     return [(title, scores) for title, scores in made if scores]
 
 
