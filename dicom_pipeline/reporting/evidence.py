@@ -102,9 +102,11 @@ def time_of(dataset: Dataset, keyword: str) -> str:
 
 
 def timezone_of(dataset: Dataset) -> str:
-    """Timezone Offset From UTC as &ZZXX, "" where there is none that makes sense."""
+    """Timezone Offset From UTC as &ZZXX, -1200 to +1400 (PS3.3 C.12.1), "" where there is none that makes sense."""
     text = text_of(dataset, "TimezoneOffsetFromUTC", 5)
-    return text if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) else ""
+    if not re.fullmatch(r"[+-]\d\d[0-5]\d", text) or text == "-0000":
+        return ""
+    return text if -1200 <= int(text) <= 1400 else ""
 
 
 @dataclass(frozen=True, slots=True)
