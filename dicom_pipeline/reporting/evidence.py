@@ -34,8 +34,8 @@ both are kept."""
 IDENTIFIERS: Mapping[str, int] = {"PatientID": LO, "IssuerOfPatientID": LO, "StudyID": SH, "AccessionNumber": SH}
 TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
-VALID_UID = re.compile(r"[012](\.(0|[1-9][0-9]*))+")
-"""A UID of PS3.5 9.1: a root that exists and no component with a leading zero. What has another is refused by validators."""
+VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
+"""A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
 MOST_FRAMES = 2**31 - 1
 """The largest Number of Frames that an IS can say (PS3.5 6.2)."""
 
@@ -127,7 +127,7 @@ def identity_of(source: Dataset, sop_instance_uid: str) -> Identity:
         if len(uid) > LONGEST_UID or not VALID_UID.fullmatch(uid):
             raise ReportError(
                 f"instance {short_uid(sop_instance_uid)} has no valid {keyword} (PS3.5 9.1: at most 64 characters, a root "
-                "0, 1 or 2, no leading zeros), so no valid report can refer to it"
+                "1 or 2, no leading zeros), so no valid report can refer to it"
             )
     if not _is_image_class(sop_class):
         raise ReportError(

@@ -108,6 +108,7 @@ def test_the_pipeline_takes_damaged_files(tmp_path_factory, pipeline, cases):
 
 REFUSED = {
     "leading-zero": ("StudyInstanceUID", ("UI", b"1.02.3"), "StudyInstanceUID"),
+    "zeros": ("StudyInstanceUID", ("UI", b"0.0"), "StudyInstanceUID"),
     "root": ("SeriesInstanceUID", ("UI", b"7.1"), "SeriesInstanceUID"),
     "no-class": ("SOPClassUID", None, "SOPClassUID"),
     "private-class": ("SOPClassUID", ("UI", b"1.3.12.2.1107.5.9.1"), "does not list as an image"),
