@@ -7,7 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.outbox import (
@@ -21,6 +23,7 @@ from dicom_pipeline.catalog.outbox import (
 from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
 from dicom_pipeline.delivery.destination import Attempt, Committing, Destination, Ending
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
+from dicom_pipeline.delivery.words import without_patient
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 
@@ -32,6 +35,16 @@ COMMITMENT_SECONDS = 24 * 3600.0
 """After so long without an answer a commitment is given up; the report stays delivered, unverified."""
 
 
+class Told(Protocol):
+    """Is told of what goes to destinations, for the audit trail."""
+
+    def begins(self, destination: str, report: bytes) -> None:
+        """A report is sent for the first time."""
+
+    def ended(self, destination: str, report: bytes, attempt: Attempt) -> None:
+        """An attempt ended."""
+
+
 class Sender:
     """Empties the outbox. folder: what the reports' paths are relative to. rules: by a destination's name, or the default."""
 
@@ -41,11 +54,13 @@ class Sender:
         folder: Path,
         destinations: Sequence[Destination],
         rules: Mapping[str, RetryRule] | None = None,
+        audit: Told | None = None,
     ) -> None:
         self.catalog = catalog
         self.folder = folder
         self.destinations = destinations
         self.rules = rules or {}
+        self._audit = audit
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -74,7 +89,7 @@ class Sender:
         except OSError as error:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
-            attempt = destination.send(report)
+            attempt = self._send(destination, report, first=not due.attempts)
         self._record(due, attempt)
         return True
 
@@ -97,6 +112,15 @@ class Sender:
         message = question.problem or ("no answer came" if given_up else "asked")
         postpone_request(self.catalog, wanted.transaction_uid, next_at=again or now, message=message, given_up=given_up)
         return True
+
+    def _send(self, destination: Destination, report: bytes, *, first: bool) -> Attempt:
+        if self._audit is not None and first:
+            self._audit.begins(destination.name, report)
+        attempt = destination.send(report)
+        attempt = replace(attempt, message=without_patient(attempt.message, report))
+        if self._audit is not None:
+            self._audit.ended(destination.name, report, attempt)
+        return attempt
 
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
@@ -121,7 +145,7 @@ class Sender:
         now = time.time()
         what = f"report {short_uid(due.report_uid)} to {due.destination}"
         if attempt.ending is Ending.DELIVERED:
-            log.info("%s: delivered %s %s", what, attempt.status, attempt.message)
+            log.info("%s: delivered %s", what, attempt.status)  # a peer's words may name a patient: `status` shows them
             # random, so that nobody but the peer that is asked can answer
             commitment = Commitment(f"2.25.{uuid.uuid4().int}", *attempt.to_commit) if attempt.to_commit else None
             record_delivered(
@@ -137,8 +161,8 @@ class Sender:
         rule = self.rules.get(due.destination)
         again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, rule)
         if attempt.ending is Ending.SET_ASIDE or again is None:
-            log.error("%s: set aside, %s %s", what, attempt.status, attempt.message)
+            log.error("%s: set aside, %s; `dicom-pipeline status` says why", what, attempt.status or "not answered")
             record_set_aside(self.catalog, due, status=attempt.status, message=attempt.message, at=now)
         else:
-            log.warning("%s: again in %.0f s, %s %s", what, again - now, attempt.status, attempt.message)
+            log.warning("%s: again in %.0f s, %s", what, again - now, attempt.status or "not answered")
             record_retry(self.catalog, due, status=attempt.status, message=attempt.message, next_at=again)

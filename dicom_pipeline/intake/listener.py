@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 
+from dicom_pipeline.audit import Record, unrecorded
+from dicom_pipeline.audit.alerts import Alerts
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.intake.admission import (
     LIMIT,
@@ -36,14 +38,21 @@ REJECTIONS_AT_ONCE = 32
 
 
 class Listener:
-    """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to."""
+    """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
 
-    def __init__(self, settings: ListenerSettings, catalog: Catalog, spool: Spool, owner: str) -> None:
+    record: takes what the audit trail is to tell.
+    """
+
+    def __init__(
+        self, settings: ListenerSettings, catalog: Catalog, spool: Spool, owner: str, record: Record = unrecorded
+    ) -> None:
         check_address(settings)
         self.settings = settings
         self.catalog = catalog
         self.spool = spool
         self.owner = owner
+        self._record = record
+        self._alerts = Alerts(record)
         self._supported = supported_contexts(settings.sop_classes)
         self._tls = TlsSource(settings) if settings.tls_certificate else None
         self._lock = threading.Lock()
@@ -62,7 +71,9 @@ class Listener:
         storage = Storage(self.settings, self.spool, self._committer)
         self._commitments = Commitments(self.settings, self.catalog, self.spool, self._committer)
         self._commitments.start()
-        self._shared = Shared(self.settings, storage, self._commitments, self._supported, self.owner)
+        self._shared = Shared(
+            self.settings, storage, self._commitments, self._supported, self.owner, self._record, self._alerts
+        )
         self._thread = threading.Thread(target=self._accept, args=(door,), name="listener", daemon=True)
         self._thread.start()
         log.info("listening as %s on %s:%d", self.settings.ae_title, self.settings.host, self.settings.port)
@@ -86,6 +97,7 @@ class Listener:
             thread.join(1.0)
         self._commitments.stop()
         self._committer.stop()
+        self._alerts.flush()
         self._stop_reader.close()
         self._stop_writer.close()
 
