@@ -42,4 +42,6 @@ def why_not(error: OSError) -> str:
         return "it does not answer in time: is a firewall between, is the port right?"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (connection refused): is the peer running, is the port right?"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "it hung up in the handshake: it may not speak TLS on this port, or not trust our certificate"
     return error.strerror or type(error).__name__

@@ -11,7 +11,7 @@ ADVICE = {
     "sslv3-alert-handshake-failure": "the peer offers nothing in common with BCP 195: it needs TLS 1.2 with AES-GCM or newer",
     "certificate-verify-failed": "the peer's certificate is not of an authority in listener.tls_ca, or has expired",
     "peer-did-not-return-a-certificate": "the peer shows no certificate, but listener.tls_ca asks for one: give it one",
-    "no-shared-cipher": "the peer offers no cipher suite of BCP 195: it needs ECDHE or DHE with AES-GCM or ChaCha20",
+    "no-shared-cipher": "the peer offers no cipher suite of BCP 195: it needs ECDHE with AES-GCM or ChaCha20",
     "unsupported-protocol": "the peer speaks TLS older than 1.2, which BCP 195 forbids: update it",
     "version-too-low": "the peer speaks TLS older than 1.2, which BCP 195 forbids: update it",
     "wrong-version-number": "the peer does not speak TLS: switch it on there",

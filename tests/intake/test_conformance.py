@@ -1,7 +1,7 @@
 """The Conformance Statement says what the listener negotiates; the systemd unit is valid."""
 
+import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pynetdicom import AE, build_context
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from tests.peers.programs import free_port
+from tests.peers.programs import free_port, need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "conformance.md").read_text()
@@ -73,12 +73,19 @@ def test_the_numbers_of_the_page_are_the_defaults():
     assert f"at once: {section.max_associations}, {section.max_associations_per_peer} from one address" in PAGE
 
 
-def test_the_systemd_unit_is_valid():
+@pytest.mark.system
+def test_the_systemd_unit_is_valid_and_hardened(tmp_path):
     unit = ROOT / "docs" / "systemd" / "dicom-pipeline.service"
-    text = unit.read_text()
-    for word in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n"):
-        assert word in text
-    program = shutil.which("systemd-analyze")
-    if program is not None:
-        result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
-        assert (result.returncode, result.stderr) == (0, "")
+    program = need("systemd-analyze")
+    result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    wrong = tmp_path / "dicom-pipeline.service"
+    wrong.write_text(unit.read_text().replace("NoNewPrivileges=", "NoNewPrivilege="))
+    assert (
+        "NoNewPrivilege"
+        in subprocess.run([program, "verify", wrong], capture_output=True, text=True, check=False).stderr
+    )
+    # 0 is closed, 10 is open; systemd's own examination of the file, offline
+    command = [program, "security", "--offline=yes", "--threshold=25", unit]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert result.returncode == 0, result.stdout[-2000:]
