@@ -73,6 +73,59 @@ def test_the_numbers_of_the_page_are_the_defaults():
     assert f"at once: {section.max_associations}, {section.max_associations_per_peer} from one address" in PAGE
 
 
+SYNTAXES = {
+    "Implicit": "1.2.840.10008.1.2",
+    "Explicit VR Little Endian": "1.2.840.10008.1.2.1",
+    "Big Endian": "1.2.840.10008.1.2.2",
+    "Deflated": "1.2.840.10008.1.2.1.99",
+}
+
+
+@pytest.mark.parametrize("service", ["Verification", "Storage Commitment Push Model"])
+def test_the_transfer_syntaxes_of_services_are_just_these(accepted, service):
+    from pydicom.uid import AllTransferSyntaxes
+
+    part = PAGE.split("## Network: as SCP")[1].split("## Network: as SCU")[0]
+    uid, text = re.search(rf"\| {service} \| ([\d.]+) \| ([^|]+) \|", part).groups()
+    text = text.replace("Implicit and Explicit VR Little Endian", "Implicit, Explicit VR Little Endian")
+    listed = {syntax for word, syntax in SYNTAXES.items() if word in text}
+    assert len(listed) >= 2
+    answers = dict(zip(AllTransferSyntaxes, accepted(*[(uid, str(s)) for s in AllTransferSyntaxes]), strict=True))
+    assert {str(syntax) for syntax, good in answers.items() if good} == listed
+
+
+def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
+    """Sizes, roles and what is not negotiated, from the A-ASSOCIATE-AC that a peer with every wish gets."""
+    import pynetdicom
+    from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, UserIdentityNegotiation
+
+    listener = Listener(ListenerSettings(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
+    listener.start()
+    try:
+        window, user = AsynchronousOperationsWindowNegotiation(), UserIdentityNegotiation()
+        window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 8
+        user.user_identity_type, user.primary_field, user.positive_response_requested = 1, b"somebody", True
+        entity = AE(ae_title="ASKER")
+        entity.add_requested_context(CT)
+        association = entity.associate(
+            "127.0.0.1", listener.settings.port, ae_title="DICOMPIPE", ext_neg=[window, user]
+        )
+        assert association.is_established
+        items = association.acceptor.user_information
+        kinds = {type(item).__name__ for item in items}
+        assert kinds == {
+            "MaximumLengthNotification",
+            "ImplementationClassUIDNotification",
+            "ImplementationVersionNameNotification",
+        }
+        assert association.acceptor.maximum_length == ListenerSection().max_pdu_bytes
+        assert association.acceptor.implementation_class_uid == pynetdicom.PYNETDICOM_IMPLEMENTATION_UID
+        association.release()
+    finally:
+        listener.stop()
+        listener.catalog.close()
+
+
 @pytest.mark.system
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path):
     unit = ROOT / "docs" / "systemd" / "dicom-pipeline.service"
