@@ -30,6 +30,7 @@ from dicom_pipeline.audit import (
 from dicom_pipeline.audit.forwarder import Forwarder
 from dicom_pipeline.audit.syslog import Carrier, Datagrams, SecureStream, tls_client_context
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport
 from dicom_pipeline.catalog.senders import interrupted_transfers, senders_of
 from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination, Settings
@@ -146,8 +147,11 @@ def report_made(
     )
 
 
-def tell_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
-    """Tell of what came on associations that ended with an earlier run of the service, before these are forgotten."""
+def forget_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
+    """Tell of what came on associations that ended with a service, or a listener, that was killed, and forget these.
+
+    owner: the run whose associations are left; "" for none, as at the start of a listener.
+    """
     for found in interrupted_transfers(catalog, owner):
         record(
             Transferred(
@@ -160,6 +164,7 @@ def tell_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
                 words="the service ended before this association did; what is named here was acknowledged and is kept",
             )
         )
+    close_other_owners(catalog, owner)
 
 
 def http_access(method: str, target: str, status: int, address: str) -> Accessed | Queried | None:

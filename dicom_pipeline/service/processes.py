@@ -16,7 +16,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
-from dicom_pipeline.service.auditing import Deliveries, forwarder_of, record_of
+from dicom_pipeline.service.auditing import Deliveries, forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import Poller
@@ -35,7 +35,9 @@ def run_listener(settings: Settings, owner: str, running: Semaphore) -> None:
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
-    listener = Listener(listener_settings(settings), catalog, spool, owner, record_of(settings, "listener"))
+    record = record_of(settings, "listener")
+    forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
+    listener = Listener(listener_settings(settings), catalog, spool, owner, record)
     listener.start()
     running.release()
     stop.wait()

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.catalog.revisions import make_revision, waiting_studies
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
 from dicom_pipeline.intake.admission import check_address
-from dicom_pipeline.service.auditing import forwarder_of, record_of, tell_interrupted
+from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.destinations import check_rules, destinations_of
 from dicom_pipeline.service.logs import told
 from dicom_pipeline.service.poller import client_of
@@ -83,8 +82,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         catalog = Catalog(folder / "catalog.sqlite")
         record = record_of(settings, "service")
         record(Activity(time.time(), started=True))
-        tell_interrupted(catalog, record, owner)
-        close_other_owners(catalog, owner)
+        forget_interrupted(catalog, record, owner)
         Spool(folder).clear_incoming()
         children = _children(settings)
         pages = Pages(settings, catalog, owner, lambda: {child.name: child.state for child in children})

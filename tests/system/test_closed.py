@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -289,19 +290,42 @@ def test_the_trail_says_when_it_ran_who_was_turned_away_and_who_read(ran):
     assert [(m.find("EventIdentification").get("EventActionCode"), counted(m)) for m in uploaded] == [("R", 1)]
 
 
-def test_what_came_before_a_kill_is_told_at_the_next_start(tmp_path, sample_data):
-    service = Service(tmp_path / "service", quiet=600.0).start()
+def cut_association(service, sample_data):
+    """An association that has stored one instance and does not end by itself, and the instance."""
     source = pydicom.dcmread(sample_data / "studies" / "cr-chest-normal" / "1-01.dcm")
     entity = AE(ae_title="CUT")
     entity.add_requested_context(source.SOPClassUID, source.file_meta.TransferSyntaxUID)
     association = entity.associate("127.0.0.1", service.port, ae_title="DICOMPIPE")
     assert association.send_c_store(source).Status == 0
+    return association, source
+
+
+def check_interrupted(service, source):
+    (message,) = [m for m in of_event(service, "110104") if m.find("ActiveParticipant").get("UserID") == "CUT"]
+    assert (study_of(message), counted(message)) == (str(source.StudyInstanceUID), 1)
+    assert message.find("ActiveParticipant").get("AlternativeUserID") == "AETITLES=CUT"
+    assert message.find("EventIdentification").get("EventOutcomeIndicator") == "4"
+
+
+def test_what_came_before_a_kill_is_told_at_the_next_start(tmp_path, sample_data):
+    service = Service(tmp_path / "service", quiet=600.0).start()
+    association, source = cut_association(service, sample_data)
     service.kill()
     wait_until(lambda: not association.is_alive(), 60, "the association outlived the service")
     assert of_event(service, "110104") == []
     service.start()
-    (message,) = of_event(service, "110104")
+    check_interrupted(service, source)
     assert service.stop() == 0
-    assert (study_of(message), counted(message)) == (str(source.StudyInstanceUID), 1)
-    assert message.find("ActiveParticipant").get("AlternativeUserID") == "AETITLES=CUT"
-    assert message.find("EventIdentification").get("EventOutcomeIndicator") == "4"
+
+
+def test_a_listener_that_is_killed_leaves_no_study_waiting_and_no_gap(tmp_path, sample_data):
+    service = Service(tmp_path / "service").start()
+    try:
+        association, source = cut_association(service, sample_data)
+        pid = re.findall(r"listener\[(\d+)\]", service.log.read_text())[-1]
+        os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: not association.is_alive(), 60, "the association outlived the listener")
+        wait_until(lambda: service.status()["revisions"], 60, "the study waits for an association that has ended")
+        check_interrupted(service, source)
+    finally:
+        assert service.stop() == 0
