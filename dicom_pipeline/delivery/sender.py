@@ -41,8 +41,8 @@ class Told(Protocol):
     def begins(self, destination: str, report: bytes) -> None:
         """A report is sent for the first time."""
 
-    def ended(self, destination: str, report: bytes, attempt: Attempt) -> None:
-        """An attempt ended."""
+    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+        """A report has arrived, or was set aside."""
 
 
 class Sender:
@@ -84,13 +84,14 @@ class Sender:
         due = due_delivery(self.catalog, destination.name, time.time())
         if due is None:
             return False
+        report: bytes | None = None
         try:
             report = (self.folder / due.path).read_bytes()
         except OSError as error:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
             attempt = self._send(destination, report, first=not due.attempts)
-        self._record(due, attempt)
+        self._record(due, attempt, report)
         return True
 
     def ask_due(self, destination: Destination) -> bool:
@@ -117,10 +118,12 @@ class Sender:
         if self._audit is not None and first:
             self._audit.begins(destination.name, report)
         attempt = destination.send(report)
-        attempt = replace(attempt, message=without_patient(attempt.message, report))
-        if self._audit is not None:
-            self._audit.ended(destination.name, report, attempt)
-        return attempt
+        return replace(attempt, message=without_patient(attempt.message, report))
+
+    def _tell(self, due: DueDelivery, report: bytes | None, ending: Ending, status: str) -> None:
+        """For the audit trail, before the catalog knows: killed in between, it is sent and told of again."""
+        if self._audit is not None and report is not None:
+            self._audit.ended(due.destination, report, ending, status)
 
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
@@ -141,13 +144,14 @@ class Sender:
             self._record(due, Attempt(Ending.SET_ASIDE, message=f"unexpected {type(error).__name__}"))
         return due is not None
 
-    def _record(self, due: DueDelivery, attempt: Attempt) -> None:
+    def _record(self, due: DueDelivery, attempt: Attempt, report: bytes | None = None) -> None:
         now = time.time()
         what = f"report {short_uid(due.report_uid)} to {due.destination}"
         if attempt.ending is Ending.DELIVERED:
             log.info("%s: delivered %s", what, attempt.status)  # a peer's words may name a patient: `status` shows them
             # random, so that nobody but the peer that is asked can answer
             commitment = Commitment(f"2.25.{uuid.uuid4().int}", *attempt.to_commit) if attempt.to_commit else None
+            self._tell(due, report, attempt.ending, attempt.status)
             record_delivered(
                 self.catalog,
                 due,
@@ -162,6 +166,7 @@ class Sender:
         again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, rule)
         if attempt.ending is Ending.SET_ASIDE or again is None:
             log.error("%s: set aside, %s; `dicom-pipeline status` says why", what, attempt.status or "not answered")
+            self._tell(due, report, Ending.SET_ASIDE, attempt.status)
             record_set_aside(self.catalog, due, status=attempt.status, message=attempt.message, at=now)
         else:
             log.warning("%s: again in %.0f s, %s", what, again - now, attempt.status or "not answered")

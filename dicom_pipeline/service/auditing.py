@@ -34,7 +34,7 @@ from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport
 from dicom_pipeline.catalog.senders import interrupted_transfers, senders_of
 from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination, Settings
-from dicom_pipeline.delivery import Attempt, Ending
+from dicom_pipeline.delivery import Ending
 
 READ_ROUTES = ("explain", "scores", "report", "contact-sheet", "similar")
 """Routes below /studies/{uid} that show what was made of a study; its state and counts are asked too often to be told."""
@@ -87,12 +87,12 @@ class Deliveries:
         """The first attempt to send a report."""
         self._record(self._fact(destination, report, begins=True))
 
-    def ended(self, destination: str, report: bytes, attempt: Attempt) -> None:
-        """An attempt; one that will be repeated changed nothing."""
-        if attempt.ending is Ending.DELIVERED:
+    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+        """A report has arrived, or was set aside: refused, or tried for too long."""
+        if ending is Ending.DELIVERED:
             self._record(self._fact(destination, report))
-        elif attempt.ending is Ending.SET_ASIDE:
-            words = f"set aside, status {attempt.status or 'none'}; `dicom-pipeline status` has the peer's words"
+        else:
+            words = f"set aside, status {status or 'none'}; `dicom-pipeline status` has the peer's words"
             self._record(self._fact(destination, report, outcome=Outcome.SERIOUS_FAILURE, words=words))
 
     def _fact(

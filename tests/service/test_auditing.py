@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import xml.etree.ElementTree as ET
 
 import pyarrow as pa
@@ -11,14 +12,16 @@ from typer.testing import CliRunner
 
 from dicom_pipeline.audit import Accessed, Queried
 from dicom_pipeline.audit.trail import files_of
+from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery import Attempt, Ending
+from dicom_pipeline.delivery import Attempt, Ending, RetryRule, Sender
 from dicom_pipeline.delivery.words import without_patient
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.research import EmbeddingStore
 from dicom_pipeline.service.auditing import Deliveries, forwarder_of, http_access, record_of
 from tests.audit.facts import problems
+from tests.peers.programs import wait_until
 from tests.research.made import made_rows
 
 
@@ -66,18 +69,60 @@ def test_reading_results_and_searching_is_told(method, target, status, told):
         assert fact.user.address == "10.0.0.1"
 
 
+class Answers:
+    """A destination that gives these answers one after the other."""
+
+    name = "pacs"
+
+    def __init__(self, *attempts):
+        self._attempts = list(attempts)
+
+    def send(self, report):
+        return self._attempts.pop(0)
+
+
 @pytest.mark.parametrize(
-    ("ending", "outcomes"), [(Ending.DELIVERED, ["0"]), (Ending.SET_ASIDE, ["8"]), (Ending.RETRY, [])]
+    ("endings", "most_seconds", "outcomes"),
+    [
+        ([Ending.DELIVERED], 1e6, ["0"]),
+        ([Ending.SET_ASIDE], 1e6, ["8"]),
+        ([Ending.RETRY, Ending.RETRY, Ending.DELIVERED], 1e6, ["0"]),
+        ([Ending.RETRY], 0.0, ["8"]),  # given up
+    ],
 )
-def test_an_attempt_that_will_be_repeated_is_no_transfer(report, tmp_path, ending, outcomes):
+def test_a_delivery_is_told_once_when_it_begins_and_once_when_it_has_ended(
+    report, tmp_path, endings, most_seconds, outcomes
+):
     settings = Settings(
         spool={"folder": tmp_path},
         destinations=[{"type": "dicom", "name": "pacs", "ae_title": "PACS", "host": "10.0.0.9", "port": 104}],
     )
+    (tmp_path / "r.dcm").write_bytes(report)
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    with catalog.transaction() as run:
+        run.execute("touch_study", study_instance_uid="1.2", at=0)
+        revision = run.execute(
+            "add_revision", study_instance_uid="1.2", number=1, at=0, cause="quiet", state="ready", predecessor=None
+        )
+        values = {"sop_instance_uid": "1.2.9", "sop_class_uid": "1.2", "path": "r.dcm", "sha256": ""}
+        run.execute("add_report", revision_id=revision, at=0, **values)
+        run.execute("add_delivery", report_uid="1.2.9", destination="pacs", at=time.time())
+    destination = Answers(*(Attempt(ending, "0xA700", "4711-X is unknown") for ending in endings))
+    rule = RetryRule(first_seconds=0.0, longest_seconds=0.0, most_seconds=most_seconds)
     audit = Deliveries(record_of(settings, "sender"), settings.destinations)
-    audit.ended("pacs", report, Attempt(ending, "0xA700", "4711-X is unknown"))
+    sender = Sender(catalog, tmp_path, [destination], {"pacs": rule}, audit)
+    for _ in endings:
+        wait_until(lambda: sender.send_due(destination), 20, "the delivery is not due")
+    catalog.close()
     found = [ET.fromstring(line) for path in files_of(tmp_path / "audit") for line in path.read_text().splitlines()]
-    assert [m.find("EventIdentification").get("EventOutcomeIndicator") for m in found] == outcomes
+    told = [
+        (
+            m.find("EventIdentification/EventID").get("csd-code"),
+            m.find("EventIdentification").get("EventOutcomeIndicator"),
+        )
+        for m in found
+    ]
+    assert told == [("110102", "0"), *(("110104", outcome) for outcome in outcomes)]
     for message in found:
         peer = list(message.iter("ActiveParticipant"))[1]
         assert (peer.get("UserID"), peer.get("AlternativeUserID")) == ("pacs", "AETITLES=PACS")
