@@ -12,6 +12,7 @@ from dicom_pipeline.audit.facts import Alert, AlertKind, Node, Record
 QUIET_SECONDS = 60.0
 """For so long after a message, more of the same from the same address are only counted."""
 
+SWEEP_SECONDS = 1.0
 MOST_KINDS = 10_000
 """Of senders and reasons that are remembered; with more, all of the repetitions are told and forgotten."""
 
@@ -25,6 +26,7 @@ class Alerts:
         self._record = record
         self._clock = clock
         self._lock = threading.Lock()
+        self._swept = clock()
         self._told: dict[Key, tuple[float, Node]] = {}
         self._waiting: Counter[Key] = Counter()
 
@@ -45,8 +47,11 @@ class Alerts:
             self.flush()
 
     def sweep(self) -> None:
-        """Tell of the repetitions whose time has passed."""
+        """Tell of the repetitions whose time has passed. Cheap: it looks once in SWEEP_SECONDS."""
         now = self._clock()
+        if now - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = now
         self._tell([key for key, (at, _) in list(self._told.items()) if now - at > QUIET_SECONDS])
 
     def flush(self) -> None:

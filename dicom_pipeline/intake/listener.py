@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 128
 STOP_SECONDS = 10.0
+SWEEP_SECONDS = 10.0
+"""Between two looks at alerts whose repetitions are to be told, while nobody connects."""
+
 REJECTIONS_AT_ONCE = 32
 """Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
 
@@ -106,7 +109,9 @@ class Listener:
             ready.register(door, selectors.EVENT_READ)
             ready.register(self._stop_reader, selectors.EVENT_READ)
             while True:
-                if any(key.fileobj is self._stop_reader for key, _ in ready.select()):
+                found = ready.select(SWEEP_SECONDS)
+                self._alerts.sweep()
+                if any(key.fileobj is self._stop_reader for key, _ in found):
                     return
                 try:
                     connection, address = door.accept()

@@ -1,12 +1,10 @@
 """The files of the trail: whole lines from many processes, in order, bounded, readable by their owner alone."""
 
-import contextlib
 import json
 import multiprocessing
 import os
 import re
 import socket
-import ssl
 import stat
 import threading
 import time
@@ -24,9 +22,8 @@ from dicom_pipeline.audit.transfers import LONGEST_SECONDS, ThreadTransfers, Tra
 from dicom_pipeline.errors import ConfigError
 from tests.audit.facts import CT, FACTS, ORIGIN
 from tests.peers.certificates import Authority
-from tests.peers.programs import free_port, wait_until
-
-FRAME = re.compile(rb"(\d+) ")
+from tests.peers.programs import wait_until
+from tests.peers.syslog import SyslogServer, parts_of
 
 
 def trail(folder, **limits):
@@ -162,13 +159,6 @@ def test_a_port_scan_from_everywhere_takes_bounded_memory():
     assert len(facts) == MOST_KINDS + 10
 
 
-def parts_of(message: bytes):
-    """Header fields and XML of a SYSLOG-MSG (RFC 5424 6), read by hand."""
-    found = re.fullmatch(rb"<(\d+)>1 (\S+) (\S+) (\S+) (\S+) (\S+) - \xef\xbb\xbf(.+)", message, re.DOTALL)
-    assert found, message[:200]
-    return [part.decode() for part in found.groups()]
-
-
 def test_a_syslog_message_is_as_rfc_5424_and_ps3_15_a_6_want_it(tmp_path):
     trail(tmp_path).record(FACTS["received"])
     trail(tmp_path).record(FACTS["alert"])
@@ -209,59 +199,6 @@ def test_messages_go_by_udp_and_one_too_long_is_said(tmp_path, running, caplog):
     told = lines(tmp_path)
     assert came == [told[0], told[2], told[3]]
     assert "does not fit a datagram" in caplog.text
-
-
-class SyslogServer:
-    """A receiver of RFC 5425: TLS, octet counting. `stop` and `start` as at an outage."""
-
-    def __init__(self, authority: Authority) -> None:
-        self.port = free_port()
-        self.messages: list[bytes] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(*authority.issue("syslog"))
-        self._context.verify_mode = ssl.CERT_REQUIRED
-        self._context.load_verify_locations(authority.certificate)
-        self._connections: list[ssl.SSLSocket] = []
-
-    def start(self):
-        self._door = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, args=(self._door,), daemon=True).start()
-        return self
-
-    def stop(self):
-        self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-        self._connections.clear()
-
-    def _accept(self, door):
-        while True:
-            try:
-                connection = self._context.wrap_socket(door.accept()[0], server_side=True)
-            except ssl.SSLError:
-                continue
-            except OSError:
-                return
-            self._connections.append(connection)
-            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
-
-    def _read(self, connection):
-        pending = b""
-        while True:
-            try:
-                piece = connection.recv(65536)
-            except (OSError, ValueError):
-                return
-            if not piece:
-                return
-            pending += piece
-            while (found := FRAME.match(pending)) and len(pending) >= found.end() + int(found[1]):
-                end = found.end() + int(found[1])
-                self.messages.append(pending[found.end() : end])
-                pending = pending[end:]
 
 
 @pytest.mark.system

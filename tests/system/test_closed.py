@@ -1,6 +1,7 @@
 """What the service lets out: no patient in logs, status, pages, file names or audit; and the audit trail of a whole run."""
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -25,8 +27,10 @@ from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.planning import scan
 from tests.audit.facts import problems
 from tests.intake.test_hostile import request
+from tests.peers.certificates import Authority
 from tests.peers.programs import free_port, wait_until
 from tests.peers.service import Service
+from tests.peers.syslog import SyslogServer, parts_of
 
 pytestmark = pytest.mark.system
 
@@ -329,3 +333,39 @@ def test_a_listener_that_is_killed_leaves_no_study_waiting_and_no_gap(tmp_path, 
         check_interrupted(service, source)
     finally:
         assert service.stop() == 0
+
+
+@pytest.mark.parametrize("way", ["udp", "tls"])
+def test_a_service_sends_its_trail_to_a_syslog_server(tmp_path, way, sample_data):
+    came: list[bytes] = []
+    authority = Authority(tmp_path / "ca")
+    server = SyslogServer(authority)
+    if way == "tls":
+        server.start()
+        came, port = server.messages, server.port
+    else:
+        door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        door.bind(("127.0.0.1", 0))
+        port = door.getsockname()[1]
+        threading.Thread(target=collect, args=(door, came), daemon=True).start()
+    certificate, key = authority.issue("client")
+    section = f'[audit]\nsyslog = "{way}"\nsyslog_host = "localhost"\nsyslog_port = {port}\n'
+    section += f'syslog_ca = "{authority.certificate}"\nsyslog_certificate = "{certificate}"\nsyslog_key = "{key}"\n'
+    service = Service(tmp_path / "service", section).start()
+    assert service.dcmsend(sample_data / "studies" / "cr-chest-normal").returncode == 0
+    wait_until(lambda: len(messages(service)) >= 3, 120, "the report was not told")
+    wait_until(lambda: len(came) >= 3, 60, f"no syslog messages: {service.log.read_text()[-2000:]}")
+    assert service.stop() == 0
+    told = messages(service)
+    assert [parts_of(message)[6] for message in came] == told[: len(came)]
+    assert {parts_of(message)[0] for message in came} == {"85"}
+    if way == "tls":
+        server.stop()
+    else:
+        door.close()
+
+
+def collect(door, came):
+    with contextlib.suppress(OSError):
+        while True:
+            came.append(door.recv(70000))
