@@ -309,6 +309,7 @@ GROUP BY i.calling_ae, i.address, i.sop_class_uid ORDER BY i.calling_ae, i.addre
 -- name: interrupted_transfers
 SELECT i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept, count(*) AS count,
     max(i.received_at) AS last_at
-FROM instance i WHERE EXISTS (SELECT 1 FROM touched t JOIN association a ON a.token = t.token
-    WHERE a.owner != :owner AND t.study_instance_uid = i.study_instance_uid AND i.received_at >= a.opened_at)
+FROM instance i WHERE i.id IN (SELECT s.id FROM association a JOIN touched t ON t.token = a.token
+    JOIN instance s ON s.study_instance_uid = t.study_instance_uid
+    WHERE a.owner != :owner AND s.received_at >= a.opened_at)
 GROUP BY i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept;

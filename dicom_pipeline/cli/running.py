@@ -15,7 +15,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
-from dicom_pipeline.cli.security import handshake_checks, peer_checks, tls_checks
+from dicom_pipeline.cli.security import handshake_checks, listener_answer, peer_checks, tls_checks
 from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_problem
@@ -170,7 +170,7 @@ def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
         try:
             probe.bind((section.host, section.port))
         except OSError as error:
-            return name, (False, f"the port cannot be used: {error.strerror} (is the service running already?)")
+            return name, listener_answer(settings, f"the port cannot be used: {error.strerror}")
     return name, (True, "the port is free")
 
 

@@ -31,6 +31,20 @@ def tls_checks(settings: Settings) -> list[Check]:
     return [*found, *_audit_checks(settings)]
 
 
+def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
+    """Whether it is the running service that holds the listener's port; with TLS a peer alone can tell."""
+    section = settings.listener
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - where it can be called
+    calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
+    if section.tls_certificate is not None:
+        return False, f"{problem} (is the service running already? It speaks TLS: try `echoscu --enable-tls`)"
+    node = DicomNode("listener", section.ae_title, host, section.port, calling, timeout_seconds=5.0)
+    no_answer = node.echo()
+    if no_answer:
+        return False, f"{problem}, and what holds it is no service of this kind: {no_answer}"
+    return True, "the service is running and answers"
+
+
 def handshake_checks(settings: Settings) -> list[Check]:
     """TLS handshakes with the listener that failed, as the catalog counts them, and what to do about each kind."""
     path = settings.spool.folder / "catalog.sqlite"

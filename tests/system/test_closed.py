@@ -152,6 +152,7 @@ def filled(service: Service, sent: Path, sources: list[Path]):
     (service.data / "away").rename(service.data / "results")
     wait_until(lambda: ready(service) == 200, 120, "/ready did not take it up again")
     printed = run("status", service) + run("doctor", service)
+    assert "the service is running and answers" in printed
     assert service.stop() == 0
     return service, account, pages, printed, study
 
