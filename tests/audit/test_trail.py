@@ -90,8 +90,9 @@ def test_a_full_disk_leaves_nothing_half_written_and_is_an_error_in_the_log(tmp_
     one.record(FACTS["received"])
     whole = lines(tmp_path)
     write = os.write
-    monkeypatch.setattr("dicom_pipeline.audit.trail.os.write", lambda handle, content: write(handle, content[:100]))
-    one.record(FACTS["received"])
+    with monkeypatch.context() as patch:
+        patch.setattr("dicom_pipeline.audit.trail.os.write", lambda handle, content: write(handle, content[:100]))
+        one.record(FACTS["received"])
     assert lines(tmp_path) == whole
     assert "an audit message of Transferred was not written: No space left" in caplog.text
 
