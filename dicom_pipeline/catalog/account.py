@@ -22,8 +22,13 @@ def service_account(catalog: Catalog) -> dict[str, Any]:
         "deliveries": deliveries,
         "commitments": commitments,
         "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
-        "refusals": {row["reason"]: row["count"] for row in catalog.read("refusal_counts")},
+        "refusals": refusals(catalog),
     }
+
+
+def refusals(catalog: Catalog) -> dict[str, int]:
+    """How often something was refused, by reason."""
+    return {row["reason"]: row["count"] for row in catalog.read("refusal_counts")}
 
 
 def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:

@@ -302,3 +302,16 @@ UPDATE wanted_commitment SET failures = 0 WHERE (:destination = '' OR destinatio
 
 -- name: commitment_request_counts
 SELECT destination, state, count(*) AS count FROM wanted_commitment GROUP BY destination, state ORDER BY destination, state;
+
+-- name: revision_senders
+SELECT i.calling_ae, i.address, i.sop_class_uid, count(*) AS count
+FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revision_id = :revision_id
+GROUP BY i.calling_ae, i.address, i.sop_class_uid ORDER BY i.calling_ae, i.address, i.sop_class_uid;
+
+-- name: interrupted_transfers
+SELECT i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept, count(*) AS count,
+    max(i.received_at) AS last_at
+FROM instance i WHERE i.id IN (SELECT s.id FROM association a JOIN touched t ON t.token = a.token
+    JOIN instance s ON s.study_instance_uid = t.study_instance_uid
+    WHERE a.owner != :owner AND s.received_at >= a.opened_at)
+GROUP BY i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept;
