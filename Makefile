@@ -39,7 +39,8 @@ demo: $(VENV)/.installed
 
 # What the system tests need beyond Python. Where apt cannot be used the tests that need them are skipped and say so.
 peers:
-	@tests/peers/apt_install.sh orthanc orthanc-python orthanc-dicomweb dcmtk dicom3tools pixelmed-apps chromium openssl || \
+	@tests/peers/apt_install.sh orthanc orthanc-python orthanc-dicomweb dcmtk dicom3tools pixelmed-apps default-jdk-headless \
+	  chromium openssl jing systemd || \
 	  echo "Some test peers are missing; the tests that need them will be skipped and named in the summary." >&2
 
 lint: $(VENV)/.installed-dev

@@ -7,6 +7,7 @@ A study flows down this line once. Rooms, in that order:
 
     intake      receive instances over DICOM, durably; when a study is complete
     catalog     remember what came and what became of it (SQLite)
+    audit       tell of who sent what, when, to which report (DICOM audit messages)
     planning    which frames are used, how, and why the others are not
     imaging     stored pixels -> uint8 (448, 448, 3)
     encoders    renderings and texts -> embeddings

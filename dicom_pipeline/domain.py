@@ -265,6 +265,7 @@ class Revision:
 
     instances: SOP Instance UID -> sha256 (hex) of the instance as received.
     predecessor: SOP Instance UID of the report of the revision before, where there is one.
+    predecessor_class: SOP Class UID of that report; None where it is not known, then it is taken to be the new one's.
     """
 
     study_instance_uid: str
@@ -272,6 +273,7 @@ class Revision:
     created_at: datetime
     instances: Mapping[str, str]
     predecessor: str | None = None
+    predecessor_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,9 @@ SR_CLASSES: Mapping[str, str] = {
 }
 """The report classes by their name in the settings, richest first."""
 
+FIRST_YEAR, LAST_YEAR = 1895, 2999
+"""No image is older than X-rays; 9999 and the like stand for "unknown"."""
+
 
 @dataclass(frozen=True, slots=True)
 class StudyInput:
@@ -340,7 +343,8 @@ class Pipeline:
 
     def provenance(self, plan: Plan) -> Provenance:
         """Everything that can change a number of this plan's results."""
-        presets = {series.preset: load_preset(series.preset).digest for series in plan.series}
+        chosen = {series.preset: load_preset(series.preset) for series in plan.series}
+        presets = {name: preset.digest for name, preset in chosen.items()}
         return Provenance(
             encoder=self.encoder.name,
             weights=self.encoder.weights,
@@ -352,6 +356,7 @@ class Pipeline:
             software=f"dicom_pipeline {version('dicom-pipeline')}",
             extra={
                 "rules": self.rules.digest,
+                "resize": "; ".join(sorted({preset.resize for preset in chosen.values()})),
                 "series_score": self.derivation.value,
                 "key_frames": str(self.key_frames),
                 "batch": str(self.batch_size),
@@ -470,9 +475,11 @@ def _stated_time(header: Header) -> datetime | None:
     for kind in ("Content", "Acquisition", "Series", "Study"):
         text = f"{header.text(kind + 'Date')} {header.text(kind + 'Time').split('.')[0] or '000000'}{zone}"
         try:
-            times.append(datetime.strptime(text, "%Y%m%d %H%M%S %z"))
+            stated = datetime.strptime(text, "%Y%m%d %H%M%S %z")
         except ValueError:
             continue  # a missing or odd time is no time
+        if FIRST_YEAR <= stated.year <= LAST_YEAR:
+            times.append(stated)
     return max(times, default=None)
 
 

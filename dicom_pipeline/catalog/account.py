@@ -26,7 +26,7 @@ def service_account(catalog: Catalog) -> dict[str, Any]:
         "deliveries": deliveries,
         "commitments": commitments,
         "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
-        "refusals": {row["reason"]: row["count"] for row in catalog.read("refusal_counts")},
+        "refusals": refusals(catalog),
     }
 
 
@@ -40,6 +40,11 @@ def _held(row: Mapping[str, Any]) -> dict[str, Any]:
             "or `release --partial` lets it go on without"
         )
     return {**row, "held": bool(row["held"]), "why": why}
+
+
+def refusals(catalog: Catalog) -> dict[str, int]:
+    """How often something was refused, by reason."""
+    return {row["reason"]: row["count"] for row in catalog.read("refusal_counts")}
 
 
 def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:

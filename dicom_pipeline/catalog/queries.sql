@@ -1,8 +1,5 @@
 -- Every statement of the catalog by name; dicom_pipeline/catalog/database.py reads this file.
 
--- name: answers
-SELECT EXISTS (SELECT 1 FROM study) AS any_study;
-
 -- name: known_instance
 SELECT id, sha256, kept, removed_at, path FROM instance WHERE sop_instance_uid = :sop_instance_uid;
 
@@ -97,7 +94,9 @@ UPDATE study SET waiting = 0, held = 0, expected = NULL WHERE study_instance_uid
 UPDATE study SET held = 1 WHERE study_instance_uid = :study_instance_uid AND waiting = 1;
 
 -- name: next_ready
-SELECT id, study_instance_uid, number, created_at, predecessor, attempts FROM revision
+SELECT id, study_instance_uid, number, created_at, predecessor, attempts,
+    (SELECT p.sop_class_uid FROM report p WHERE p.sop_instance_uid = predecessor LIMIT 1) AS predecessor_class
+FROM revision
 WHERE state = 'ready' ORDER BY created_at, id LIMIT 1;
 
 -- name: claim
@@ -380,3 +379,16 @@ WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
 -- name: settle_rebuilt
 UPDATE study SET first_at = :at, last_at = :at, waiting = study_instance_uid IN (SELECT study_instance_uid FROM instance
     WHERE id NOT IN (SELECT instance_id FROM revision_instance));
+
+-- name: revision_senders
+SELECT i.calling_ae, i.address, i.sop_class_uid, count(*) AS count
+FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revision_id = :revision_id
+GROUP BY i.calling_ae, i.address, i.sop_class_uid ORDER BY i.calling_ae, i.address, i.sop_class_uid;
+
+-- name: interrupted_transfers
+SELECT i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept, count(*) AS count,
+    max(i.received_at) AS last_at
+FROM instance i WHERE i.id IN (SELECT s.id FROM association a JOIN touched t ON t.token = a.token
+    JOIN instance s ON s.study_instance_uid = t.study_instance_uid
+    WHERE a.owner != :owner AND s.received_at >= a.opened_at)
+GROUP BY i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.kept;

@@ -205,6 +205,7 @@ def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
         created_at=datetime.fromtimestamp(row["created_at"], tz=UTC),
         instances={i.sop_instance_uid: i.sha256 for i in instances if i.kept},
         predecessor=row["predecessor"],
+        predecessor_class=row["predecessor_class"],
     )
     return Claimed(row["id"], revision, instances, row["attempts"] + 1)
 

@@ -4,7 +4,8 @@ app (the commands and how errors end them), offline (process, explain), running 
 keeping (clean, release, rebuild),
 network (send), listings (presets, labels, show), research (probe, evaluate), models, backfill, exporting (export, pseudonyms
 resolve), searching (search, duplicates, outliers, plot), storing (store info, add, verify, re-embed, compact), places
-(options that commands on embeddings share), demo, printing, settings_text (the file that init writes).
+(options that commands on embeddings share), demo, printing, settings_text (the file that init writes), security (TLS files,
+handshakes and the audit trail, for doctor).
 """
 
 from dicom_pipeline.cli.app import main

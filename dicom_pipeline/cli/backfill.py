@@ -12,12 +12,14 @@ import typer
 from orthanc_api_client.exceptions import OrthancApiException
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_client, orthanc_problem
 from dicom_pipeline.errors import DeliveryError, UsageError
 from dicom_pipeline.intake import Spool, Uploads
+from dicom_pipeline.service.auditing import record_of
 from dicom_pipeline.service.backfill import Backfill, Listing, list_wanted
 from dicom_pipeline.service.orthanc_pull import Pace, Wanted
 
@@ -87,9 +89,8 @@ def _wanted(since: str, until: str, modality: list[str] | None, description: str
 
 
 def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
-    uploads = Uploads(
-        catalog, Spool(settings.spool.folder), settings.listener.max_object_bytes, settings.spool.min_free_bytes
-    )
+    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
+    uploads = Uploads(catalog, Spool(settings.spool.folder), *limits, ThreadTransfers(record_of(settings, "backfill")))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), disable=quiet) as bar:
         text = "instances (taken up again)" if run.resumed else "instances"

@@ -6,16 +6,26 @@ import getpass
 import json
 import logging
 import os
+import socket
+import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dicom_pipeline.audit import Exported, Node, Record
 from dicom_pipeline.cli.places import Config, From, Key, Space, Where, open_store, pseudonyms_of
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.errors import UsageError
+from dicom_pipeline.service.auditing import record_of
+
+if TYPE_CHECKING:
+    from dicom_pipeline.research import EmbeddingStore
+
+STUDIES_IN_A_MESSAGE = 500
+"""An audit message of more studies would be too long for many a syslog server."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +89,7 @@ def export(
         vocabulary=terms,
     )
     _record(record, out, manifest)
+    _tell(record_of(settings, "export"), store, out, where, manifest)
     if as_json:
         print_json(manifest)
         return
@@ -108,6 +119,20 @@ def resolve(
         for pseudonym in pseudonyms:
             typer.echo(f"{pseudonym}  {found.get(pseudonym, 'not found with this key in this store')}")
     raise typer.Exit(0 if len(found) == len(set(pseudonyms)) else 1)
+
+
+def _tell(record: Record, store: EmbeddingStore, out: Path, where: str | None, manifest: dict[str, Any]) -> None:
+    """Who exported which studies where, for the audit trail."""
+    patients: dict[str, str] = {}
+    for batch in store.batches(where, ["study_instance_uid", "patient_id"]):
+        columns = batch.to_pydict()
+        patients.update(zip(columns["study_instance_uid"], columns["patient_id"], strict=True))
+    user = Node(f"{getpass.getuser()}@{socket.gethostname()}")
+    details = {"Identified": str(manifest["identified"]), "Rows": str(manifest["counts"]["rows"])}
+    studies = list(patients.items())
+    for start in range(0, max(1, len(studies)), STUDIES_IN_A_MESSAGE):
+        part = {study: patient or "" for study, patient in studies[start : start + STUDIES_IN_A_MESSAGE]}
+        record(Exported(time.time(), user, out.resolve().as_uri(), part, details))
 
 
 def _open_record(key: Path) -> int:

@@ -15,6 +15,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table
+from dicom_pipeline.cli.security import handshake_checks, listener_answer, peer_checks, tls_checks
 from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_problem
@@ -80,6 +81,7 @@ def doctor(
     """Say what is missing on this machine, which device and dtype will be used, whether destinations answer."""
     settings = load_settings(config)
     checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
+    checks += tls_checks(settings) + handshake_checks(settings) + peer_checks(settings)
     checks += [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
     checks += [(f"source {s.name}", _answer(orthanc_problem(client_of(s)))) for s in settings.sources]
     wrong = [name for name, (good, _) in checks if not good]
@@ -181,12 +183,13 @@ def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
         check_address(listener_settings(settings))
     except DicomPipelineError as error:
         return name, (False, str(error))
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((section.host, section.port))
         except OSError as error:
-            return name, (False, f"the port cannot be used: {error.strerror} (is the service running already?)")
+            return name, listener_answer(settings, f"the port cannot be used: {error.strerror}")
     return name, (True, "the port is free")
 
 

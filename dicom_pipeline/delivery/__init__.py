@@ -1,7 +1,8 @@
 """DELIVER: reports to destinations, each exactly once, tried again until delivered or set aside for a person.
 
 destination (what one is), rules, retry and statuses (pure), dicom_node with query and commitment (verification), dicomweb,
-folder, orthanc, comparison (of what was sent and what is read back), sender (a thread each).
+folder, orthanc, comparison (of what was sent and what is read back), handshakes (why one failed), words (of a peer), sender (a
+thread each).
 """
 
 from dicom_pipeline.delivery.destination import Attempt, Destination, Ending

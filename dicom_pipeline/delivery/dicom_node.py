@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicom_pipeline.delivery.commitment import CommitmentRequest
 from dicom_pipeline.delivery.destination import Attempt, Ending, Question
+from dicom_pipeline.delivery.handshakes import why_not
 from dicom_pipeline.delivery.query import find_instance
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.reporting import as_class, classes_for
@@ -151,21 +152,19 @@ class DicomNode:
 
     def _why_no_handshake(self, context: ssl.SSLContext) -> str:
         """What a TLS handshake by itself runs into, as pynetdicom keeps it to itself; "" where that works."""
+        shaken = False
         try:
             with (
                 socket.create_connection((self.host, self.port), self.timeout_seconds) as plain,
                 context.wrap_socket(plain, server_hostname=self.host) as secure,
             ):
+                shaken = True
                 secure.settimeout(1.0)
                 secure.recv(1)  # under TLS 1.3 a refusal of our certificate comes after the handshake
         except TimeoutError:
-            return ""
-        except ssl.SSLCertVerificationError as error:
-            return f": its certificate is not trusted ({error.verify_message})"
-        except ssl.SSLError as error:
-            return f": the TLS handshake fails ({error.reason}); does it trust our certificate?"
+            return "" if shaken else f": {why_not(TimeoutError())}"
         except OSError as error:
-            return f": {error.strerror or type(error).__name__}"
+            return f": {why_not(error)}"
         return ""
 
     def _tls(self) -> ssl.SSLContext:

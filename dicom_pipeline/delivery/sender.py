@@ -7,7 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.outbox import (
@@ -21,6 +23,7 @@ from dicom_pipeline.catalog.outbox import (
 from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
 from dicom_pipeline.delivery.destination import Attempt, Committing, Destination, Ending
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
+from dicom_pipeline.delivery.words import without_patient
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 
@@ -32,6 +35,16 @@ COMMITMENT_SECONDS = 24 * 3600.0
 """After so long without an answer a commitment is given up; the report stays delivered, unverified."""
 
 
+class Told(Protocol):
+    """Is told of what goes to destinations, for the audit trail."""
+
+    def begins(self, destination: str, report: bytes) -> None:
+        """A report is sent for the first time."""
+
+    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+        """A report has arrived, or was set aside."""
+
+
 class Sender:
     """Empties the outbox. folder: what the reports' paths are relative to. rules: by a destination's name, or the default."""
 
@@ -41,11 +54,13 @@ class Sender:
         folder: Path,
         destinations: Sequence[Destination],
         rules: Mapping[str, RetryRule] | None = None,
+        audit: Told | None = None,
     ) -> None:
         self.catalog = catalog
         self.folder = folder
         self.destinations = destinations
         self.rules = rules or {}
+        self._audit = audit
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -69,13 +84,14 @@ class Sender:
         due = due_delivery(self.catalog, destination.name, time.time())
         if due is None:
             return False
+        report: bytes | None = None
         try:
             report = (self.folder / due.path).read_bytes()
         except OSError as error:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
-            attempt = destination.send(report)
-        self._record(due, attempt)
+            attempt = self._send(destination, report, first=not due.attempts)
+        self._record(due, attempt, report)
         return True
 
     def ask_due(self, destination: Destination) -> bool:
@@ -98,6 +114,17 @@ class Sender:
         postpone_request(self.catalog, wanted.transaction_uid, next_at=again or now, message=message, given_up=given_up)
         return True
 
+    def _send(self, destination: Destination, report: bytes, *, first: bool) -> Attempt:
+        if self._audit is not None and first:
+            self._audit.begins(destination.name, report)
+        attempt = destination.send(report)
+        return replace(attempt, message=without_patient(attempt.message, report))
+
+    def _tell(self, due: DueDelivery, report: bytes | None, ending: Ending, status: str) -> None:
+        """For the audit trail, before the catalog knows: killed in between, it is sent and told of again."""
+        if self._audit is not None and report is not None:
+            self._audit.ended(due.destination, report, ending, status)
+
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
             try:
@@ -117,13 +144,14 @@ class Sender:
             self._record(due, Attempt(Ending.SET_ASIDE, message=f"unexpected {type(error).__name__}"))
         return due is not None
 
-    def _record(self, due: DueDelivery, attempt: Attempt) -> None:
+    def _record(self, due: DueDelivery, attempt: Attempt, report: bytes | None = None) -> None:
         now = time.time()
         what = f"report {short_uid(due.report_uid)} to {due.destination}"
         if attempt.ending is Ending.DELIVERED:
-            log.info("%s: delivered %s %s", what, attempt.status, attempt.message)
+            log.info("%s: delivered %s", what, attempt.status)  # a peer's words may name a patient: `status` shows them
             # random, so that nobody but the peer that is asked can answer
             commitment = Commitment(f"2.25.{uuid.uuid4().int}", *attempt.to_commit) if attempt.to_commit else None
+            self._tell(due, report, attempt.ending, attempt.status)
             record_delivered(
                 self.catalog,
                 due,
@@ -137,8 +165,9 @@ class Sender:
         rule = self.rules.get(due.destination)
         again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, rule)
         if attempt.ending is Ending.SET_ASIDE or again is None:
-            log.error("%s: set aside, %s %s", what, attempt.status, attempt.message)
+            log.error("%s: set aside, %s; `dicom-pipeline status` says why", what, attempt.status or "not answered")
+            self._tell(due, report, Ending.SET_ASIDE, attempt.status)
             record_set_aside(self.catalog, due, status=attempt.status, message=attempt.message, at=now)
         else:
-            log.warning("%s: again in %.0f s, %s %s", what, again - now, attempt.status, attempt.message)
+            log.warning("%s: again in %.0f s, %s", what, again - now, attempt.status or "not answered")
             record_retry(self.catalog, due, status=attempt.status, message=attempt.message, next_at=again)

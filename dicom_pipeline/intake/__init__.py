@@ -1,7 +1,8 @@
 """RECEIVE: instances over DICOM into the spool, durable before Success is said; and when a study is complete.
 
-On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands), association (one connection), tls.
-What is admitted: admission (settings, limits), identity (what an instance is known by).
+On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands), association (one connection), tls,
+certificates (are our files good) and handshakes (why one failed).
+What is admitted: admission (settings, limits), identity (what an instance is known by), held (what of it was here before).
 What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment that we
 are asked for), event_reports (its results), commitment_results (of what we asked for). upload takes whole files; listener
 holds it all; completion (when a study is complete) is pure; retention cleans the spool.

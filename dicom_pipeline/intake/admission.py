@@ -14,6 +14,7 @@ from pynetdicom import AllStoragePresentationContexts, build_context
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
+from dicom_pipeline.audit import AlertKind
 from dicom_pipeline.errors import ConfigError
 
 REFUSED_SYNTAXES = ("MPEG", "HEVC", "JPIP", "SMPTE", "RFC 2557", "XML")
@@ -63,17 +64,18 @@ class ListenerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ (PS3.8 table 9-21) and the word that the catalog keeps."""
+    """An A-ASSOCIATE-RJ (PS3.8 table 9-21), the word that the catalog keeps and the kind of alert in the audit trail."""
 
     result: int
     source: int
     diagnostic: int
     reason: str
+    kind: AlertKind = AlertKind.ASSOCIATION_FAILURE
 
 
-CALLED_AE = Rejection(1, 1, 7, "called-ae")
-CALLING_AE = Rejection(1, 1, 3, "calling-ae")
-NETWORK = Rejection(1, 1, 1, "network")
+CALLED_AE = Rejection(1, 1, 7, "called-ae", AlertKind.NODE_AUTHENTICATION)
+CALLING_AE = Rejection(1, 1, 3, "calling-ae", AlertKind.NODE_AUTHENTICATION)
+NETWORK = Rejection(1, 1, 1, "network", AlertKind.NODE_AUTHENTICATION)
 APPLICATION_CONTEXT = Rejection(1, 1, 2, "application-context")
 PROTOCOL_VERSION = Rejection(1, 2, 2, "protocol-version")
 LIMIT = Rejection(2, 3, 2, "too-many-associations")
@@ -91,10 +93,19 @@ def decide_titles(settings: ListenerSettings, called: str, calling: str) -> Reje
 
 def admits_address(networks: Iterable[str], address: str) -> bool:
     """Whether an address lies in one of the networks; no networks admit all. IPv4 in IPv6 counts as IPv4."""
-    wanted = [ipaddress.ip_network(network) for network in networks]
+    wanted = [parse_network(network) for network in networks]
     peer = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
     mapped = getattr(peer, "ipv4_mapped", None)
     return not wanted or any((mapped or peer) in network for network in wanted)
+
+
+@cache
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network in CIDR notation, or one address. Raises ConfigError."""
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        raise ConfigError(f'listener.networks: {error}; expected CIDR notation such as "10.1.0.0/16"') from None
 
 
 def supported_contexts(sop_classes: tuple[str, ...] = ()) -> list[PresentationContext]:
@@ -134,7 +145,9 @@ def _class_uid(name: str) -> str:
 
 
 def check_address(settings: ListenerSettings) -> None:
-    """Raise ConfigError for an address beyond loopback that was not allowed in so many words."""
+    """Raise ConfigError for an address beyond loopback that was not allowed in so many words, and for what is no network."""
+    for network in settings.networks:
+        parse_network(network)
     loopback = settings.host == "localhost" or _is_loopback(settings.host)
     if not loopback and not settings.allow_remote:
         raise ConfigError(

@@ -21,6 +21,9 @@ from typing import Protocol
 
 from pynetdicom.presentation import PresentationContext
 
+from dicom_pipeline.audit import AlertKind, Node, Record
+from dicom_pipeline.audit.alerts import Alerts
+from dicom_pipeline.audit.transfers import Transfers
 from dicom_pipeline.catalog.arrivals import end_association, enter_association
 from dicom_pipeline.intake import messages
 from dicom_pipeline.intake.admission import DISK_FULL, ListenerSettings, Rejection, storage_classes
@@ -39,6 +42,9 @@ ARTIM_SECONDS = 2.0
 RATE_GRACE_SECONDS = 10.0
 BYTES_OVER = 64 * 1024**2
 """How much more than the largest object is let pass unread, so that its sender can be answered 0xA700."""
+
+HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
+"""Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""
 
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 UNRECOGNIZED_OPERATION = 0x0211
@@ -83,6 +89,8 @@ class Shared:
     commitments: Commitments
     supported: Sequence[PresentationContext]
     owner: str
+    record: Record
+    alerts: Alerts
 
 
 @dataclass(slots=True)
@@ -112,6 +120,7 @@ class Association:
         self._stopping = threading.Event()
         self.sender = Sender("", address, uuid.uuid4().hex)
         self.stored: Counter[int] = Counter()
+        self._transfers = Transfers(shared.record)
 
     def serve(self, tls: ssl.SSLContext | None) -> None:
         """Everything from the TLS handshake to the closed connection. Raises nothing; every early end leaves a reason."""
@@ -126,7 +135,9 @@ class Association:
         except WireError as error:
             self._end_early(error)
         except OSError as error:  # the TLS handshake; ssl.SSLError is one
-            self._shared.storage.refuse(self.sender, "", 0, handshake_reason(error))
+            reason = handshake_reason(error)
+            self._shared.storage.refuse(self.sender, "", 0, reason)
+            self._alert(AlertKind.NODE_AUTHENTICATION, reason)
         except Exception as error:  # noqa: BLE001 - the edge of an association: the others must go on
             log.error("association ended by %s", type(error).__name__)
             self._end_early(WireError("internal-error", abort=0))
@@ -157,6 +168,7 @@ class Association:
                 answer = DISK_FULL
         if isinstance(answer, Rejection):
             storage.refuse(self.sender, "", 0, f"rejected: {answer.reason}")
+            self._alert(answer.kind, f"rejected: {answer.reason}")
             wire.send(reject_pdu(answer.result, answer.source, answer.diagnostic))
             return False
         token, owner, now = self.sender.token, self._shared.owner, time.time()
@@ -252,6 +264,10 @@ class Association:
         status, reason = message.operation.finish()
         if isinstance(message.operation, Store):
             self.stored[status] += 1
+            kept = message.operation.kept
+            if kept is not None:
+                node = self._node()
+                self._transfers.add(node, kept.study_instance_uid, kept.sop_class_uid, kept.held, kept.patient_id)
         self._message = None
         self._send(message.context_id, messages.response(message.command, status, reason), is_command=True)
         if isinstance(message.operation, ActionRequest) and status == SUCCESS:
@@ -276,6 +292,8 @@ class Association:
         if self._agreement is None or self._message is not None or error.abort is not None:
             uid = self._message.operation.uid if self._message and isinstance(self._message.operation, Store) else ""
             storage.refuse(self.sender, uid, 0, f"ended: {error.reason}")
+            if error.abort or error.reason in HOSTILE_REASONS:
+                self._alert(AlertKind.ASSOCIATION_FAILURE, f"ended: {error.reason}")
         else:
             log.info("association %s: %s", where, error.reason)
         if error.abort is not None and self._wire is not None:
@@ -289,9 +307,19 @@ class Association:
             self._message.operation.drop()
         token = self.sender.token
         self._linger()
+        self._transfers.flush()  # before the catalog forgets the association: what is killed here is told of at the next start
+        self._shared.alerts.sweep()
         if self._agreement is not None:
             self._shared.storage.committer.submit(lambda run: end_association(run, token))
             self._shared.commitments.forget(token)
+
+    def _node(self) -> Node:
+        """The peer, for the audit trail: by its AE title once it has said one."""
+        title = self.sender.calling_ae
+        return Node(title or self.sender.address, self.sender.address, title)
+
+    def _alert(self, kind: AlertKind, words: str) -> None:
+        self._shared.alerts.alert(kind, self._node(), words)
 
     def _linger(self) -> None:
         """Let the peer read our last words before the connection closes, for a moment."""

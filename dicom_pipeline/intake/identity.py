@@ -26,6 +26,7 @@ WANTED = {
     0x00080018: "sop_instance_uid",
     0x00080060: "modality",
     0x0008103E: "series_description",
+    0x00100020: "patient_id",
     0x0020000D: "study_instance_uid",
     0x0020000E: "series_instance_uid",
 }
@@ -52,7 +53,10 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The elements that an instance is known by, empty where missing. own: this pipeline made it."""
+    """The elements that an instance is known by, empty where missing. own: this pipeline made it.
+
+    patient_id: for audit messages, where the settings want it there; it goes nowhere else.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -60,6 +64,7 @@ class Identity:
     series_instance_uid: str
     modality: str
     series_description: str
+    patient_id: str
     own: bool
 
     @property

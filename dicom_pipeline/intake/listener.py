@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 
+from dicom_pipeline.audit import Record, unrecorded
+from dicom_pipeline.audit.alerts import Alerts
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.intake.admission import (
     LIMIT,
@@ -31,19 +33,29 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 128
 STOP_SECONDS = 10.0
+SWEEP_SECONDS = 10.0
+"""Between two looks at alerts whose repetitions are to be told, while nobody connects."""
+
 REJECTIONS_AT_ONCE = 32
 """Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
 
 
 class Listener:
-    """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to."""
+    """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
 
-    def __init__(self, settings: ListenerSettings, catalog: Catalog, spool: Spool, owner: str) -> None:
+    record: takes what the audit trail is to tell.
+    """
+
+    def __init__(
+        self, settings: ListenerSettings, catalog: Catalog, spool: Spool, owner: str, record: Record = unrecorded
+    ) -> None:
         check_address(settings)
         self.settings = settings
         self.catalog = catalog
         self.spool = spool
         self.owner = owner
+        self._record = record
+        self._alerts = Alerts(record)
         self._supported = supported_contexts(settings.sop_classes)
         self._tls = TlsSource(settings) if settings.tls_certificate else None
         self._lock = threading.Lock()
@@ -62,7 +74,9 @@ class Listener:
         storage = Storage(self.settings, self.spool, self._committer)
         self._commitments = Commitments(self.settings, self.catalog, self.spool, self._committer)
         self._commitments.start()
-        self._shared = Shared(self.settings, storage, self._commitments, self._supported, self.owner)
+        self._shared = Shared(
+            self.settings, storage, self._commitments, self._supported, self.owner, self._record, self._alerts
+        )
         self._thread = threading.Thread(target=self._accept, args=(door,), name="listener", daemon=True)
         self._thread.start()
         log.info("listening as %s on %s:%d", self.settings.ae_title, self.settings.host, self.settings.port)
@@ -86,6 +100,7 @@ class Listener:
             thread.join(1.0)
         self._commitments.stop()
         self._committer.stop()
+        self._alerts.flush()
         self._stop_reader.close()
         self._stop_writer.close()
 
@@ -94,7 +109,9 @@ class Listener:
             ready.register(door, selectors.EVENT_READ)
             ready.register(self._stop_reader, selectors.EVENT_READ)
             while True:
-                if any(key.fileobj is self._stop_reader for key, _ in ready.select()):
+                found = ready.select(SWEEP_SECONDS)
+                self._alerts.sweep()
+                if any(key.fileobj is self._stop_reader for key, _ in found):
                     return
                 try:
                     connection, address = door.accept()

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
+from dicom_pipeline.audit import Held
 from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_instance, enter_refusal, withdraw_instance
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.admission import ListenerSettings
 from dicom_pipeline.intake.commits import Committer
+from dicom_pipeline.intake.held import HELD
 from dicom_pipeline.intake.identity import Identity, IdentityError, read_identity
 from dicom_pipeline.intake.messages import Command, Element
 from dicom_pipeline.intake.negotiation import Context
@@ -39,6 +41,16 @@ class Sender:
     calling_ae: str
     address: str
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An instance that is safe, for the audit trail. held: what was held under its UID before."""
+
+    study_instance_uid: str
+    sop_class_uid: str
+    held: Held
+    patient_id: str
 
 
 class RefusedError(Exception):
@@ -89,6 +101,7 @@ class Store:
         self._class = command.uid(Element.AFFECTED_CLASS)
         self.uid = command.uid(Element.AFFECTED_INSTANCE)
         self.received = 0
+        self.kept: Kept | None = None
         self._file: IncomingFile | None = None
         self._problem: RefusedError | None = None
         try:
@@ -157,6 +170,7 @@ class Store:
             raise
         arrival: Arrival = entered.result()
         self._file = None
+        self.kept = Kept(identity.study_instance_uid, self._class, HELD[arrival], identity.patient_id)
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(self.uid), arrival.value)
 

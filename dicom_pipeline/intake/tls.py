@@ -12,7 +12,7 @@ from dicom_pipeline.intake.admission import ListenerSettings
 
 log = logging.getLogger(__name__)
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 with forward secrecy and authenticated encryption only (BCP 195 4.2); TLS 1.3 has no others."""
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import struct
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from dicom_pipeline.audit import Node, unrecorded
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import Received, record_instance, record_refusal
 from dicom_pipeline.intake.admission import supported_transfer_syntaxes
+from dicom_pipeline.intake.held import HELD
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.planning.headers import is_valid_uid, read_value
 from dicom_pipeline.reporting import is_own_object
@@ -59,12 +62,16 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """Takes files into a spool. max_object_bytes, min_free_bytes: as of the listener."""
+    """Takes files into a spool. max_object_bytes, min_free_bytes: as of the listener.
+
+    transfers: told of each instance; who calls `take` flushes them when its request is whole.
+    """
 
     catalog: Catalog
     spool: Spool
     max_object_bytes: int
     min_free_bytes: int
+    transfers: ThreadTransfers = field(default_factory=lambda: ThreadTransfers(unrecorded))
 
     def take(self, content: bytes, *, source: str, address: str) -> Upload:
         """Store a file; what is not NEW or DUPLICATE is written down with source (at most 16 characters) and address.
@@ -100,6 +107,8 @@ class Uploads:
                 series_description=_text(dataset, "SeriesDescription"),
             ),
         )
+        node, patient = Node(source, address), str(dataset.get("PatientID", "") or "")
+        self.transfers.add(node, upload.study_instance_uid, upload.sop_class_uid, HELD[arrival], patient)
         return replace(upload, taken=Taken(arrival.value))
 
     def _refused_for_size(self, size: int) -> Taken | None:
@@ -123,6 +132,7 @@ def _read(content: bytes) -> tuple[Upload, Dataset, int]:
     """The identity of a file, its header, and where its data set begins. NEW where it can be stored."""
     wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
     wanted += ["Modality", "SeriesDescription"]
+    wanted.append("PatientID")
     offset = _data_set_offset(content)
     try:
         with warnings.catch_warnings():

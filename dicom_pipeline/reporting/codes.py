@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import tomllib
 from importlib import resources
@@ -13,6 +14,12 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.domain import Code, Label
+from dicom_pipeline.reporting.evidence import LO, cut
+
+SCORE_FOR = "Score for "
+LONGEST_PLAIN = 14
+PLAIN_NAME = re.compile(r"[A-Z][a-z0-9]*( [A-Z][a-z0-9]*)*")
+"""Names that differ in more than case and separators."""
 
 
 @functools.cache
@@ -39,8 +46,30 @@ def procedure(modality: str) -> CodedConcept:
 
 def score_concept(label: Label) -> CodedConcept:
     """The private concept of a label's score: a score is no finding, so it never bears the finding's own code."""
-    name = re.sub(r"[^A-Z0-9]+", "-", label.name.upper()).strip("-")
-    return CodedConcept(f"S-{name}"[:16].rstrip("-"), private_scheme(), f"Score for {label.name}"[:64])
+    return CodedConcept(f"S-{_short(label.name)}", private_scheme(), _meaning(f"{SCORE_FOR}{label.name}"))
+
+
+def threshold_concept(label: Label) -> CodedConcept:
+    """The private concept of "above threshold" for a label; its value is that of the score but for the first letter."""
+    return CodedConcept(f"T-{_short(label.name)}", private_scheme(), _meaning(f"Above threshold: {label.name}"))
+
+
+def is_shortened(label: Label) -> bool:
+    """Whether a label's name does not stand in full in the meaning of its score's concept."""
+    return score_concept(label).meaning != f"{SCORE_FOR}{label.name}"
+
+
+def _short(name: str) -> str:
+    """At most 14 characters that no other label's name gives: the name's own where they suffice, else with a digest."""
+    plain = re.sub(r"[^A-Z0-9]+", "-", name.upper()).strip("-")
+    if len(plain) <= LONGEST_PLAIN and PLAIN_NAME.fullmatch(name):
+        return plain
+    return f"{plain[:7]}-{hashlib.sha256(name.encode()).hexdigest()[:6].upper()}".lstrip("-")
+
+
+def _meaning(text: str) -> str:
+    """A Code Meaning (LO): one value without control characters of at most 64 bytes."""
+    return cut("".join(c for c in text.replace("\\", "/") if c.isprintable()), LO)
 
 
 def label_concept(label: Label) -> CodedConcept | None:
@@ -54,7 +83,7 @@ def site_concept(label: Label) -> CodedConcept | None:
 
 
 def _concept(code: Code | None) -> CodedConcept | None:
-    return None if code is None else CodedConcept(code.value, code.scheme, code.meaning)
+    return None if code is None else CodedConcept(code.value, code.scheme, _meaning(code.meaning))
 
 
 def private_scheme() -> str:

@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revision, Score
 from dicom_pipeline.reporting import equipment
-from dicom_pipeline.reporting.evidence import clean_header
+from dicom_pipeline.reporting.evidence import clean_header, frame_number_of, frames_of
 from dicom_pipeline.reporting.key_objects import key_object_selection
 from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
 from dicom_pipeline.reporting.part10 import named
@@ -61,8 +61,8 @@ def key_frame(key: FrameKey, pixels: Pixels, scores: Sequence[Score], header: Da
     """A key frame of an instance's header as read. scores: highest first."""
     clean = clean_header(header)
     clean.SOPInstanceUID = key.sop_instance_uid
-    if header.get("NumberOfFrames"):
-        clean.NumberOfFrames = int(header.NumberOfFrames)
+    if (frames := frames_of(header)) is not None:
+        clean.NumberOfFrames = frames
     return KeyFrame(key, pixels, scores, clean)
 
 
@@ -85,8 +85,8 @@ def make_companions(
     if "key-image" in wanted:
         made += [_key_image(report, revision, provenance, k, n) for n, k in enumerate(key_frames, 1)]
     if "key-objects" in wanted and key_frames:
-        shown = list({k.header.SOPInstanceUID: k.header for k in key_frames}.values())
-        made.append(key_object_selection(report, shown, SERIES_NUMBERS["key-objects"]))
+        shown = {k.key: k.header for k in key_frames}
+        made.append(key_object_selection(report, [(h, k) for k, h in shown.items()], SERIES_NUMBERS["key-objects"]))
     if "embeddings" in wanted and embeddings:
         made.append(_raw_data(report, revision, provenance, embeddings, headers))
     if "pdf" in wanted:
@@ -131,8 +131,8 @@ def _key_image(report: Dataset, revision: Revision, provenance: Provenance, show
     made.DerivationDescription = "The model's input with its scores burned in; research use only, not for diagnosis"
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = shown.header.SOPClassUID, shown.key.sop_instance_uid
-    if "NumberOfFrames" in shown.header:
-        source.ReferencedFrameNumber = shown.key.frame
+    if (frame := frame_number_of(shown.header, shown.key)) is not None:
+        source.ReferencedFrameNumber = frame
     made.SourceImageSequence = DicomSequence([source])
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.Rows, made.Columns = pixels.shape[:2]
@@ -163,6 +163,9 @@ def _raw_data(
         "frames": frames,
     }
     made = _beside(report, "embeddings", RAW_DATA, "OT", revision.number, provenance)
+    # PixelMed asks for the module; vectors lie in no space of the images, so they have one of their own
+    made.FrameOfReferenceUID = uid_of("frame-of-embeddings", str(report.StudyInstanceUID))
+    made.PositionReferenceIndicator = ""
     made.CreatorVersionUID = uid_of("creator-version", provenance.software)
     made.AcquisitionContextSequence = DicomSequence()
     sources = []

@@ -22,6 +22,7 @@ from highdicom.sr import (
     QualitativeEvaluation,
     SourceImageForMeasurement,
     SourceImageForMeasurementGroup,
+    TextContentItem,
     TrackingIdentifier,
 )
 from highdicom.sr.enum import RelationshipTypeValues
@@ -30,6 +31,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.domain import FrameKey, Label, LabelSet, Plan, Provenance, Revision, Score, SeriesPlan, digest_of
 from dicom_pipeline.reporting import codes, equipment
+from dicom_pipeline.reporting.evidence import frame_number_of
 from dicom_pipeline.reporting.uids import DEVICE_UID, uid_of
 
 STATEMENT = "Research use only, not for diagnosis."
@@ -138,11 +140,7 @@ def _group(
     judged = [s for s in scores if labels[s.label].threshold is not None]
     evaluations = [
         QualitativeEvaluation(
-            CodedConcept(
-                codes.score_concept(labels[s.label]).value.replace("S-", "T-", 1),
-                codes.private_scheme(),
-                f"{s.label} above threshold"[:64],
-            ),
+            codes.threshold_concept(labels[s.label]),
             codes.coded("concept", "yes" if s in above else "no"),
         )
         for s in judged
@@ -174,14 +172,19 @@ def _measurement(score: Score, label: Label, headers: Mapping[str, Dataset]) -> 
             codes.coded("concept", "finding"), scored, relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD
         )
         measurement[0].ContentSequence = DicomSequence([*measurement[0].ContentSequence, item])
+    if codes.is_shortened(label):
+        name = TextContentItem(
+            codes.coded("concept", "comment"), label.name, relationship_type=RelationshipTypeValues.HAS_PROPERTIES
+        )
+        measurement[0].ContentSequence = DicomSequence([*measurement[0].ContentSequence, name])
     return measurement
 
 
 def _reference(key: FrameKey, headers: Mapping[str, Dataset]) -> tuple[str, str, list[int] | None]:
     """SOP class, instance and (for multi-frame objects) frame number of a reference."""
     header = headers[key.sop_instance_uid]
-    frames = [key.frame] if header.get("NumberOfFrames") else None
-    return str(header.SOPClassUID), key.sop_instance_uid, frames
+    number = frame_number_of(header, key)
+    return str(header.SOPClassUID), key.sop_instance_uid, None if number is None else [number]
 
 
 def _frame_id(key: FrameKey) -> str:

@@ -7,11 +7,14 @@ highdicom would otherwise write into it.
 
 from __future__ import annotations
 
+import functools
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from decimal import Decimal
 
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
@@ -21,37 +24,75 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
+from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
-LO, SH, PN = 64, 16, 64
-"""Longest values in characters (PS3.5 6.2)."""
+LO, SH, PN, LONGEST_UID = 64, 16, 64, 64
+"""Longest values (PS3.5 6.2). They are characters there, and a group of a name; dciodvfy counts bytes, and all of a name:
+both are kept."""
 
-TEXTS: Mapping[str, int] = {
-    "PatientID": LO,
-    "IssuerOfPatientID": LO,
-    "StudyID": SH,
-    "AccessionNumber": SH,
-    "StudyDescription": LO,
-    "InstitutionName": LO,
-}
+IDENTIFIERS: Mapping[str, int] = {"PatientID": LO, "IssuerOfPatientID": LO, "StudyID": SH, "AccessionNumber": SH}
+TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
-VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
+"""A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
+MOST_FRAMES = 2**31 - 1
+"""The largest Number of Frames that an IS can say (PS3.5 6.2)."""
+
+
+_CLASSES = "1.2.840.10008.5.1.4.1.1."
+SINGLE_FRAME = frozenset(
+    _CLASSES + tail
+    for tail in (
+        *("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1"),  # CR, DX, MG, intra-oral
+        *("2", "4", "6.1", "7", "128"),  # CT, MR, US, SC, PET
+        *("77.1.1", "77.1.2", "77.1.3", "77.1.4"),  # visible light
+    )
+)
+"""Image classes that hold one frame, whatever Number of Frames says: a reference to them may not name a frame."""
 
 
 def text_of(dataset: Dataset, keyword: str, most: int) -> str:
     """A text attribute's first value, without control characters, cut to `most`; "" where it cannot be read."""
-    value = _raw(dataset, keyword)
-    if value is None or isinstance(value, bytes):
-        return ""
-    if hasattr(value, "__iter__") and not isinstance(value, str | PersonName):
-        value = next(iter(value), "")
-    return "".join(c for c in str(value) if c.isprintable() and c != "\\").strip()[:most].strip()
+    first = next(iter(_values(dataset, keyword)), "")
+    return cut("".join(c for c in first if c.isprintable() and c != "\\").strip(), most)
+
+
+def identifier_of(dataset: Dataset, keyword: str, most: int) -> str:
+    """An attribute that identifies: as it is or "", for a part of an identifier could be that of another patient."""
+    values = _values(dataset, keyword)
+    text = values[0].strip(" \0\t\r\n") if len(values) == 1 else ""
+    return text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and cut(text, most) == text else ""
+
+
+def frames_of(dataset: Dataset) -> int | None:
+    """Number of Frames, None where the instance states none that can be."""
+    text = text_of(dataset, "NumberOfFrames", 12)
+    return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MOST_FRAMES else None
+
+
+def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:
+    """The Referenced Frame Number (PS3.3 table 10-3) of a frame; None where the reference is to all there is.
+
+    Raises ReportError where a valid reference cannot say which frame it is.
+    """
+    if str(clean.SOPClassUID) not in SINGLE_FRAME:
+        return key.frame if key.frame > 1 or int(clean.get("NumberOfFrames") or 1) > 1 else None
+    if key.frame > 1:
+        raise ReportError(
+            f"instance {short_uid(key.sop_instance_uid)} is of a class of single images ({clean.SOPClassUID}) but has "
+            f"several frames, so no valid report can refer to its frame {key.frame}"
+        )
+    return None
 
 
 def date_of(dataset: Dataset, keyword: str) -> str:
-    """A date as YYYYMMDD, "" where it is none."""
+    """A date as YYYYMMDD of the years 1000 to 2999 (as dciodvfy has it), "" where it is none."""
     text = text_of(dataset, keyword, 10).replace(".", "").replace("-", "")
-    return text if re.fullmatch(r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", text) else ""
+    try:
+        return f"{datetime.strptime(text, '%Y%m%d'):%Y%m%d}" if re.fullmatch(r"[12]\d{7}", text) else ""
+    except ValueError:
+        return ""
 
 
 def time_of(dataset: Dataset, keyword: str) -> str:
@@ -61,9 +102,11 @@ def time_of(dataset: Dataset, keyword: str) -> str:
 
 
 def timezone_of(dataset: Dataset) -> str:
-    """Timezone Offset From UTC as &ZZXX, "" where there is none that makes sense."""
+    """Timezone Offset From UTC as &ZZXX, -1200 to +1400 (PS3.3 C.12.1), "" where there is none that makes sense."""
     text = text_of(dataset, "TimezoneOffsetFromUTC", 5)
-    return text if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) else ""
+    if not re.fullmatch(r"[+-]\d\d[0-5]\d", text) or text == "-0000":
+        return ""
+    return text if -1200 <= int(text) <= 1400 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +121,26 @@ class Identity:
 
 def identity_of(source: Dataset, sop_instance_uid: str) -> Identity:
     """What `source` is known by. Raises ReportError where one of its UIDs is missing or not valid."""
-    values = []
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"):
-        values.append(text_of(source, keyword, 64))
-        if not VALID_UID.fullmatch(values[-1]):
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
+    study, series, sop_class = (text_of(source, keyword, 65) for keyword in keywords)
+    for keyword, uid in zip((*keywords, "SOPInstanceUID"), (study, series, sop_class, sop_instance_uid), strict=True):
+        if len(uid) > LONGEST_UID or not VALID_UID.fullmatch(uid):
             raise ReportError(
-                f"instance …{sop_instance_uid[-12:]} has no valid {keyword}, so a report cannot refer to it"
+                f"instance {short_uid(sop_instance_uid)} has no valid {keyword} (PS3.5 9.1: at most 64 characters, a root "
+                "1 or 2, no leading zeros), so no valid report can refer to it"
             )
-    study, series, sop_class = values
+    if not _is_image_class(sop_class):
+        raise ReportError(
+            f"instance {short_uid(sop_instance_uid)} is of the class {sop_class}, which the standard does not list as an "
+            "image, so no valid report can refer to it as one"
+        )
     return Identity(study, series, sop_class, sop_instance_uid)
+
+
+@functools.cache
+def _is_image_class(sop_class_uid: str) -> bool:
+    """Whether the standard lists the class as an image (PS3.6 table A-1): a private one may stand under no IMAGE item."""
+    return "Image Storage" in UID(sop_class_uid, validation_mode=IGNORE).name
 
 
 def clean_header(source: Dataset) -> Dataset:
@@ -96,6 +150,8 @@ def clean_header(source: Dataset) -> Dataset:
         value = text_of(source, keyword, 64)
         if VALID_UID.fullmatch(value):
             setattr(clean, keyword, value)
+    for keyword, most in IDENTIFIERS.items():
+        setattr(clean, keyword, identifier_of(source, keyword, most))
     for keyword, most in TEXTS.items():
         setattr(clean, keyword, text_of(source, keyword, most))
     clean.PatientName = _name(source, "PatientName")
@@ -146,13 +202,31 @@ def _series_item(series_uid: str, instances: Mapping[str, str]) -> Dataset:
 
 
 def _name(dataset: Dataset, keyword: str) -> str:
-    """A person name of at most five components and 64 characters a group."""
-    groups = text_of(dataset, keyword, 3 * PN).split("=")[:3]
-    return "=".join("^".join(group.split("^")[:5])[:PN] for group in groups)
+    """A person name of at most five components a group; groups beyond the length are left out from the last on."""
+    groups = text_of(dataset, keyword, 16 * PN).split("=")[:3]
+    groups = ["^".join(group.split("^")[:5]).strip() for group in groups]
+    while len(groups) > 1 and (not groups[-1] or len("=".join(groups).encode()) > PN):
+        groups.pop()
+    name = cut("=".join(groups), PN)
+    return name if name.strip("^= ") else ""
 
 
-def _raw(dataset: Dataset, keyword: str) -> Any:
+def cut(text: str, most: int) -> str:
+    """The text's beginning of at most `most` bytes of UTF-8."""
+    return text.encode()[:most].decode(errors="ignore").strip()
+
+
+def _values(dataset: Dataset, keyword: str) -> list[str]:
+    """An attribute's values as they stand; none where it is missing, no text (bytes, a sequence) or cannot be read.
+
+    pydicom's warnings quote values, which are patient data, and what they warn of is put right here: they are silenced.
+    """
     try:
-        return dataset.get(keyword)
-    except (ValueError, TypeError, LookupError, BytesLengthException, NotImplementedError, OverflowError):
-        return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = dataset.get(keyword)
+            several = hasattr(value, "__iter__") and not isinstance(value, str | bytes | PersonName)
+            values = list(value) if several else [value]
+            return [str(v) for v in values if isinstance(v, str | PersonName | int | float | Decimal)]
+    except (ValueError, TypeError, LookupError, BytesLengthException, NotImplementedError, ArithmeticError):
+        return []

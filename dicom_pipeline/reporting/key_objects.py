@@ -9,22 +9,26 @@ from collections.abc import Sequence
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept
 from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
+from dicom_pipeline.domain import FrameKey
 from dicom_pipeline.reporting import equipment
+from dicom_pipeline.reporting.evidence import frame_number_of, reference_to
 from dicom_pipeline.reporting.uids import uid_of
 
 
-def key_object_selection(report: Dataset, shown: Sequence[Dataset], series_number: int) -> Dataset:
-    """The selection of the instances `shown` (cleaned headers); patient, times and equipment are the report's."""
+def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKey]], series_number: int) -> Dataset:
+    """The selection of the frames `shown`, each with its instance's cleaned header; the rest is as in the report."""
+    headers = list({key.sop_instance_uid: header for header, key in shown}.values())
     content = KeyObjectSelection(
         document_title=CodedConcept("113009", "DCM", "For Research"),
-        referenced_objects=list(shown),
+        referenced_objects=headers,
         description="Frames with the highest research scores; not for diagnosis",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
         made: Dataset = KeyObjectSelectionDocument(
-            evidence=[copy.deepcopy(header) for header in shown],
+            evidence=[copy.deepcopy(header) for header in headers],
             content=content,
             series_instance_uid=uid_of("key-objects-series", str(report.StudyInstanceUID)),
             series_number=series_number,
@@ -33,9 +37,8 @@ def key_object_selection(report: Dataset, shown: Sequence[Dataset], series_numbe
             manufacturer=equipment.MANUFACTURER,
             specific_character_set="ISO_IR 192",
         )
-    for item in made.ContentSequence:
-        if item.ValueType in ("IMAGE", "COMPOSITE") and "ConceptNameCodeSequence" in item:
-            del item.ConceptNameCodeSequence  # TID 2010 gives these items no name
+    described = [item for item in made.ContentSequence if item.ValueType == "TEXT"]
+    made.ContentSequence = DicomSequence([*described, *(_image(header, key) for header, key in shown)])
     for keyword in ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate"):
         setattr(made, keyword, report.get(keyword))
     made.SeriesTime = report.SeriesTime
@@ -49,3 +52,14 @@ def key_object_selection(report: Dataset, shown: Sequence[Dataset], series_numbe
     made.ContributingEquipmentSequence = copy.deepcopy(report.ContributingEquipmentSequence)
     made.ContentQualification = "RESEARCH"
     return made
+
+
+def _image(header: Dataset, key: FrameKey) -> Dataset:
+    """An IMAGE item; TID 2010 gives these items no name, and highdicom calls what has no Rows a composite object."""
+    item = Dataset()
+    item.RelationshipType, item.ValueType = "CONTAINS", "IMAGE"
+    reference = reference_to(header.SOPClassUID, key.sop_instance_uid)
+    if (number := frame_number_of(header, key)) is not None:
+        reference.ReferencedFrameNumber = number
+    item.ReferencedSOPSequence = DicomSequence([reference])
+    return item

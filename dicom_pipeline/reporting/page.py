@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import textwrap
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +24,7 @@ Labelled = Sequence[tuple[str, float]]
 
 def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) -> npt.NDArray[np.uint8]:
     """RGB uint8 (H, 896, 3): banner, the rendering, a line and a bar a score. Text stays legible at 512 px."""
-    notes = _wrapped(notice, 62)
+    notes = _wrapped(_drawable(notice), 62)
     height = 64 + PICTURE + 2 * MARGIN + LINE * len(scores) + 30 * (1 + len(notes)) + MARGIN
     page = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(page)
@@ -36,7 +38,7 @@ def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) 
         draw.rectangle((580, y + 8, 780, y + 28), outline=FAINT)
         draw.text((WIDTH - MARGIN, y), f"{value:.2f}", INK, ImageFont.load_default(30), anchor="ra")
         y += LINE
-    for line in (f"{title}. Uncalibrated research scores.", *notes):
+    for line in (f"{title}. Research scores, uncalibrated unless a probe made them.", *notes):
         draw.text((MARGIN, y + 6), line, FAINT, ImageFont.load_default(24))
         y += 30
     return np.asarray(page)
@@ -70,7 +72,7 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
         heading()
         canvas.setFont("Courier", 7)
         for number, line in enumerate(lines[start : start + 76]):
-            canvas.drawString(48, height - 64 - 9.5 * number, line.encode("latin-1", "replace").decode("latin-1"))
+            canvas.drawString(48, height - 64 - 9.5 * number, line.encode("cp1252", "replace").decode("cp1252"))
         canvas.showPage()
     for start in range(0, len(pictures), 4):
         heading()
@@ -80,7 +82,7 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
             canvas.setFont("Helvetica", 9)
             for number, (label, value) in enumerate(scores):
                 canvas.drawString(
-                    x, y - 14 - 12 * number, f"{label}  {value:.2f}".encode("latin-1", "replace").decode("latin-1")
+                    x, y - 14 - 12 * number, f"{label}  {value:.2f}".encode("cp1252", "replace").decode("cp1252")
                 )
         canvas.showPage()
     canvas.save()
@@ -89,13 +91,20 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
 
 def _wrapped(text: str, most: int) -> list[str]:
     """Lines of at most `most` characters, broken at spaces where there are some."""
-    import textwrap
-
-    return textwrap.wrap(text, most, drop_whitespace=False, subsequent_indent="") if text else []
+    return textwrap.wrap(text, most) if text else []
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str, size: int, most: int) -> str:
-    font = ImageFont.load_default(size)
-    while text and draw.textlength(text, font) > most:
+    """The text as the font can draw it, with an ellipsis where it is wider than `most` pixels."""
+    font, text = ImageFont.load_default(size), _drawable(text)
+    if draw.textlength(text, font) <= most:
+        return text
+    while text and draw.textlength(f"{text}…", font) > most:
         text = text[:-1]
-    return text
+    return f"{text}…"
+
+
+def _drawable(text: str) -> str:
+    """Pillow's own font, the same on every machine, has ASCII alone: letters lose their marks, other scripts become "?"."""
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(c if c.isascii() or c == "…" else "?" for c in plain if not unicodedata.combining(c))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,22 +13,31 @@ from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes
 from dicom_pipeline.reporting.equipment import is_own_object
 
+ALGORITHM_PARAMETER = "111002"
+"""(DCM) Algorithm Parameters, as TID 4019 has them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportScore:
-    """One score of a report. derivation: how a series score was joined, None for a score of one frame."""
+    """One score of a report.
+
+    derivation: how a series score was joined, None for a score of one frame. above_threshold: None where none was set.
+    """
 
     label: str
     value: float
     kind: ScoreKind
     derivation: Derivation | None
     frame: FrameKey
+    series_instance_uid: str
+    above_threshold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
     """What a report says.
 
+    content_date, content_time, timezone: YYYYMMDD, HHMMSS and &ZZXX, the revision's time.
     parameters: provenance by name. sources: SOP Instance UIDs of the evidence. predecessor: the report before, if any.
     """
 
@@ -37,6 +46,7 @@ class ReportContent:
     revision: int
     content_date: str
     content_time: str
+    timezone: str
     scores: tuple[ReportScore, ...]
     parameters: dict[str, str]
     sources: tuple[str, ...]
@@ -49,17 +59,37 @@ class ReportContent:
 
 
 def read_report(dataset: Dataset) -> ReportContent:
-    """The values of a report of ours. Raises ReportError for any other object."""
-    if not is_own_object(dataset) or dataset.get("Modality") != "SR":
-        raise ReportError("this is no report made by dicom_pipeline")
+    """The values of a report of ours. Raises ReportError for any other object, and for a report that lacks what we write."""
+    modality = dataset.get("Modality")
+    if not is_own_object(dataset):
+        raise ReportError(
+            f"this is no report made by dicom_pipeline: expected its Device UID in Contributing Equipment, found "
+            f"{'an object' if modality is None else f'a {modality} object'} of another maker"
+        )
+    if modality != "SR":
+        raise ReportError(
+            f"this is no report but a companion of one, made by dicom_pipeline: expected SR, found {modality}"
+        )
+    try:
+        return _content(dataset)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ReportError(f"this report made by dicom_pipeline is damaged or of a newer version: {error}") from error
+
+
+def _content(dataset: Dataset) -> ReportContent:
     scores: list[ReportScore] = []
     parameters: dict[str, str] = {}
-    for item in _walk(dataset):
-        if item.ValueType == "NUM":
-            scores.append(_score(item))
-        elif item.ValueType == "TEXT" and _concept(item) == "111002":
-            name, _, value = str(item.TextValue).partition("=")
-            parameters[name] = value
+    series = dict(_sources(dataset))
+    for group in _containers(dataset):
+        judged = {
+            _concept(item)[1:]: _value(item) == codes.coded("concept", "yes").value for item in _judgements(group)
+        }
+        for item in group.get("ContentSequence") or ():
+            if item.ValueType == "NUM":
+                scores.append(_score(item, series, judged.get(_concept(item)[1:])))
+            elif item.ValueType == "TEXT" and _concept(item) == ALGORITHM_PARAMETER:
+                name, _, value = str(item.TextValue).partition("=")
+                parameters[name] = value
     before = dataset.get("PredecessorDocumentsSequence")
     return ReportContent(
         sop_instance_uid=str(dataset.SOPInstanceUID),
@@ -67,19 +97,28 @@ def read_report(dataset: Dataset) -> ReportContent:
         revision=int(dataset.InstanceNumber),
         content_date=str(dataset.ContentDate),
         content_time=str(dataset.ContentTime),
+        timezone=str(dataset.get("TimezoneOffsetFromUTC", "+0000")),
         scores=tuple(scores),
         parameters=parameters,
-        sources=tuple(_sources(dataset)),
+        sources=tuple(series),
         predecessor=str(before[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
         if before
         else None,
     )
 
 
-def _walk(item: Dataset) -> Iterator[Dataset]:
+def _containers(item: Dataset) -> Iterator[Dataset]:
+    yield item
     for child in item.get("ContentSequence") or ():
-        yield child
-        yield from _walk(child)
+        if child.ValueType == "CONTAINER":
+            yield from _containers(child)
+
+
+def _judgements(group: Dataset) -> Iterator[Dataset]:
+    """The items of a group that say whether a score is above its label's threshold."""
+    for item in group.get("ContentSequence") or ():
+        if item.ValueType == "CODE" and _concept(item).startswith("T-"):
+            yield item
 
 
 def _concept(item: Dataset) -> str:
@@ -87,22 +126,28 @@ def _concept(item: Dataset) -> str:
     return str(names[0].CodeValue) if names else ""
 
 
-def _score(item: Dataset) -> ReportScore:
+def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | None) -> ReportScore:
     children: dict[str, Any] = {}
     for child in item.get("ContentSequence") or ():
         children["image" if child.ValueType == "IMAGE" else _concept(child)] = child
-    kind = codes.key_of("method", _value(children["370129005"]))
+    method = _value(children["370129005"])
+    kind = codes.key_of("method", method)
     derived = children.get("121401")
     reference = children["image"].ReferencedSOPSequence[0]
     number = reference.get("ReferencedFrameNumber") or 1
     if kind is None:
-        raise ReportError("a score has a method that this version does not know")
+        raise ReportError(f"a score has a method that this version does not know: {method}")
+    in_full = children.get(codes.coded("concept", "comment").value)
     return ReportScore(
-        label=str(item.ConceptNameCodeSequence[0].CodeMeaning).removeprefix("Score for "),
+        label=str(in_full.TextValue)
+        if in_full is not None
+        else str(item.ConceptNameCodeSequence[0].CodeMeaning).removeprefix(codes.SCORE_FOR),
         value=float(item.MeasuredValueSequence[0].NumericValue),
         kind=ScoreKind(kind),
         derivation=Derivation(str(codes.key_of("derivation", _value(derived)))) if derived is not None else None,
         frame=FrameKey(str(reference.ReferencedSOPInstanceUID), int(number)),
+        series_instance_uid=series[str(reference.ReferencedSOPInstanceUID)],
+        above_threshold=above_threshold,
     )
 
 
@@ -110,8 +155,9 @@ def _value(item: Dataset) -> str:
     return str(item.ConceptCodeSequence[0].CodeValue)
 
 
-def _sources(dataset: Dataset) -> Iterator[str]:
+def _sources(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """SOP Instance UID and Series Instance UID of each piece of evidence."""
     for study in dataset.get("CurrentRequestedProcedureEvidenceSequence") or ():
         for series in study.ReferencedSeriesSequence:
             for reference in series.ReferencedSOPSequence:
-                yield str(reference.ReferencedSOPInstanceUID)
+                yield str(reference.ReferencedSOPInstanceUID), str(series.SeriesInstanceUID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,12 +10,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, EnhancedSR
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import CTImageStorage
 
 from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
-from dicom_pipeline.reporting.evidence import Identity, clean_header, evidence_sequence, identity_of, timezone_of
+from dicom_pipeline.reporting.evidence import (
+    Identity,
+    clean_header,
+    evidence_sequence,
+    frames_of,
+    identity_of,
+    timezone_of,
+)
 from dicom_pipeline.reporting.image_library import add_image_library
 from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
@@ -49,6 +58,8 @@ def build_report(
     used = list(dict.fromkeys(frame.key.sop_instance_uid for frame in plan.frames))
     if not used or not scores:
         raise ReportError("a report needs at least one used frame with a score")
+    if not all(math.isfinite(score.value) for score in scores):
+        raise ReportError("a score is not a finite number, so no valid report can state it")
     shown = {used[0]} | {score.frame.sop_instance_uid for score in scores if score.derivation is not None}
     for series in plan.series:
         shown |= {key.sop_instance_uid for key in key_frames_of(scores, series.series_instance_uid, key_frames)}
@@ -59,7 +70,7 @@ def build_report(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](
-            evidence=[first],
+            evidence=[_as_ct(first)],
             content=_bare(root),  # highdicom would copy and search the tree, a third of all the time
             series_instance_uid=report_series_uid(revision.study_instance_uid),
             series_number=SERIES_NUMBER,
@@ -105,7 +116,9 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
         if keyword in first:
             setattr(report, keyword, first.get(keyword))
     if revision.predecessor:
-        report.PredecessorDocumentsSequence = _predecessor(revision, str(report.SOPClassUID))
+        report.PredecessorDocumentsSequence = _predecessor(
+            revision, revision.predecessor_class or str(report.SOPClassUID)
+        )
 
 
 def _predecessor(revision: Revision, sop_class_uid: str) -> DicomSequence:
@@ -124,9 +137,19 @@ def _cleaned(source: Dataset, identity: Identity) -> Dataset:
     """The clean header of an instance that the content refers to."""
     clean = clean_header(source)
     clean.SOPInstanceUID = identity.sop_instance
-    if source.get("NumberOfFrames"):
-        clean.NumberOfFrames = int(source.NumberOfFrames)
+    if (frames := frames_of(source)) is not None:
+        clean.NumberOfFrames = frames
     return clean
+
+
+def _as_ct(clean: Dataset) -> Dataset:
+    """A copy that claims to be a CT image: highdicom looks modules up by class and knows no private or retired ones.
+
+    It takes patient and study from it, the same for every image class; the references are written from the true classes.
+    """
+    copied = Dataset(clean)
+    copied.SOPClassUID = CTImageStorage
+    return copied
 
 
 def _bare(root: Dataset) -> Dataset:

@@ -39,6 +39,8 @@ def as_class(report: Dataset, sop_class_uid: str) -> Dataset:
     for study in made.get("PredecessorDocumentsSequence") or ():
         for series in study.ReferencedSeriesSequence:
             for reference in series.ReferencedSOPSequence:
+                if sop_class_uid not in classes_for(str(reference.ReferencedSOPClassUID))[1:]:
+                    continue  # the report before was made of this class or a simpler one, and sent as it is
                 reference.ReferencedSOPInstanceUID = _converted(str(reference.ReferencedSOPInstanceUID), sop_class_uid)
                 reference.ReferencedSOPClassUID = sop_class_uid
     if getattr(made, "file_meta", None) is not None:

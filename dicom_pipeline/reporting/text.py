@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 from jinja2 import Environment, select_autoescape
 
-from dicom_pipeline.domain import short_uid
+from dicom_pipeline.domain import ScoreKind, short_uid
 from dicom_pipeline.reporting.content import STATEMENT
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore
 
 
 def report_text(report: ReportContent) -> str:
-    """Several lines: what it is, series scores with a bar each, key frames, provenance."""
-    lines = [
-        f"AI RESEARCH report, revision {report.revision}, {report.content_date} {report.content_time[:6]}",
-        STATEMENT,
-    ]
+    """Several lines: what it is, each series' scores with a bar each, its key frames, provenance; highest scores first."""
+    lines = [f"AI RESEARCH report, revision {report.revision}, {moment(report)}", STATEMENT]
     if report.parameters.get("notice"):
         lines.append(report.parameters["notice"])
-    lines += [f"Study {short_uid(report.study_instance_uid)}, {len(report.sources)} source instances", ""]
-    joined = [score for score in report.scores if score.derivation is not None]
-    lines += ["Series scores (uncalibrated)", *(_line(score) for score in joined), ""]
-    frames = [score for score in report.scores if score.derivation is None]
-    if frames:
-        lines += ["Key frames", *(_line(score) for score in frames), ""]
-    lines += ["Made by", *(f"  {name}: {value}" for name, value in report.parameters.items() if name != "notice")]
+    many = len(report.sources)
+    lines += [
+        f"Study {short_uid(report.study_instance_uid)}, {many} source {'instance' if many == 1 else 'instances'}",
+        "",
+    ]
+    for title, scores in groups(report):
+        lines += [title, *(_line(score) for score in scores), ""]
+    hidden = ("notice", "statement")
+    lines += ["Made by", *(f"  {name}: {value}" for name, value in report.parameters.items() if name not in hidden)]
     if report.predecessor:
         lines.append(f"  replaces: {report.predecessor}")
     return "\n".join(lines)
@@ -35,15 +35,36 @@ def report_html(report: ReportContent) -> str:
     """The same as one HTML page that needs no network and no other file."""
     template = (resources.files("dicom_pipeline") / "data" / "templates" / "report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
-    groups = [
-        ("Series scores", [score for score in report.scores if score.derivation is not None]),
-        ("Key frames", [score for score in report.scores if score.derivation is None]),
-    ]
-    return environment.from_string(template).render(report=report, groups=groups, statement=STATEMENT)
+    made = environment.from_string(template)
+    return made.render(report=report, groups=groups(report), statement=STATEMENT, moment=moment(report))
+
+
+def groups(report: ReportContent) -> list[tuple[str, list[ReportScore]]]:
+    """Title and scores of each series and then of its key frames, frame by frame; highest first."""
+    made = []
+    place = {frame: n for n, frame in enumerate(dict.fromkeys(s.frame for s in report.scores if s.derivation is None))}
+    for series in dict.fromkeys(score.series_instance_uid for score in report.scores):
+        mine = sorted((s for s in report.scores if s.series_instance_uid == series), key=lambda s: (-s.value, s.label))
+        joined = [score for score in mine if score.derivation is not None]
+        made.append((f"Series {short_uid(series)}: scores{_caution(joined)}", joined))
+        frames = sorted((s for s in mine if s.derivation is None), key=lambda s: place[s.frame])
+        made.append((f"Series {short_uid(series)}: key frames", frames))
+    return [(title, scores) for title, scores in made if scores]
+
+
+def moment(report: ReportContent) -> str:
+    """The report's time as YYYY-MM-DD HH:MM with its offset from UTC."""
+    date, time = report.content_date, report.content_time
+    return f"{date[:4]}-{date[4:6]}-{date[6:]} {time[:2]}:{time[2:4]} {report.timezone}"
+
+
+def _caution(scores: Sequence[ReportScore]) -> str:
+    return "" if all(score.kind is ScoreKind.PROBE_PROBABILITY for score in scores) else " (uncalibrated)"
 
 
 def _line(score: ReportScore) -> str:
     bar = "#" * round(score.value * 20)
     how = score.derivation.value if score.derivation else "frame"
     where = f"{short_uid(score.frame.sop_instance_uid)} frame {score.frame.frame}"
-    return f"  {score.label:<28} {score.value:6.3f} {bar:<20}  {how}, {score.kind.value}, {where}"
+    judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
+    return f"  {score.label:<28} {score.value:6.3f} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"

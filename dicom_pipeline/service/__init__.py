@@ -5,5 +5,5 @@ poller, cleaner), cleaning (the spool), rebuilding (a lost catalog), holding (on
 worker, store_writer (rows to the embedding store), store_care (checks and mends it), destinations (settings ->
 senders), study_output and overview (folders, report.html), web (health, status), study_pages (one study over HTTP),
 stow (DICOMweb in), questions and searches (what the worker is asked), orthanc_pull (fetch a study), poller (an
-Orthanc's changes), backfill (a whole Orthanc), logs.
+Orthanc's changes), backfill (a whole Orthanc), auditing (facts for the audit trail), readiness (can it do its work), logs.
 """

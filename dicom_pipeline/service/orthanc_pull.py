@@ -141,12 +141,15 @@ def pull_study(
     expected = len(held) + len(fetch)
     if fetch and is_valid_uid(uid):
         announce(catalog, uid, expected, time.time())
-    for instance_id in fetch:
-        (pace or Pace()).wait()
-        what = _take(client, uploads, instance_id, source)
-        counts[what] += 1
-        expected -= what not in (Taken.NEW, Taken.DUPLICATE)
-        progress(1)
+    try:
+        for instance_id in fetch:
+            (pace or Pace()).wait()
+            what = _take(client, uploads, instance_id, source)
+            counts[what] += 1
+            expected -= what not in (Taken.NEW, Taken.DUPLICATE)
+            progress(1)
+    finally:
+        uploads.transfers.flush()
     if 0 < expected < len(held) + len(fetch):
         announce(catalog, uid, expected, time.time())  # what was refused or vanished will not come
     return PulledStudy(len(instances), {str(word): count for word, count in counts.items()})

@@ -8,13 +8,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import fields
+from multiprocessing.synchronize import Semaphore
 
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import Sender
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
+from dicom_pipeline.service.auditing import Deliveries, forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.cleaning import clean_spool
 from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
 from dicom_pipeline.service.logs import set_up_logs
@@ -28,59 +32,75 @@ CLEAN_SECONDS = 10.0
 REST = 20
 """Times the length of a look until the next: one at a million instances takes seconds."""
 
+Child = Callable[[Settings, str, Semaphore], None]
+"""What a child process runs: settings, the run of the service, and what it releases once it does its work.
 
-def run_listener(settings: Settings, owner: str) -> None:
+A semaphore, as reading it takes no lock: one that a killed child held would stop the supervisor.
+"""
+
+
+def run_listener(settings: Settings, owner: str, running: Semaphore) -> None:
     """Listen until told to stop."""
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
-    listener = Listener(listener_settings(settings), Catalog(settings.spool.folder / "catalog.sqlite"), spool, owner)
+    catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+    record = record_of(settings, "listener")
+    forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
+    listener = Listener(listener_settings(settings), catalog, spool, owner, record)
     listener.start()
+    running.release()
     stop.wait()
     listener.stop()
 
 
-def run_worker(settings: Settings, owner: str) -> None:
+def run_worker(settings: Settings, owner: str, running: Semaphore) -> None:
     """Process revisions until told to stop."""
     from dicom_pipeline.service.worker import Worker
 
     stop = _begin(settings)
     if settings.encoder.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
-    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner).run()
+    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=running.release).run()
 
 
-def run_sender(settings: Settings, owner: str) -> None:
+def run_sender(settings: Settings, owner: str, running: Semaphore) -> None:
     """Deliver until told to stop."""
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
-    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings))
+    audit = Deliveries(record_of(settings, "sender"), settings.destinations)
+    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit)
     sender.start()
+    running.release()
     stop.wait()
     sender.stop()
 
 
-def run_poller(settings: Settings, owner: str) -> None:
+def run_poller(settings: Settings, owner: str, running: Semaphore) -> None:
     """Fetch from the sources until told to stop, a thread each."""
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
-    uploads = Uploads(catalog, Spool(folder), settings.listener.max_object_bytes, settings.spool.min_free_bytes)
+    transfers = ThreadTransfers(record_of(settings, "poller"))
+    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
+    uploads = Uploads(catalog, Spool(folder), *limits, transfers)
     pollers = [Poller(source, catalog, uploads) for source in settings.sources]
     threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.source.name) for poller in pollers]
     for thread in threads:
         thread.start()
+    running.release()
     for thread in threads:
         thread.join()
 
 
-def run_cleaner(settings: Settings, owner: str) -> None:
+def run_cleaner(settings: Settings, owner: str, running: Semaphore) -> None:
     """Clean what may go from the spool until told to stop."""
     del owner
     stop = _begin(settings)
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+    running.release()
     while not stop.is_set():
         began = time.monotonic()
         try:
@@ -88,6 +108,16 @@ def run_cleaner(settings: Settings, owner: str) -> None:
         except (CatalogError, ConfigError) as error:
             log.error("cannot clean the spool: %s", error)
         stop.wait(max(CLEAN_SECONDS, REST * (time.monotonic() - began)))
+
+
+def run_forwarder(settings: Settings, owner: str, running: Semaphore) -> None:
+    """Send the audit trail to the syslog server until told to stop."""
+    del owner
+    stop = _begin(settings)
+    forwarder = forwarder_of(settings)
+    running.release()
+    if forwarder is not None:
+        forwarder.run(stop)
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:

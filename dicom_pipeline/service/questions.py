@@ -68,6 +68,14 @@ def socket_path(owner: str) -> Path:
     return Path(tempfile.gettempdir()) / f"dicom-pipeline-{owner[:16]}.sock"
 
 
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """Its own way to tell of an error would print the words of an exception, on several lines."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        del request, client_address
+        log.debug("who asked has gone", exc_info=True)
+
+
 def _server(path: Path, answer: Answerer) -> socketserver.ThreadingUnixStreamServer:
     class Handler(socketserver.StreamRequestHandler):
         timeout = QUESTION_SECONDS
@@ -84,7 +92,7 @@ def _server(path: Path, answer: Answerer) -> socketserver.ThreadingUnixStreamSer
                 given = {"status": 500, "error": f"unexpected {type(error).__name__}; the service's log says more"}
             self.wfile.write(json.dumps(given).encode() + b"\n")
 
-    server = socketserver.ThreadingUnixStreamServer(str(path), Handler, bind_and_activate=False)
+    server = _Server(str(path), Handler, bind_and_activate=False)
     server.daemon_threads = True
     server.server_bind()
     path.chmod(0o600)  # before it listens

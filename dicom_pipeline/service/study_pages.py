@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from dicom_pipeline.audit import Record, unrecorded
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
 from dicom_pipeline.catalog.revisions import ask_revision
@@ -64,15 +66,19 @@ Routes = dict[str, tuple[str, Callable[[], Answer]]]
 
 
 class StudyPages:
-    """The routes below /studies, /instances, /search and /dicom-web/studies (STOW-RS). owner: the run of the service."""
+    """The routes below /studies, /instances, /search and /dicom-web/studies (STOW-RS).
 
-    def __init__(self, settings: Settings, catalog: Catalog, owner: str) -> None:
+    owner: the run of the service; record: the audit trail.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, owner: str, record: Record = unrecorded) -> None:
         self._settings = settings
         self._catalog = catalog
         self._folder = settings.spool.folder
         self._owner = owner
         section = settings.listener
-        self._uploads = Uploads(catalog, Spool(self._folder), section.max_object_bytes, settings.spool.min_free_bytes)
+        limits = section.max_object_bytes, settings.spool.min_free_bytes
+        self._uploads = Uploads(catalog, Spool(self._folder), *limits, ThreadTransfers(record))
 
     @property
     def largest_body(self) -> int:
@@ -123,7 +129,10 @@ class StudyPages:
         }
 
     def _take(self, body: bytes, address: str) -> Answer:
-        upload = self._uploads.take(body, source="HTTP", address=address)
+        try:
+            upload = self._uploads.take(body, source="HTTP", address=address)
+        finally:
+            self._uploads.transfers.flush()
         values = {"taken": upload.taken.value, "kept": upload.taken.kept, "again": upload.taken.may_succeed_later}
         status = REFUSAL_STATUS.get(upload.taken, 200)
         return Answer.of(status, values if status == 200 else {**values, "error": f"refused: {upload.taken.value}"})
@@ -133,6 +142,8 @@ class StudyPages:
             status, values = store(self._uploads, body, content_type, address)
         except ValueError as error:
             return Answer.of(400, {"error": str(error)})
+        finally:
+            self._uploads.transfers.flush()
         return Answer(status, json.dumps(values).encode(), "application/dicom+json")
 
     def _announce(self, uid: str, body: bytes) -> Answer:

@@ -8,28 +8,33 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Semaphore
 
+from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import Spool
 from dicom_pipeline.intake.admission import check_address
+from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.completing import complete_studies, completion_rules
 from dicom_pipeline.service.destinations import check_rules, destinations_of
 from dicom_pipeline.service.holding import hold
+from dicom_pipeline.service.logs import told
 from dicom_pipeline.service.poller import client_of
 from dicom_pipeline.service.processes import (
+    Child,
     listener_settings,
     run_cleaner,
+    run_forwarder,
     run_listener,
     run_poller,
     run_sender,
     run_worker,
 )
+from dicom_pipeline.service.readiness import State
 from dicom_pipeline.service.web import Pages
 
 log = logging.getLogger(__name__)
@@ -44,10 +49,19 @@ class _Child:
     """A child process and when it may be started (again)."""
 
     name: str
-    target: Callable[[Settings, str], None]
+    target: Child
     process: BaseProcess | None = None
+    running: Semaphore | None = None
     deaths: int = 0
     start_at: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """Whether it is there, and does its work."""
+        process, running = self.process, self.running  # another thread may change them
+        if process is None or running is None or not process.is_alive():
+            return State.DOWN
+        return State.RUNNING if running.get_value() else State.STARTING
 
 
 def serve(settings: Settings, stop: threading.Event | None = None) -> None:
@@ -57,23 +71,27 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     check_rules(settings)
     for source in settings.sources:
         client_of(source)
+    forwarder_of(settings)
     folder = settings.spool.folder
     stop = stop or _stop_on_signals()
     with hold(folder, "serve.lock"):
         owner = uuid.uuid4().hex
         catalog = Catalog(folder / "catalog.sqlite")
-        close_other_owners(catalog, owner)
+        record = record_of(settings, "service")
+        record(Activity(time.time(), started=True))
+        forget_interrupted(catalog, record, owner)
         Spool(folder).clear_incoming()
-        pages = Pages(settings, catalog, owner)
+        children = _children(settings)
+        pages = Pages(settings, catalog, owner, lambda: {child.name: child.state for child in children})
         pages.start()
         try:
-            _run(settings, catalog, owner, stop)
+            _run(settings, catalog, owner, children, stop)
         finally:
             pages.stop()
+            record(Activity(time.time(), started=False))
 
 
-def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event) -> None:
-    rules = completion_rules(settings.assembly)
+def _children(settings: Settings) -> list[_Child]:
     children = [_Child("listener", run_listener), _Child("worker", run_worker)]
     if settings.destinations:
         children.append(_Child("sender", run_sender))
@@ -81,6 +99,13 @@ def _run(settings: Settings, catalog: Catalog, owner: str, stop: threading.Event
         children.append(_Child("poller", run_poller))
     if settings.spool.keep_days is not None or settings.spool.keep_bytes is not None:
         children.append(_Child("cleaner", run_cleaner))
+    if settings.audit.write and settings.audit.syslog != "none":
+        children.append(_Child("syslog", run_forwarder))
+    return children
+
+
+def _run(settings: Settings, catalog: Catalog, owner: str, children: list[_Child], stop: threading.Event) -> None:
+    rules = completion_rules(settings.assembly)
     context = multiprocessing.get_context("spawn")
     try:
         while not stop.is_set():
@@ -104,7 +129,10 @@ def _keep_alive(child: _Child, settings: Settings, owner: str, context: multipro
         log.error("%s ended with %s; again in %.1f s", child.name, child.process.exitcode, wait)
         child.deaths, child.start_at, child.process = child.deaths + 1, now + wait, None
     if now >= child.start_at:
-        child.process = context.Process(target=child.target, args=(settings, owner), name=child.name)
+        child.running = context.Semaphore(0)
+        child.process = context.Process(
+            target=told(child.target), args=(settings, owner, child.running), name=child.name
+        )
         child.process.start()
 
 

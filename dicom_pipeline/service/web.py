@@ -1,4 +1,4 @@
-"""Pages over HTTP: /health (the process runs), /ready (the catalog answers), /status (the account as JSON), and the
+"""Pages over HTTP: /health (the process runs), /ready (it can do its work), /status (the account as JSON), and the
 routes of study_pages, which read and write results and so ask for more: see `Pages.refusal`.
 """
 
@@ -19,6 +19,8 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.service.auditing import http_access, record_of
+from dicom_pipeline.service.readiness import States, readiness
 from dicom_pipeline.service.study_pages import Answer, StudyPages
 
 log = logging.getLogger(__name__)
@@ -28,17 +30,20 @@ REQUEST_SECONDS = 60.0
 
 
 class Pages:
-    """The HTTP server in a thread; none where service.web_port is not set. owner: the run of the service.
+    """The HTTP server in a thread; none where service.web_port is not set.
 
-    Raises ConfigError for a token not there.
+    owner: the run of the service; states: of its processes. Raises ConfigError for a token not there.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, owner: str) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, owner: str, states: States = dict) -> None:
         section = settings.service
+        self._settings = settings
+        self._states = states
+        self._record = record_of(settings, "pages")
         self._address = (section.web_host, section.web_port)
         self._token = _token(section.web_token_env)
         self._catalog = catalog
-        self._studies = StudyPages(settings, catalog, owner)
+        self._studies = StudyPages(settings, catalog, owner, self._record)
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -47,7 +52,7 @@ class Pages:
         if port is None:
             return
         try:
-            self._server = ThreadingHTTPServer((host, port), self._handler())
+            self._server = _Server((host, port), self._handler())
         except OSError as error:
             raise ConfigError(f"service.web_port {port} on {host} cannot be used: {error.strerror}") from error
         self._server.daemon_threads = True
@@ -66,17 +71,24 @@ class Pages:
             return Answer.of(200, {"status": "ok"})
         try:
             if path == "/ready":
-                self._catalog.read("answers")
-                return Answer.of(200, {"status": "ready"})
-            if path == "/status":
-                return Answer.of(200, service_account(self._catalog))
-            return self._studies.answer(method, target, body, content_type, address)
+                good, values = readiness(self._settings, self._catalog, self._states())
+                answer = Answer.of(200 if good else 503, values)
+            elif path == "/status":
+                answer = Answer.of(200, service_account(self._catalog))
+            else:
+                answer = self._studies.answer(method, target, body, content_type, address)
+                if access := http_access(method, target, answer.status, address):
+                    self._record(access)
         except CatalogError as error:
-            return Answer.of(503, {"error": str(error)})
+            answer = Answer.of(503, {"error": str(error)})
         except OSError as error:
-            return Answer.of(503, {"error": f"the disk refuses: {error.strerror}"})
+            answer = Answer.of(503, {"error": f"the disk refuses: {error.strerror}"})
+        except Exception:  # the edge of a request: the client gets an answer, and the next request its turn
+            log.exception("a request was not answered")
+            answer = Answer.of(500, {"error": "unexpected; the service's log says where"})
         finally:
             self._catalog.close()
+        return answer
 
     def refusal(self, path: str, headers: Any) -> Answer | None:
         """Why a request is not answered, None where it is.
@@ -132,9 +144,17 @@ class Pages:
                 self.wfile.write(answer.body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                log.debug(format, *args)
+                """A request line may hold a search: what was asked is for the audit trail, not for the log."""
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    """Its own way to tell of an error would print the words of an exception, and the address of a client that went away."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        del request, client_address
+        log.debug("a connection to the pages ended", exc_info=True)
 
 
 def read_body(stream: BufferedIOBase, headers: Any, largest: int) -> bytes | None:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
 from dicom_pipeline.planning import Header, read_header
 from dicom_pipeline.planning.headers import read_value
 from dicom_pipeline.reporting import object_kind
+from dicom_pipeline.service.auditing import record_of, report_made
 from dicom_pipeline.service.destinations import rules_of
 from dicom_pipeline.service.questions import Questions
 from dicom_pipeline.service.searches import Searches
@@ -41,16 +42,25 @@ RECORD_NAME = "revision.json"
 class Worker:
     """Processes revisions until `stop` is set. owner: names this process in the catalog.
 
-    questions: the run of the service, whose other processes may ask; None where nobody does.
+    questions: the run of the service, whose other processes may ask; None where nobody does. running: called once it works.
     """
 
-    def __init__(self, settings: Settings, owner: str, stop: threading.Event, questions: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        owner: str,
+        stop: threading.Event,
+        questions: str | None = None,
+        running: Callable[[], object] = lambda: None,
+    ) -> None:
         self.settings = settings
         self.owner = owner
         self.folder = settings.spool.folder
         self.catalog = Catalog(self.folder / "catalog.sqlite")
         self._stop = stop
         self._asked_as = questions
+        self._running = running
+        self._record = record_of(settings, "worker")
         self._rules = rules_of(settings)
         self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
@@ -64,6 +74,7 @@ class Worker:
         log.info("encoder %s on %s is ready", pipeline.encoder.name, pipeline.encoder.precision)
         asked_as = self._asked_as
         questions = Questions(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
+        self._running()
         try:
             for result in pipeline.process(self._studies()):
                 self._finish(self._claimed.popleft(), result, pipeline)
@@ -121,9 +132,20 @@ class Worker:
             fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
             return
         self._store.write(study, claimed.revision.number, output)
+        self._tell(
+            claimed, made["reports"], result
+        )  # before the catalog: killed in between, it is made and told of again
         finish(self.catalog, claimed, result.account, **made)
         counts = ", ".join(f"{count} {outcome.value}" for outcome, count in result.account.counts.items())
         log.info("study %s revision %d: %s", short_uid(study), claimed.revision.number, counts)
+
+    def _tell(self, claimed: Claimed, reports: list[MadeReport], result: StudyResult) -> None:
+        """The audit trail's link from those who sent instances to the report that was made of them."""
+        if not reports:
+            return
+        patient = str(result.report.get("PatientID", "") or "") if result.report is not None else ""
+        fingerprint = result.provenance.fingerprint
+        self._record(report_made(self.catalog, claimed, reports, fingerprint=fingerprint, patient_id=patient))
 
     def _write(self, where: Path, output: StudyOutput, record: dict[str, Any] | None) -> None:
         """Write the folder beside its place, then rename it: a crash before the catalog knows leaves nothing half-done."""

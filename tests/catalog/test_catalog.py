@@ -131,7 +131,8 @@ def test_the_next_revision_names_the_report_before(catalog):
     )
     record_instance(catalog, received("1.2", at=300.0))
     assert make_revision(catalog, "1", 400.0, "quiet") == 2
-    assert claim_next(catalog, "w").revision.predecessor == "9.1"
+    revision = claim_next(catalog, "w").revision
+    assert (revision.predecessor, revision.predecessor_class) == ("9.1", "1.2.840.10008.5.1.4.1.1.88.34")
 
 
 def test_a_dead_workers_revision_is_released_and_worn_out_at_last(catalog):

@@ -109,7 +109,7 @@ def test_tls_with_the_right_and_the_wrong_certificates(tmp_path, sr):
             assert wrong.send(sr).ending is not Ending.DELIVERED
             assert wrong.echo() != ""
         assert "not trusted (self-signed certificate" in wrong_authority.echo()
-        assert "does it trust our certificate?" in wrong_client.echo()
+        assert "give it the authority that issued ours" in wrong_client.echo()
         missing = node(port, tls_ca=tmp_path / "nothing.pem")
         assert missing.send(sr).ending is Ending.SET_ASIDE
         assert "TLS files" in missing.echo()

@@ -1,7 +1,7 @@
 """The Conformance Statement says what the listener negotiates; the systemd unit is valid."""
 
+import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pynetdicom import AE, build_context
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from tests.peers.programs import free_port
+from tests.peers.programs import free_port, need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "conformance.md").read_text()
@@ -73,12 +73,72 @@ def test_the_numbers_of_the_page_are_the_defaults():
     assert f"at once: {section.max_associations}, {section.max_associations_per_peer} from one address" in PAGE
 
 
-def test_the_systemd_unit_is_valid():
+SYNTAXES = {
+    "Implicit": "1.2.840.10008.1.2",
+    "Explicit VR Little Endian": "1.2.840.10008.1.2.1",
+    "Big Endian": "1.2.840.10008.1.2.2",
+    "Deflated": "1.2.840.10008.1.2.1.99",
+}
+
+
+@pytest.mark.parametrize("service", ["Verification", "Storage Commitment Push Model"])
+def test_the_transfer_syntaxes_of_services_are_just_these(accepted, service):
+    from pydicom.uid import AllTransferSyntaxes
+
+    part = PAGE.split("## Network: as SCP")[1].split("## Network: as SCU")[0]
+    uid, text = re.search(rf"\| {service} \| ([\d.]+) \| ([^|]+) \|", part).groups()
+    text = text.replace("Implicit and Explicit VR Little Endian", "Implicit, Explicit VR Little Endian")
+    listed = {syntax for word, syntax in SYNTAXES.items() if word in text}
+    assert len(listed) >= 2
+    answers = dict(zip(AllTransferSyntaxes, accepted(*[(uid, str(s)) for s in AllTransferSyntaxes]), strict=True))
+    assert {str(syntax) for syntax, good in answers.items() if good} == listed
+
+
+def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
+    """Sizes, roles and what is not negotiated, from the A-ASSOCIATE-AC that a peer with every wish gets."""
+    import pynetdicom
+    from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, UserIdentityNegotiation
+
+    listener = Listener(ListenerSettings(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
+    listener.start()
+    try:
+        window, user = AsynchronousOperationsWindowNegotiation(), UserIdentityNegotiation()
+        window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 8
+        user.user_identity_type, user.primary_field, user.positive_response_requested = 1, b"somebody", True
+        entity = AE(ae_title="ASKER")
+        entity.add_requested_context(CT)
+        association = entity.associate(
+            "127.0.0.1", listener.settings.port, ae_title="DICOMPIPE", ext_neg=[window, user]
+        )
+        assert association.is_established
+        items = association.acceptor.user_information
+        kinds = {type(item).__name__ for item in items}
+        assert kinds == {
+            "MaximumLengthNotification",
+            "ImplementationClassUIDNotification",
+            "ImplementationVersionNameNotification",
+        }
+        assert association.acceptor.maximum_length == ListenerSection().max_pdu_bytes
+        assert association.acceptor.implementation_class_uid == pynetdicom.PYNETDICOM_IMPLEMENTATION_UID
+        association.release()
+    finally:
+        listener.stop()
+        listener.catalog.close()
+
+
+@pytest.mark.system
+def test_the_systemd_unit_is_valid_and_hardened(tmp_path):
     unit = ROOT / "docs" / "systemd" / "dicom-pipeline.service"
-    text = unit.read_text()
-    for word in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n"):
-        assert word in text
-    program = shutil.which("systemd-analyze")
-    if program is not None:
-        result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
-        assert (result.returncode, result.stderr) == (0, "")
+    program = need("systemd-analyze")
+    result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    wrong = tmp_path / "dicom-pipeline.service"
+    wrong.write_text(unit.read_text().replace("NoNewPrivileges=", "NoNewPrivilege="))
+    assert (
+        "NoNewPrivilege"
+        in subprocess.run([program, "verify", wrong], capture_output=True, text=True, check=False).stderr
+    )
+    # 0 is closed, 10 is open; systemd's own examination of the file, offline
+    command = [program, "security", "--offline=yes", "--threshold=25", unit]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert result.returncode == 0, result.stdout[-2000:]

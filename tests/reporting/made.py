@@ -7,14 +7,17 @@ from pathlib import Path
 from pydicom import Dataset
 
 from dicom_pipeline.domain import (
+    Code,
     Derivation,
     Frame,
     FrameKey,
+    Label,
     LabelSet,
     Plan,
     Provenance,
     Revision,
     Score,
+    ScoreKind,
     SeriesPlan,
 )
 from dicom_pipeline.reporting import build_report
@@ -60,25 +63,71 @@ def header(kind: str, number: int, tags: dict | None = None, *, full: bool = Tru
     return ds
 
 
-def report(
-    kind="CT", tags=None, *, full=True, number=1, predecessor=None, label_set: LabelSet | None = None, **options
-):
-    labels = label_set or load_label_set("cxr-13")
-    headers = {str(h.SOPInstanceUID): h for h in (header(kind, i, tags, full=full) for i in range(4))}
-    frames = tuple(
-        Frame(FrameKey(uid, frame), Path("x"), SERIES, float(i))
-        for i, uid in enumerate(headers)
-        for frame in ((1, 2, 3) if kind == "ECT" else (1,))
-    )
+def made_scores(labels: LabelSet, series: str, frames, derivation) -> list[Score]:
     scores = []
+    most = 100 * max(1, len(labels.labels) // 20)
     for index, label in enumerate(labels.labels):
         mine = [
-            Score(label.name, (index + 1) * (i + 1) / 100, labels.kind, SERIES, f.key) for i, f in enumerate(frames[:4])
+            Score(label.name, (index + 1) * (i + 1) / most, labels.kind, series, f.key)
+            for i, f in enumerate(frames[:4])
         ]
         best = mine[-1]
-        scores += [Score(label.name, best.value, labels.kind, SERIES, best.frame, Derivation.MAX), *mine]
-    modality = "CT" if kind == "ECT" else kind
-    plan = Plan(STUDY, (SeriesPlan(SERIES, modality, "test", "ct-medgemma-report", "all", frames),))
+        scores += [Score(label.name, best.value, labels.kind, series, best.frame, derivation), *mine]
+    return scores
+
+
+SMALL = LabelSet(
+    "small",
+    "1",
+    (
+        Label(
+            "Pneumothorax",
+            ("x",),
+            ("y",),
+            Code("36118008", "SCT", "Pneumothorax"),
+            Code("3120008", "SCT", "Pleural membrane structure"),
+            (),
+            0.03,
+        ),
+        Label("Lung Lesion", ("x",), ("y",), Code("52988006", "SCT", "Lesion"), None, (), 0.99),
+        Label("Support Devices", ("x",), ("y",)),
+    ),
+    ScoreKind.ZERO_SHOT_PAIR,
+)
+"""Labels with code, site and threshold, with some of them, with none: few, as PixelMed's time grows with their number."""
+
+
+def report(
+    kind="CT",
+    tags=None,
+    *,
+    full=True,
+    number=1,
+    predecessor=None,
+    predecessor_class=None,
+    label_set: LabelSet | None = None,
+    series=1,
+    derivation=Derivation.MAX,
+    **options,
+):
+    """A report of four instances a series, and all the scores that there were."""
+    labels = label_set or load_label_set("cxr-13")
+    plans, scores, headers = [], [], {}
+    for nth in range(series):
+        uid = SERIES if nth == 0 else f"{SERIES}.{nth}"
+        mine = {str(h.SOPInstanceUID): h for h in (header(kind, 10 * nth + i, tags, full=full) for i in range(4))}
+        for each in mine.values():
+            each.SeriesInstanceUID = uid
+        frames = tuple(
+            Frame(FrameKey(instance, frame), Path("x"), uid, float(i))
+            for i, instance in enumerate(mine)
+            for frame in ((1, 2, 3) if kind == "ECT" else (1,))
+        )
+        scores += made_scores(labels, uid, frames, derivation)
+        modality = "CT" if kind == "ECT" else kind
+        plans.append(SeriesPlan(uid, modality, "test", "ct-medgemma-report", "all", frames))
+        headers |= mine
+    plan = Plan(STUDY, tuple(plans))
     moment = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-    revision = Revision(STUDY, number, moment, dict.fromkeys(headers, "00"), predecessor)
+    revision = Revision(STUDY, number, moment, dict.fromkeys(headers, "00"), predecessor, predecessor_class)
     return build_report(revision, plan, headers, scores, labels, PROVENANCE, **options), scores

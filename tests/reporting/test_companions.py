@@ -5,16 +5,16 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from dicom_pipeline import Pipeline
 from dicom_pipeline.config import ReportSection, Settings
 from dicom_pipeline.domain import Embedding, Frame, FrameKey
 from dicom_pipeline.reporting import COMPANIONS, encode, is_own_object, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
-from dicom_pipeline.reporting.page import key_image_pixels
+from dicom_pipeline.reporting.page import _cut, _drawable, key_image_pixels
 from tests.peers.orthanc import Orthanc
-from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors
+from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SERIES, header
 from tests.reporting.made import report as made_report
 
@@ -62,11 +62,50 @@ def test_every_companion_is_valid(kind, tags, full, tmp_path):
 
 
 @pytest.mark.system
-def test_key_objects_pass_pixelmed(tmp_path):
-    ((selection,), _, _) = companions(wanted=["key-objects"])
-    path = tmp_path / "ko.dcm"
-    path.write_bytes(encode(selection))
-    assert pixelmed_errors(path) == []
+def test_pixelmed_takes_the_two_that_it_knows(tmp_path):
+    """Its SR validator knows key objects, the other one Raw Data; it knows neither Secondary Capture nor PDF."""
+    trees, raws = [], []
+    for kind, full in (("CT", True), ("MR", False), ("ECT", True)):
+        selection, raw = companions(kind, full=full, wanted=["key-objects", "embeddings"])[0]
+        (item,) = [i for i in selection.ContentSequence if i.ValueType == "IMAGE"]
+        reference = item.ReferencedSOPSequence[0]
+        assert reference.get("ReferencedFrameNumber") == (2 if kind == "ECT" else None)
+        trees.append(tmp_path / f"{kind}.ko")
+        raws.append(tmp_path / f"{kind}.raw")
+        trees[-1].write_bytes(encode(selection))
+        raws[-1].write_bytes(encode(raw))
+    assert pixelmed_errors_of(trees) == {path: [] for path in trees}
+    del raw.CreatorVersionUID
+    broken = tmp_path / "broken.raw"
+    broken.write_bytes(encode(raw))
+    found = pixelmed_errors_of([*raws, broken], sr=False)
+    assert found.pop(broken) != []
+    assert found == {path: [] for path in raws}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("wanted", "keyword"),
+    [
+        ("key-image", "PhotometricInterpretation"),
+        ("key-objects", "ContentDate"),
+        ("embeddings", "InstanceNumber"),
+        ("pdf", "DocumentTitle"),
+    ],
+)
+def test_dciodvfy_would_notice_in_each_companion(wanted, keyword, tmp_path):
+    ((made,), _, _) = companions(wanted=[wanted])
+    delattr(made, keyword)
+    path = tmp_path / "broken.dcm"
+    path.write_bytes(encode(made))
+    assert dciodvfy_errors(path)
+
+
+def test_labels_that_the_font_lacks_are_written_without_their_marks_and_long_ones_end_in_an_ellipsis():
+    assert _drawable("Ödem, łuk") == "Odem, ?uk"
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    assert _cut(draw, "x" * 200, 30, 540).endswith("…")
+    assert _cut(draw, "Pneumothorax", 30, 540) == "Pneumothorax"
 
 
 def test_the_same_bytes_each_time_and_a_uid_for_each():

@@ -1,19 +1,26 @@
 """Reports: valid over a matrix of sources, the same bytes in any process, and read back as they were written."""
 
+import copy
+import hashlib
 import io
+import os
 import subprocess
 import sys
 from dataclasses import replace
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
 
-from dicom_pipeline.domain import LabelSet
+from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting import SR_CLASSES, encode, is_own_object, read_report, report_text
-from dicom_pipeline.scoring import load_label_set
-from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors
-from tests.reporting.made import PROVENANCE, STUDY, report
+from dicom_pipeline.reporting import SR_CLASSES, as_class, encode, is_own_object, read_report, report_html, report_text
+from dicom_pipeline.reporting.part10 import named
+from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
+from tests.reporting.made import PROVENANCE, SMALL, STUDY, made_scores, report
+from tests.reporting.test_companions import companions
 
 ODD_TAGS = {
     "empty": dict.fromkeys(
@@ -69,34 +76,54 @@ def test_every_sr_class_is_valid_and_has_its_own_uid(sop_class, tmp_path):
     assert (made.SOPInstanceUID == report("CT")[0].SOPInstanceUID) == (sop_class == next(iter(SR_CLASSES)))
 
 
-@pytest.mark.system
-def test_a_report_with_thresholds_passes_pixelmed(tmp_path):
-    labels = load_label_set("cxr-13")
-    labels = LabelSet(
-        "t",
-        "1",
-        tuple(replace(x, threshold=0.2) if i % 3 == 0 else x for i, x in enumerate(labels.labels)),
-        labels.kind,
-    )
-    assert pixelmed_errors(written(report("CR", label_set=labels)[0], tmp_path)) == []
+def without(keyword):
+    def change(made):
+        delattr(made, keyword)
+
+    return change
+
+
+def other_root(made):
+    made.ContentTemplateSequence[0].TemplateIdentifier = "9999"
+
+
+def no_relationship(made):
+    del made.ContentSequence[0].RelationshipType
+
+
+def wrong_relationship(made):
+    made.ContentSequence[-1].ContentSequence[0].RelationshipType = "HAS PROPERTIES"
+
+
+def no_measured_value(made):
+    number = next(i for i in made.ContentSequence[-1].ContentSequence[0].ContentSequence if i.ValueType == "NUM")
+    number.MeasuredValueSequence[0].NumericValue = None
+
+
+BROKEN = {
+    "flag": (without("CompletionFlag"), {"dciodvfy"}),
+    "equipment": (without("Manufacturer"), {"dciodvfy"}),
+    "relationship": (no_relationship, {"dsrdump"}),
+    "wrong-relationship": (wrong_relationship, {"pixelmed"}),
+    "root": (other_root, {"pixelmed"}),
+    "number": (no_measured_value, {"dciodvfy", "dsrdump", "pixelmed"}),
+}
+"""What is broken and who at least must notice."""
 
 
 @pytest.mark.system
 def test_each_validator_would_notice(tmp_path):
-    made, _ = report("CT")
-    del made.CompletionFlag
-    assert dciodvfy_errors(written(made, tmp_path, "flag.dcm"))
-    made, _ = report("CT")
-    del made.ContentSequence[0].RelationshipType
-    assert dsrdump_errors(written(made, tmp_path, "tree.dcm"))
-
-
-@pytest.mark.system
-def test_pixelmed_would_notice_a_wrong_relationship(tmp_path):
-    made, _ = report("CR", key_frames=0)
-    last = made.ContentSequence[-1]
-    last.ContentSequence[0].RelationshipType = "HAS PROPERTIES"
-    assert pixelmed_errors(written(made, tmp_path))
+    noticed = {}
+    for name, (change, _) in BROKEN.items():
+        made, _ = report("CR", key_frames=0, label_set=SMALL)
+        change(made)
+        path = written(made, tmp_path, f"{name}.dcm")
+        noticed[name] = {"dciodvfy"} if dciodvfy_errors(path) else set()
+        noticed[name] |= {"dsrdump"} if dsrdump_errors(path) else set()
+    judged = pixelmed_errors_of([tmp_path / f"{name}.dcm" for name in BROKEN])
+    for path, errors in judged.items():
+        noticed[path.stem] |= {"pixelmed"} if errors else set()
+    assert [name for name, (_, must) in BROKEN.items() if not must <= noticed[name]] == []
 
 
 def test_the_same_report_has_the_same_bytes_in_another_process(tmp_path):
@@ -180,3 +207,214 @@ def test_another_makers_report_is_no_report_of_ours():
 
     with pytest.raises(ReportError):
         read_report(pydicom.dcmread(get_testdata_file("reportsi.dcm")))
+
+
+ANOTHER_PROCESS = """
+import datetime, hashlib, locale, sys, time
+class Day(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None): return cls(2031, 12, 31, 23, 59, 58, tzinfo=tz)
+    @classmethod
+    def today(cls): return cls.now()
+datetime.datetime = Day
+time.time = lambda: 1956527998.0
+locale.setlocale(locale.LC_ALL, "")
+from dicom_pipeline.reporting import encode
+from tests.reporting.made import report
+from tests.reporting.test_companions import companions
+made = [report("ECT", {"TimezoneOffsetFromUTC": "+0545"})[0], *companions("CR")[0]]
+print(*(f"{d.SOPInstanceUID} {hashlib.sha256(encode(d)).hexdigest()}" for d in made), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LC_ALL": "C"},
+        {"PYTHONHASHSEED": "77", "TZ": "Asia/Kathmandu"},
+    ],
+)
+def test_reports_and_companions_are_the_same_in_any_process_on_any_day(environment):
+    here = [report("ECT", {"TimezoneOffsetFromUTC": "+0545"})[0], *companions("CR")[0]]
+    there = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ANOTHER_PROCESS],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert there.returncode == 0, there.stderr
+    assert there.stdout.split("\n")[:-1] == [
+        f"{d.SOPInstanceUID} {hashlib.sha256(encode(d)).hexdigest()}" for d in here
+    ]
+
+
+def test_a_uid_is_named_by_every_byte():
+    """Content under a UID never changes: what differs in one attribute, anywhere, has another UID."""
+    for dataset in (report("CT")[0], *companions("CR")[0]):
+        for keyword, value in (("StudyID", "other"), ("SeriesTime", "010203"), ("DeviceSerialNumber", "0" * 16)):
+            other = copy.deepcopy(dataset)
+            setattr(other, keyword, value)
+            assert named(other).SOPInstanceUID != dataset.SOPInstanceUID
+        assert named(copy.deepcopy(dataset)).SOPInstanceUID == dataset.SOPInstanceUID
+
+
+def test_changed_settings_name_the_report_before():
+    """Whatever made the next report (a late instance or other settings), it says which one it replaces."""
+    first, _ = report("CT", label_set=SMALL)
+    second, _ = report("CT", label_set=SMALL, key_frames=1, number=2, predecessor=str(first.SOPInstanceUID))
+    (study,) = second.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == first.StudyInstanceUID
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID == second.SeriesInstanceUID
+    (reference,) = series.ReferencedSOPSequence
+    assert (reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID) == (
+        first.SOPClassUID,
+        first.SOPInstanceUID,
+    )
+    for sop_class in SR_CLASSES:  # a node that takes a simpler class has the one before in that class too
+        converted = as_class(second, sop_class)
+        (reference,) = converted.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+        assert reference.ReferencedSOPInstanceUID == as_class(first, sop_class).SOPInstanceUID
+
+
+def test_the_report_before_may_be_of_another_class():
+    """`report.sop_class` was changed between two revisions: the reference says what the first one is."""
+    rich, plain, _ = SR_CLASSES
+    for before, now in ((rich, plain), (plain, rich)):
+        first, _ = report("CT", label_set=SMALL, sop_class_uid=before)
+        second, _ = report(
+            "CT",
+            label_set=SMALL,
+            sop_class_uid=now,
+            number=2,
+            predecessor=str(first.SOPInstanceUID),
+            predecessor_class=before,
+        )
+        for made in (second, as_class(second, plain)):
+            (reference,) = made.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+            assert reference.ReferencedSOPClassUID == before
+            assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+def test_evidence_is_of_the_study_and_of_what_was_used_alone():
+    made, _ = report("ECT", series=2, label_set=SMALL)
+    (study,) = made.CurrentRequestedProcedureEvidenceSequence
+    assert study.StudyInstanceUID == STUDY
+    cited = {str(r.ReferencedSOPInstanceUID) for s in study.ReferencedSeriesSequence for r in s.ReferencedSOPSequence}
+    assert cited == {f"2.25.{2000 + i}" for i in (*range(4), *range(10, 14))}
+    assert "PertinentOtherEvidenceSequence" not in made
+    mentioned = {str(e.value) for e in made.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    assert mentioned == cited
+
+
+@pytest.mark.parametrize("key_frames", [0, 1, 2, 3, 50])
+def test_only_the_highest_frames_of_each_series(key_frames):
+    made, scores = report("CT", series=2, label_set=SMALL, key_frames=key_frames)
+    shown = {s.frame for s in read_report(made).scores if s.derivation is None}
+    highest = set()
+    for series in {s.series_instance_uid for s in scores}:
+        mine = [s for s in scores if s.series_instance_uid == series and s.derivation is None]
+        best = {frame: max(s.value for s in mine if s.frame == frame) for frame in {s.frame for s in mine}}
+        highest |= set(sorted(best, key=lambda frame: -best[frame])[:key_frames])
+    assert shown == highest
+
+
+def test_who_made_it_is_one_identity():
+    """Equipment, Contributing Equipment, device observer and algorithm say the same (IHE AI Results)."""
+    made, _ = report("CT", label_set=SMALL)
+    (equipment,) = made.ContributingEquipmentSequence
+    by_code = {}
+    for item in (*made.ContentSequence, *made.ContentSequence[-1].ContentSequence[0].ContentSequence):
+        by_code[str(item.ConceptNameCodeSequence[0].CodeValue)] = item
+    assert equipment.DeviceUID == by_code["121012"].UID
+    assert by_code["121014"].TextValue == equipment.Manufacturer == made.Manufacturer
+    assert by_code["121015"].TextValue == equipment.ManufacturerModelName == made.ManufacturerModelName
+    assert by_code["111001"].TextValue == equipment.ManufacturerModelName
+    assert by_code["111003"].TextValue == equipment.SoftwareVersions == made.SoftwareVersions
+
+
+def test_text_and_page_group_by_series_and_judge_thresholds():
+    content = read_report(report("CT", series=2, label_set=SMALL)[0])
+    for words in (report_text(content), report_html(content)):
+        assert words.count("key frames") == 2
+        assert "above threshold" in words
+        assert "below threshold" in words
+        assert "2026-01-02 12:00 +0000" in words
+    assert "<script" not in report_html(replace_label(content, "<script>alert(1)</script>"))
+
+
+def replace_label(content, label):
+    return replace(content, scores=tuple(replace(score, label=label) for score in content.scores))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(value):
+    labels = replace(SMALL, labels=SMALL.labels[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.reporting.made.made_scores", lambda *a: [replace(s, value=value) for s in made_scores(*a)])
+        with pytest.raises(ReportError, match="finite"):
+            report("CT", label_set=labels)
+
+
+@settings(deadline=None, max_examples=60, database=None)
+@given(
+    names=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=120)
+        .map(str.strip)
+        .filter(bool),
+        min_size=1,
+        max_size=6,
+        unique=True,
+    ),
+    kind=st.sampled_from(ScoreKind),
+    derivation=st.sampled_from(Derivation),
+    threshold=st.none() | st.floats(0, 1),
+    image=st.sampled_from(("CT", "ECT")),
+    series=st.integers(1, 3),
+    predecessor=st.none() | st.just("2.25.5"),
+    key_frames=st.integers(0, 5),
+)
+def test_any_report_is_read_back_as_it_was_written(
+    names, kind, derivation, threshold, image, series, predecessor, key_frames
+):
+    labels = LabelSet("t", "1", tuple(Label(n, ("x",), ("y",), threshold=threshold) for n in names), kind)
+    made, scores = report(
+        image, label_set=labels, derivation=derivation, series=series, predecessor=predecessor, key_frames=key_frames
+    )
+    content = read_report(pydicom.dcmread(io.BytesIO(encode(made))))
+    read = {(s.label, s.kind, s.derivation, s.frame, s.series_instance_uid): s for s in content.scores}
+    written = {(s.label, s.kind, s.derivation, s.frame, s.series_instance_uid): s for s in scores}
+    assert set(read) <= set(written)
+    assert {k for k in written if k[2] is not None} <= set(read)
+    for key, score in read.items():
+        assert score.value == pytest.approx(written[key].value, abs=5e-7)
+        assert score.above_threshold == (None if threshold is None else written[key].value >= threshold)
+    assert len({(key[4], key[3]) for key in read if key[2] is None}) == series * min(key_frames, 4)
+    assert content.predecessor == predecessor
+    assert content.parameters["weights"] == PROVENANCE.weights
+    assert content.fingerprint == PROVENANCE.fingerprint
+
+
+def test_companions_damaged_reports_and_those_of_others_are_told_apart(tmp_path):
+    with pytest.raises(ReportError, match="a companion"):
+        read_report(companions("CR")[0][0])
+    with pytest.raises(ReportError, match="another maker"):
+        read_report(pydicom.dcmread(get_testdata_file("CT_small.dcm")))
+    damaged = report("CT", label_set=SMALL)[0]
+    del damaged.ContentSequence[-1].ContentSequence[0].ContentSequence[-4].MeasuredValueSequence
+    with pytest.raises(ReportError, match="damaged"):
+        read_report(damaged)
+
+
+@pytest.mark.system
+def test_a_report_of_dcmtk_is_no_report_of_ours(tmp_path):
+    """A TID 1500 document of another maker: the same root, concepts and class as ours."""
+    made, _ = report("CT", label_set=SMALL)
+    del made.ContributingEquipmentSequence
+    made.Manufacturer = "Another"
+    path = written(made, tmp_path)
+    subprocess.run([need("dsr2xml"), path, tmp_path / "r.xml"], check=True)
+    subprocess.run([need("xml2dsr"), tmp_path / "r.xml", tmp_path / "theirs.dcm"], check=True)
+    with pytest.raises(ReportError, match="another maker"):
+        read_report(pydicom.dcmread(tmp_path / "theirs.dcm"))

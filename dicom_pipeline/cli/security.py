@@ -1,0 +1,96 @@
+"""What `doctor` looks at beside models and disks: our TLS files, handshakes that failed, the audit trail, nodes we call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.account import refusals
+from dicom_pipeline.config import Settings
+from dicom_pipeline.delivery import DicomNode
+from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.intake.certificates import check_own_files
+from dicom_pipeline.intake.handshakes import handshake_advice
+from dicom_pipeline.service.auditing import forwarder_of, trail_folder
+
+Check = tuple[str, tuple[bool, str]]
+
+
+def tls_checks(settings: Settings) -> list[Check]:
+    """The listener's TLS files, where it has any, and where the audit trail and its syslog stand."""
+    section = settings.listener
+    found: list[Check] = []
+    if section.tls_certificate is not None:
+        finding = check_own_files(section.tls_certificate, section.tls_key, section.tls_ca, section.host)
+        found.append(("listener's TLS files", (finding.good, finding.says)))
+    elif section.tls_key is not None or section.tls_ca is not None:
+        found.append(("listener's TLS files", (False, "tls_key or tls_ca is set but no tls_certificate: TLS is off")))
+    elif section.allow_remote:
+        found.append(("listener's TLS files", (True, "none: what is received crosses the network unencrypted")))
+    return [*found, *_audit_checks(settings)]
+
+
+def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
+    """Whether it is the running service that holds the listener's port; with TLS a peer alone can tell."""
+    section = settings.listener
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - where it can be called
+    calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
+    if section.tls_certificate is not None:
+        return False, f"{problem} (is the service running already? It speaks TLS: try `echoscu --enable-tls`)"
+    node = DicomNode("listener", section.ae_title, host, section.port, calling, timeout_seconds=5.0)
+    no_answer = node.echo()
+    if no_answer:
+        return False, f"{problem}, and what holds it is no service of this kind: {no_answer}"
+    return True, "the service is running and answers"
+
+
+def handshake_checks(settings: Settings) -> list[Check]:
+    """TLS handshakes with the listener that failed, as the catalog counts them, and what to do about each kind."""
+    path = settings.spool.folder / "catalog.sqlite"
+    if not path.exists():
+        return []
+    counts = {reason: count for reason, count in refusals(Catalog(path)).items() if handshake_advice(reason)}
+    return [
+        (f"failed handshakes: {reason}", (True, f"{count} so far: {handshake_advice(reason)}"))
+        for reason, count in counts.items()
+    ]
+
+
+def peer_checks(settings: Settings) -> list[Check]:
+    """Whether the nodes that are told of commitments answer a C-ECHO, with the listener's certificate where they want TLS."""
+    section = settings.listener
+    found: list[Check] = []
+    for peer in section.peers:
+        node = DicomNode(
+            name=peer.ae_title,
+            ae_title=peer.ae_title,
+            host=peer.host,
+            port=peer.port,
+            calling_ae=section.ae_title,
+            tls_ca=(section.tls_ca or section.tls_certificate) if peer.tls else None,
+            tls_certificate=section.tls_certificate,
+            tls_key=section.tls_key,
+        )
+        problem = node.echo()
+        found.append((f"peer {peer.ae_title}", (not problem, problem or "answers")))
+    return found
+
+
+def _audit_checks(settings: Settings) -> list[Check]:
+    folder = trail_folder(settings)
+    if not settings.audit.write:
+        return [("audit trail", (True, "none is kept, as audit.write is false"))]
+    try:
+        forwarder = forwarder_of(settings)
+    except ConfigError as error:
+        return [("audit trail", (False, str(error)))]
+    says = f"in {folder}"
+    if forwarder is not None:
+        says += f", and to a syslog: {forwarder.waiting_bytes()} bytes wait to be sent"
+    return [("audit trail", (_can_be_written(folder), says))]
+
+
+def _can_be_written(folder: Path) -> bool:
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    return os.access(there, os.W_OK | os.X_OK)
