@@ -13,14 +13,19 @@ row of a queue on disk; for each row the thread tells the pipeline how many inst
 follows the study until its report has come back. Orthanc's own threads only wake this one: nothing here can hold Orthanc up.
 """
 
+import collections
+import functools
 import hashlib
 import html
+import http.client
 import json
 import os
 import re
+import socket
 import sqlite3
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,6 +35,9 @@ import orthanc
 
 OWN_DEVICE_UID = "2.25.54587332841861929712484307021296368915"
 """Device UID in the Contributing Equipment Sequence of everything that dicom_pipeline makes: what has it is never sent."""
+
+OWN_DEVICE = ("dicom_pipeline", "dicom_pipeline")
+"""Manufacturer and model there, for copies whose UIDs were replaced, as Orthanc does when it anonymises."""
 
 NOTICE = "Research use only, not for diagnosis. Scores are uncalibrated."
 DEFAULTS = {
@@ -56,12 +64,21 @@ STATES = {
 """The pipeline's states that a study passes through, in this plug-in's words; the others are ends."""
 
 PIPELINE_SECONDS = 10.0
-UPLOAD_SECONDS = 120.0
+CONNECT_SECONDS = 5.0
+UPLOAD_SECONDS = 25.0
+"""Silence of the pipeline; below STOP_SECONDS, so that the thread is never cut off in the middle of a request."""
+
+STOP_SECONDS = 30.0
 SEARCH_SECONDS = 70.0
+MOST_ANSWER_BYTES = 64 * 2**20
+MOST_ERROR_BYTES = 64 * 2**10
 SEARCH_VALUES = ("text", "top", "level", "where")
 FOLLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 GIVE_UP_SECONDS = 7 * 24 * 3600.0
+TRANSFERS = 4
+"""C-STORE jobs that may bring nothing new before what is missing counts as refused."""
+
 OWN_SERIES_CACHE = 10_000
 
 
@@ -161,13 +178,20 @@ def get_text(path):
         return ""
 
 
+def is_own_device(where):
+    """Whether an item of a Contributing Equipment Sequence, by its path in Orthanc, names dicom_pipeline."""
+    if get_text(f"{where}/0018-1002") == OWN_DEVICE_UID:
+        return True
+    return (get_text(f"{where}/0008-0070"), get_text(f"{where}/0008-1090")) == OWN_DEVICE
+
+
 class Content:
     """One study as Orthanc holds it now. series: expanded, own ones aside. own: the series that dicom_pipeline made."""
 
     own_series = {}  # noqa: RUF012 - a cache of all instances: Orthanc id of a series -> whether dicom_pipeline made it
 
     def __init__(self, study):
-        found = get(f"/studies/{study}")
+        found = get(f"/studies/{study}") if study else None
         if found is None:
             raise AnswerError(404, "Orthanc holds no such study")
         self.study = study
@@ -179,12 +203,11 @@ class Content:
 
     @classmethod
     def is_own(cls, series):
-        """Whether dicom_pipeline made a series: by the Device UID of its first instance's contributing equipment."""
+        """Whether dicom_pipeline made a series: by its first instance's contributing equipment, not by a description."""
         known = cls.own_series.get(series["ID"])
         if known is None and series.get("Instances"):
             where = f"/instances/{series['Instances'][0]}/content/0018-a001"
-            items = get(where) or []
-            known = any(get_text(f"{where}/{item}/0018-1002") == OWN_DEVICE_UID for item in items)
+            known = any(is_own_device(f"{where}/{item}") for item in get(where) or [])
             if len(cls.own_series) > OWN_SERIES_CACHE:
                 cls.own_series.clear()
             cls.own_series[series["ID"]] = known
@@ -270,24 +293,54 @@ def ask(options, method, path, body=None, content_type="application/json", secon
         request.add_header("Authorization", f"Bearer {options['Token']}")
     try:
         with DIRECT.open(request, timeout=seconds) as answer:
-            return answer.read(), answer.headers.get("Content-Type", "")
+            return read_bounded(answer, seconds), answer.headers.get("Content-Type", "")
     except urllib.error.HTTPError as error:
-        with error:
-            text = error.read().decode("utf-8", "replace")
-        try:
-            message = json.loads(text)["error"]
-        except (ValueError, LookupError, TypeError):
-            message = f"HTTP {error.code}"
-        raise PipelineError(error.code, f"the pipeline answers: {message}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        raise PipelineError(error.code, f"the pipeline answers: {error_of(error)}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error) or type(error).__name__
         raise PipelineError(0, f"the pipeline at {options['Pipeline']} cannot be reached: {reason}") from error
 
 
+def read_bounded(answer, seconds):
+    """The body of an answer, within a time and a size. Raises OSError where it is too slow, too large or cut short."""
+    end = time.monotonic() + seconds
+    parts, size = [], 0
+    while part := answer.read1(2**16):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_ANSWER_BYTES:
+            raise OSError(f"its answer is larger than {MOST_ANSWER_BYTES} bytes")
+        if time.monotonic() > end:
+            raise TimeoutError(f"its answer takes longer than {seconds:.0f} s")
+    if answer.length:
+        raise OSError("its answer was cut short")
+    return b"".join(parts)
+
+
+def error_of(error):
+    """What an HTTP error of the pipeline says, else its status alone."""
+    with error:
+        try:
+            return str(json.loads(error.read(MOST_ERROR_BYTES))["error"])
+        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+            return f"HTTP {error.code}"
+
+
 def ask_json(options, method, path, value=None, seconds=PIPELINE_SECONDS):
-    """The pipeline's answer as JSON. Raises PipelineError."""
+    """The pipeline's answer as a JSON object. Raises PipelineError."""
     body, _ = ask(options, method, path, None if value is None else json.dumps(value).encode(), seconds=seconds)
-    return json.loads(body)
+    return json_of(options, body)
+
+
+def json_of(options, body):
+    """A body as a JSON object. Raises PipelineError where something else answers at the pipeline's URL."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PipelineError(0, f"what answers at {options['Pipeline']} is no dicom_pipeline")
+    return found
 
 
 def ask_study(options, uid):
@@ -306,6 +359,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS cursor (seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS job (
     study TEXT PRIMARY KEY,            -- Orthanc id
+    uid TEXT NOT NULL DEFAULT '',      -- Study Instance UID, once the study was looked at
     wanted INTEGER NOT NULL DEFAULT 0, -- 1: look at the study anew, 2: being looked at
     force INTEGER NOT NULL DEFAULT 0,  -- 1: a person asked for it
     state TEXT NOT NULL DEFAULT 'queued',
@@ -316,9 +370,10 @@ CREATE TABLE IF NOT EXISTS job (
     expected INTEGER NOT NULL DEFAULT 0,
     sent_at REAL NOT NULL DEFAULT 0,
     reports INTEGER NOT NULL DEFAULT 0, -- reports in Orthanc before this sending
-    transfer TEXT NOT NULL DEFAULT ''  -- Orthanc's C-STORE job under way
+    transfer TEXT NOT NULL DEFAULT '', -- Orthanc's C-STORE job under way
+    transfers INTEGER NOT NULL DEFAULT 0 -- C-STORE jobs that ended with something missing
 );
-CREATE INDEX IF NOT EXISTS job_due ON job (due);
+CREATE INDEX IF NOT EXISTS job_next ON job (force DESC, due) WHERE due IS NOT NULL;
 """
 
 
@@ -364,7 +419,7 @@ class Queue:
     def _want(db, study, force, due):
         db.execute(
             "INSERT INTO job (study, wanted, force, due) VALUES (:study, 1, :force, :due) ON CONFLICT (study) DO UPDATE SET "
-            "wanted = 1, force = max(force, :force), due = min(coalesce(due, :due), :due), attempts = 0",
+            "wanted = 1, force = max(force, :force), due = min(coalesce(due, :due), :due), attempts = 0, transfers = 0",
             {"study": study, "force": force, "due": due},
         )
 
@@ -373,8 +428,8 @@ class Queue:
         return self._first("SELECT * FROM job WHERE study = ?", (study,))
 
     def next_due(self):
-        """The row that has been due longest, None while none is."""
-        return self._first("SELECT * FROM job WHERE due <= ? ORDER BY due LIMIT 1", (time.time(),))
+        """The row to work on: what a person asked for, then what has been due longest; None while none is due."""
+        return self._first("SELECT * FROM job WHERE due <= ? ORDER BY force DESC, due LIMIT 1", (time.time(),))
 
     def _first(self, statement, values):
         with self._open() as db:
@@ -398,10 +453,10 @@ class Queue:
             )
 
     def again(self, study, due, message):
-        """Look at a study again later, because something did not answer."""
+        """Look at a study again later, because something did not answer or did not take all."""
         with self._open() as db:
             db.execute(
-                "UPDATE job SET wanted = 1, attempts = attempts + 1, due = ?, message = ? WHERE study = ?",
+                "UPDATE job SET wanted = 1, attempts = attempts + 1, transfer = '', due = ?, message = ? WHERE study = ?",
                 (due, message, study),
             )
 
@@ -415,13 +470,14 @@ class Queue:
 
 
 class Worker:
-    """The background thread: reads changes, sends, follows. Only `wake` and `stop` are called by Orthanc's threads."""
+    """The background thread: reads changes, sends, follows. Orthanc's threads call `wake`, `deleted` and `stop` alone."""
 
     def __init__(self, options):
         self.options = options
         self.queue = Queue(options["QueueFile"])
         self._woken = threading.Event()
         self._stop = threading.Event()
+        self._deleted = collections.deque()
         self._thread = threading.Thread(target=self._run, name="medsiglip", daemon=True)
         self._boundary = 0
 
@@ -433,11 +489,16 @@ class Worker:
         """Something has changed."""
         self._woken.set()
 
+    def deleted(self, study):
+        """Orthanc holds a study no more."""
+        self._deleted.append(study)
+        self._woken.set()
+
     def stop(self):
         """Let the thread end between two requests, before Orthanc takes its own parts down."""
         self._stop.set()
         self._woken.set()
-        self._thread.join(30)
+        self._thread.join(STOP_SECONDS)
 
     def _run(self):
         self._boundary = (get("/changes?last") or {}).get("Last", 0)
@@ -453,8 +514,8 @@ class Worker:
                     if self._woken.is_set():
                         self._woken.clear()
                         self._read_changes()
-            except Exception as error:  # noqa: BLE001 - the edge of the thread: one study must not end all work
-                orthanc.LogError(f"MedSigLIP: unexpected {type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - the edge of the thread: it must outlive a full disk
+                orthanc.LogError(f"MedSigLIP: {where(error)}")
                 self._stop.wait(5)
             self._woken.wait(1.0)
 
@@ -464,6 +525,10 @@ class Worker:
         Orthanc forgets at a stop which studies were not stable yet, so a study that was changed before this start is
         entered too, to be looked at when it would have become stable.
         """
+        while self._deleted:
+            row = self.queue.row(self._deleted.popleft())
+            if row is not None:
+                self._attempt(self._release, row)
         seq = self.queue.cursor()
         if seq is None or seq > max(self._boundary, (get("/changes?last") or {}).get("Last", 0)):
             # the very first start, or an index that was made anew: what is there already is for a backfill
@@ -496,25 +561,43 @@ class Worker:
         return None, None
 
     def _work(self, row):
-        study = row["study"]
+        """Take the next step with a study."""
+        if row["wanted"]:
+            self.queue.begin(row["study"])
+            self._attempt(self._look, row)
+        else:
+            self._attempt(self._follow_transfer if row["transfer"] else self._follow, row)
+
+    def _attempt(self, step, row):
+        """Take a step; where something does not answer, again later. What is wrong with one study holds up no other."""
         try:
-            if row["wanted"]:
-                self.queue.begin(study)
-                self._look(row)
-            elif row["transfer"]:
-                self._follow_transfer(row)
-            else:
-                self._follow(row)
-        except AnswerError:
-            self.queue.forget(study)
+            try:
+                step(row)
+            except AnswerError:
+                self._release(row)
         except (PipelineError, orthanc.OrthancException) as error:
-            wait = min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
-            orthanc.LogWarning(f"MedSigLIP: study {study[:8]}: {error}; again in {wait:.0f} s")
-            if row["wanted"]:
-                self.queue.again(study, time.time() + wait, str(error))
-                self._show(study)
-            else:
-                self.queue.finish(study, time.time() + wait, attempts=row["attempts"] + 1)
+            self._later(row, str(error))
+        except Exception as error:  # noqa: BLE001 - the edge of one study
+            orthanc.LogError(f"MedSigLIP: study {row['study'][:8]}: {where(error)}")
+            self._later(row, f"unexpected {type(error).__name__}; Orthanc's log says more")
+
+    def _later(self, row, message):
+        """Take the same step again after a while that doubles each time."""
+        study, wait = row["study"], min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
+        orthanc.LogWarning(f"MedSigLIP: study {study[:8]}: {message}; again in {wait:.0f} s")
+        if row["wanted"]:
+            self.queue.again(study, time.time() + wait, message)
+            self._show(study)
+        else:
+            self.queue.finish(study, time.time() + wait, attempts=row["attempts"] + 1)
+
+    def _release(self, row):
+        """Forget a study that is gone from Orthanc: the pipeline need not wait for what was announced and not sent."""
+        if row["uid"] and self.options["Pipeline"]:
+            held = self._held(row["uid"])
+            if held:
+                self._announce(row["uid"], len(held))
+        self.queue.forget(row["study"])
 
     def _look(self, row):
         """Send what the pipeline lacks of a study; where a person asked and it lacks nothing, ask for another revision."""
@@ -529,44 +612,65 @@ class Worker:
         if digest == row["digest"] and not row["force"]:
             self.queue.finish(study, time.time())  # only reports or series outside the rules have come
             return
-        held = set(self._held(content.uid))
+        known = self._held(content.uid)
+        held = set(known or ())
         missing = [instances[uid] for uid in sorted(instances) if uid not in held]
+        if digest == row["digest"] and len(held) >= row["expected"]:
+            missing = []  # what is lacking was refused before
         values = {
+            "uid": content.uid,
             "digest": digest,
             "expected": len(held | set(instances)),
             "sent_at": time.time(),
             "reports": len(content.reports()),
             "transfer": "",
-            "attempts": 0,
         }
         if not missing:
             if row["force"]:
                 ask_json(options, "POST", f"/studies/{content.uid}/process")
-            self._set(study, "sent", time.time(), message="", **values)
+            self._sent(row, {}, values)
             return
         self._show(study, "sending")
-        self._announce(content.uid, values["expected"])
         if options["Send"] == "DICOM":
-            order = {"Resources": missing, "Asynchronous": True, "Permissive": True}
-            answer = orthanc.RestApiPost(f"/modalities/{options['Modality']}/store", json.dumps(order).encode())
-            values["transfer"] = json.loads(answer)["ID"]
+            # without an account of what has come, the first failure must end the job, or the rest is lost unseen
+            permissive = known is not None or row["transfers"] >= TRANSFERS
+            values["transfer"] = self._transfer(content.uid, values["expected"], missing, permissive)
             self._set(study, "sending", time.time() + 0.5, message="", **values)
             return
+        self._announce(content.uid, values["expected"])
         refused = self._upload(missing)
-        if refused is None:
-            return  # stopped; the row is still being looked at, so the next start takes it up
-        self._sent(study, content.uid, refused, values)
+        if refused is not None:  # None: stopped; the row is still being looked at, so the next start takes it up
+            self._sent(row, refused, values)
 
     def _held(self, uid):
-        """SOP Instance UIDs that the pipeline holds of a study."""
+        """SOP Instance UIDs that the pipeline holds of a study; None where it cannot be asked but need not be, over DICOM."""
         if not self.options["Pipeline"]:
-            return []
+            return None
         try:
             return ask_json(self.options, "GET", f"/studies/{uid}/instances")["instances"]
         except PipelineError as error:
-            if error.status == 404 or (error.status == 0 and self.options["Send"] == "DICOM"):
+            if error.status == 404:
                 return []
+            if error.status == 0 and self.options["Send"] == "DICOM":
+                return None
             raise
+
+    def _transfer(self, uid, expected, instances, permissive):
+        """Have Orthanc send instances by a job; its id. Raises PipelineError where nothing listens there.
+
+        Orthanc's own C-ECHO would hold Python's lock, and so every route, for as long as a peer says nothing.
+        """
+        modality = self.options["Modality"]
+        node = get(f"/modalities/{modality}/configuration") or {}
+        try:
+            with socket.create_connection((node.get("Host", ""), node.get("Port", 0)), CONNECT_SECONDS):
+                pass
+        except OSError as error:
+            raise PipelineError(0, f"nothing listens at the address of {modality} in DicomModalities") from error
+        self._announce(uid, expected)
+        order = {"Resources": instances, "Asynchronous": True, "Permissive": permissive}
+        answer = orthanc.RestApiPost(f"/modalities/{modality}/store", json.dumps(order).encode())
+        return json.loads(answer)["ID"]
 
     def _announce(self, uid, expected):
         """Say how many instances will come. Over DICOM this only saves waiting, so it may fail."""
@@ -591,7 +695,7 @@ class Worker:
                 continue
             try:
                 body, _ = ask(self.options, "POST", "/instances", content, "application/dicom", UPLOAD_SECONDS)
-                answer = json.loads(body)
+                answer = json_of(self.options, body)
                 reason = "" if answer["kept"] else answer["taken"]
             except PipelineError as error:
                 if error.status not in (413, 415, 422):
@@ -601,67 +705,73 @@ class Worker:
                 refused[reason] = refused.get(reason, 0) + 1
         return refused
 
-    def _sent(self, study, uid, refused, values):
-        """All is sent: correct the announcement by what was refused, then follow."""
+    def _sent(self, row, refused, values):
+        """All is sent: correct the announcement by what was refused (reason -> count), then follow."""
+        values = {**values, "transfer": "", "attempts": 0, "transfers": 0}
         lost = sum(refused.values())
         message = ", ".join(f"{count} x {reason}" for reason, count in sorted(refused.items()))
-        if lost >= values["expected"]:
+        if lost and lost >= values["expected"]:
             values["digest"] = ""
-            self._set(study, "failed", None, message=f"the pipeline takes no instance: {message}", **values)
+            self._set(row["study"], "failed", None, message=f"the pipeline takes no instance: {message}", **values)
             return
         if lost:
             values["expected"] -= lost
-            self._announce(uid, values["expected"])
+            self._announce(values["uid"], values["expected"])
             message = f"not taken: {message}"
-        self._set(study, "sent", time.time() + 0.5, message=message, **values)
+        self._set(row["study"], "sent", time.time() + 0.5, message=message, **values)
 
     def _follow_transfer(self, row):
-        """Look at Orthanc's C-STORE job, which outlives a restart of Orthanc."""
+        """Look at Orthanc's C-STORE job, which outlives a restart of Orthanc, and at what has come of it.
+
+        A permissive job of Orthanc's succeeds whatever was refused, so what the pipeline holds decides where it can be asked.
+        """
         job = get(f"/jobs/{row['transfer']}")
         state = job["State"] if job else "Failure"
         if state in ("Pending", "Running", "Paused", "Retry"):
             self.queue.finish(row["study"], time.time() + 1.0)
-        elif state == "Success":
-            lost = int(job["Content"].get("FailedInstancesCount", 0))
-            refused = {"refused over DICOM": lost} if lost else {}
-            values = {"expected": row["expected"], "transfer": ""}
-            self._sent(row["study"], Content(row["study"]).uid, refused, values)
+            return
+        content, held = Content(row["study"]), self._held(row["uid"])
+        if held is None:
+            lost = int(job["Content"].get("FailedInstancesCount", 0)) if state == "Success" else row["expected"]
         else:
-            why = (job or {}).get("ErrorDescription", "Orthanc does not know the job any more")
-            wait = min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
-            message = f"C-STORE to {self.options['Modality']}: {why}"
-            self.queue.finish(row["study"], None, transfer="", digest="")
-            self.queue.again(row["study"], time.time() + wait, message)
-            self._show(row["study"])
+            lost = len(set(content.instances(content.fitting(self.options))) - set(held))
+        last = row["transfers"] + 1 >= TRANSFERS and held is not None
+        if not lost or last:
+            values = {"uid": row["uid"], "expected": row["expected"]}
+            self._sent(row, {"refused over DICOM": lost} if lost else {}, values)
+            return
+        why = (job or {}).get("ErrorDescription", "") if state != "Success" else f"{lost} instances did not arrive"
+        self.queue.finish(row["study"], None, transfers=row["transfers"] + 1, digest="")
+        self._later({**row, "wanted": 1}, f"C-STORE to {self.options['Modality']}: {why or 'the job is gone'}")
 
     def _follow(self, row):
         """See how far the pipeline is, until the report is here or will never come."""
-        content = Content(row["study"])
-        reports = content.reports()
-        state, message, ended = self._progress(content, reports, row)
+        known = ask_study(self.options, row["uid"]) if self.options["Pipeline"] else None
+        reports = Content(row["study"]).reports()  # after asking: what was delivered by then is seen
+        state, message, ended = self._progress(known, reports, row)
         age = time.time() - row["sent_at"]
         wait = min(LONGEST_WAIT_SECONDS, max(FOLLOW_SECONDS, age / 20))
         due = None if ended or age > GIVE_UP_SECONDS else time.time() + wait
         if (state, message) == (row["state"], row["message"]):
-            self.queue.finish(row["study"], due)
+            self.queue.finish(row["study"], due, attempts=0)
         else:
-            self._set(row["study"], state, due, message=message)
+            self._set(row["study"], state, due, message=message, attempts=0)
 
-    def _progress(self, content, reports, row):
-        """State, message, and whether this is the end."""
+    def _progress(self, known, reports, row):
+        """State, message, and whether this is the end. known: what the pipeline says of the study."""
         if not self.options["Pipeline"]:
             return ("reported", "", True) if len(reports) > row["reports"] else (row["state"], row["message"], False)
-        known = ask_study(self.options, content.uid)
         if known is None:
             return "failed", "the pipeline does not know this study; do Pipeline and Modality name one service?", True
         last = (known["revisions"] or [{}])[-1]
         state = STATES.get(known["state"], known["state"])
         if state not in STATES.values():
             return state, last.get("message", "") or row["message"], True
-        here = {report["sop_instance_uid"] for report in reports}
-        if state == "reporting" and here & set((last["report"] or "").split(",")):
+        if state != "reporting":
+            return state, row["message"], False
+        if {report["sop_instance_uid"] for report in reports} & set((last["report"] or "").split(",")):
             return "reported", row["message"], True
-        return state, row["message"], False
+        return state, *delivery_problem(last["deliveries"], row["message"])
 
     def _set(self, study, state, due, **values):
         self.queue.finish(study, due, state=state, **values)
@@ -678,6 +788,25 @@ class Worker:
             orthanc.RestApiPut(f"/studies/{study}/metadata/{self.options['Metadata']}", json.dumps(value).encode())
         except orthanc.OrthancException as error:
             orthanc.LogWarning(f"MedSigLIP: the state of study {study[:8]} cannot be shown: {error}")
+
+
+def delivery_problem(deliveries, otherwise):
+    """Why a report that is done is not in Orthanc (`otherwise` while it is on its way), and whether it will never come."""
+    states = {one["state"] for one in deliveries}
+    if not deliveries:
+        return "the report is made, but the pipeline has no destination; docs/orthanc.md names Orthanc as one", True
+    if states == {"delivered"}:
+        return "the report was delivered, but Orthanc does not hold it; Process now makes another", True
+    if "pending" not in states:
+        why = next(one["message"] for one in deliveries if one["state"] != "delivered")
+        return f"the report was refused and set aside: {why}; `dicom-pipeline retry` sends it again", False
+    return otherwise, False
+
+
+def where(error):
+    """An unexpected error by its type and place: its text may quote a patient."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {type(error).__name__} in {frame.name}, line {frame.lineno}"
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
@@ -742,16 +871,31 @@ def score_of(item):
 
 def labelled(content, report):
     """Series scores of a report, each with the series (Orthanc id and description) of its highest frame."""
-    by_uid = {}
+    names = {}
     for series in content.series:
         tags = series["MainDicomTags"]
-        name = f"{tags.get('Modality', '')} {tags.get('SeriesDescription', '')}".strip()
-        by_uid.update(dict.fromkeys(content.instances([series]), (series["ID"], name)))
+        names[series["ID"]] = f"{tags.get('Modality', '')} {tags.get('SeriesDescription', '')}".strip()
     scores = []
     for score in report.series_scores():
-        identifier, name = by_uid.get(score["image"], ("", "series not in Orthanc"))
-        scores.append({**score, "series": identifier, "series_description": name})
+        series = series_of(score["image"])
+        scores.append({**score, "series": series, "series_description": names.get(series, "series not in Orthanc")})
     return scores
+
+
+@functools.lru_cache(maxsize=4096)
+def _series_of(uid):
+    instance = orthanc_id(uid, "Instance")
+    if not instance:
+        raise LookupError(uid)
+    return get(f"/instances/{instance}")["ParentSeries"]
+
+
+def series_of(uid):
+    """Orthanc's id of the series that holds an instance; empty where Orthanc does not hold it."""
+    try:
+        return _series_of(uid)
+    except (LookupError, TypeError):
+        return ""
 
 
 PAGE = """<!doctype html>
@@ -848,7 +992,7 @@ class Routes:
             status = 502 if error.status in (0, 401, 403) else error.status
             body, kind = {"error": str(error)}, ""
         except Exception as error:  # noqa: BLE001 - the edge of a request: Orthanc must get an answer
-            orthanc.LogError(f"MedSigLIP: {type(error).__name__} in {uri}: {error}")
+            orthanc.LogError(f"MedSigLIP: {where(error)}")
             status, body, kind = 500, {"error": f"unexpected {type(error).__name__}; Orthanc's log says more"}, ""
         content = body if kind else json.dumps(body, indent=1)
         if status == 405:
@@ -1142,11 +1286,12 @@ def start():
         orthanc.ExtendOrthancExplorer(EXPLORER)
 
     def on_change(change, level, resource):
-        del level, resource
         if change == orthanc.ChangeType.ORTHANC_STARTED:
             worker.start()
         elif change == orthanc.ChangeType.ORTHANC_STOPPED:
             worker.stop()
+        elif change == orthanc.ChangeType.DELETED and level == orthanc.ResourceType.STUDY:
+            worker.deleted(resource)
         elif change in (orthanc.ChangeType.STABLE_STUDY, orthanc.ChangeType.STABLE_SERIES):
             worker.wake()
 
