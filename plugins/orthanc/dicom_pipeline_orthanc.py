@@ -73,6 +73,7 @@ SEARCH_SECONDS = 70.0
 MOST_ANSWER_BYTES = 64 * 2**20
 MOST_ERROR_BYTES = 64 * 2**10
 SEARCH_VALUES = ("text", "top", "level", "where")
+LEVELS = {"frame": "frames", "series": "series", "study": "studies"}
 FOLLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 GIVE_UP_SECONDS = 7 * 24 * 3600.0
@@ -273,9 +274,14 @@ def in_orthanc(uid):
     """A study by its UID: Orthanc's id (empty where it does not hold it), and date and description as it shows them."""
     study = orthanc_id(uid, "Study")
     tags = (get(f"/studies/{study}") or {}).get("MainDicomTags", {}) if study else {}
+    return {"study": study, "description": title_of(tags)}
+
+
+def title_of(tags):
+    """Date and description of a study, by its main tags; empty where it has neither."""
     date = tags.get("StudyDate", "")
     words = ("-".join(filter(None, (date[:4], date[4:6], date[6:]))), tags.get("StudyDescription", ""))
-    return {"study": study, "description": " ".join(filter(None, words))}
+    return " ".join(filter(None, words))
 
 
 # --- the pipeline -----------------------------------------------------------------------------------------------------
@@ -898,9 +904,10 @@ def series_of(uid):
         return ""
 
 
+HTML = "text/html; charset=utf-8"
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>MedSigLIP report</title>
+<title>MedSigLIP</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c232b; background: #f5f7f9; margin: 0; }
 main { max-width: 980px; margin: 0 auto; padding: 24px; }
@@ -913,19 +920,28 @@ td { overflow-wrap: anywhere; } th { color: #66717d; font-weight: 500; }
 td.n { width: 5em; font-variant-numeric: tabular-nums; } td.l { min-width: 11em; }
 .bar { background: #f0f3f6; height: 12px; border-radius: 6px; overflow: hidden; width: 200px; margin-top: 5px; }
 .bar i { display: block; height: 100%; background: #2f6f9f; }
-img { max-width: 100%; } .faint { color: #66717d; font-size: 13px; overflow-wrap: anywhere; }
+form { display: flex; gap: 8px; } input { flex: 1; } input, button, select { font: inherit; padding: 6px 10px; }
+img.thumb { width: 96px; border-radius: 4px; display: block; }
+a { color: #2f6f9f; } img { max-width: 100%; } .faint { color: #66717d; font-size: 13px; overflow-wrap: anywhere; }
 ul { margin: 0; padding-left: 20px; overflow-wrap: anywhere; } summary { cursor: pointer; }
 </style><main>"""
 
 
-def page_of(content, entry, report):
-    """The report as a page for a person: scores, pictures, provenance, then every content item."""
+def page_of(content, entry, report, reports):
+    """The report as a page for a person: scores, pictures, provenance, then every content item. reports: all of the study."""
     text = html.escape
     by_series = {}
     for score in labelled(content, report):
         by_series.setdefault(score["series_description"], []).append(score)
     parts = [PAGE, f"<h1>MedSigLIP scores, revision {entry['revision']}</h1><div class='notice'><b>{NOTICE}</b>"]
     parts.append(f" {text(report.parameters.get('notice', ''))}</div>")
+    others = [
+        f"<a href='report?format=html&amp;revision={one['revision']}'>{one['revision']}</a>"
+        for one in reports
+        if one != entry
+    ]
+    if others:
+        parts.append(f"<p class='faint'>Other revisions: {', '.join(others)}</p>")
     for name, scores in by_series.items():
         parts.append(
             f"<section><h2>{text(name)}</h2><table><tr><th>Label</th><th>Score</th><th></th><th>Kind</th></tr>"
@@ -952,6 +968,62 @@ def page_of(content, entry, report):
         f"<p class='faint'>{text(entry['sop_instance_uid'])} <a href='{file}'>DICOM file</a></p></section></main></html>"
     )
     return "".join(parts)
+
+
+def similar_page(content, found):
+    """The studies most like one as a page for a person."""
+    title = html.escape(f"Studies like {title_of(content.tags) or 'this one'}")
+    rows = [
+        f"<tr><td class='n'>{one['similarity']:.3f}</td><td>{study_link(one)}</td>"
+        f"<td>{html.escape(' '.join(one['modalities'] + one['body_parts']))}</td></tr>"
+        for one in found["similar"]
+    ]
+    head = "<tr><th>Similarity</th><th>Study</th><th></th></tr>"
+    table = f"<table>{head}{''.join(rows)}</table>" if rows else "Nothing similar was found."
+    notice = html.escape(found["notice"])
+    return f"{PAGE}<h1>{title}</h1><div class='notice'>{notice}</div><section>{table}</section></main></html>"
+
+
+def search_page(values, found):
+    """A form to search by words and, where it was sent, the frames found, as a page for a person."""
+    text = html.escape(values.get("text", ""), quote=True)
+    options = "".join(
+        f"<option value='{level}'{' selected' if values.get('level') == level else ''}>{words}</option>"
+        for level, words in LEVELS.items()
+    )
+    parts = [
+        f"{PAGE}<h1>Search by words</h1><section><form><input type='hidden' name='format' value='html'>"
+        f"<input name='text' value='{text}' placeholder='such as: a chest radiograph with an effusion' autofocus>"
+        f"<select name='level'>{options}</select><button>Search</button></form></section>"
+    ]
+    if found is not None:
+        parts.append(f"<div class='notice'>{html.escape(found['notice'])}</div><section><table>")
+        parts += [found_row(one) for one in found["found"]]
+        said = "Neighbouring frames of one series are thinned out, so the order is not by similarity alone."
+        parts.append(f"</table><p class='faint'>{said if found['found'] else 'Nothing was found.'}</p></section>")
+    return "".join([*parts, "</main></html>"])
+
+
+def found_row(one):
+    """A frame that was found as a row of a table, with its picture where Orthanc holds it."""
+    picture = ""
+    if one["instance"]:
+        page = f"../app/explorer.html#instance?uuid={one['instance']}"
+        preview = f"../instances/{one['instance']}/frames/{int(one['frame']) - 1}/preview"
+        picture = f"<a href='{page}'><img class='thumb' src='{preview}' alt=''></a>"
+    kind = " ".join(filter(None, (one["modality"], one["body_part"], one["view"])))
+    return (
+        f"<tr><td class='n'>{one['similarity']:.3f}</td><td style='width: 110px'>{picture}</td>"
+        f"<td>{study_link(one, '../')}<div class='faint'>{html.escape(kind)}</div></td></tr>"
+    )
+
+
+def study_link(one, root="../../../"):
+    """A study that was found, as a link to its page where Orthanc holds it. root: of Orthanc, from the page."""
+    text = html.escape(one["description"] or "study without description")
+    if not one["study"]:
+        return f"{text} (not in this Orthanc)"
+    return f"<a href='{root}app/explorer.html#study?uuid={one['study']}'>{text}</a>"
 
 
 def item_html(item):
@@ -1013,8 +1085,11 @@ class Routes:
         parts = uri.strip("/").split("/")[1:]
         values = {name: decoded(value) for name, value in request.get("get", {}).items()}
         method = request["method"]
+        as_page = values.get("format") == "html"
         if parts == ["search"]:
             require(method, "GET")
+            if as_page:
+                return 200, search_page(values, self._search(values) if values.get("text") else None), HTML
             if not values.get("text"):
                 raise AnswerError(400, "expected /medsiglip/search?text=WORDS")
             return 200, self._search(values), ""
@@ -1027,6 +1102,8 @@ class Routes:
         series = identifier if level == "series" else ""
         if series:
             identifier = (get(f"/series/{series}/study") or {}).get("ID", "")
+            if not identifier:
+                raise AnswerError(404, "Orthanc holds no such series")
         content = Content(identifier)
         return getattr(self, "_" + name.replace("-", "_"))(content, series, values)
 
@@ -1061,8 +1138,8 @@ class Routes:
     def _explain(self, content, series, _):
         plan = ask_json(self.worker.options, "GET", f"/studies/{content.uid}/explain")
         if series:
-            uid = next(one["MainDicomTags"]["SeriesInstanceUID"] for one in content.series if one["ID"] == series)
-            plan["series"] = [one for one in plan["series"] if one["series_instance_uid"] == uid]
+            uids = {one["MainDicomTags"]["SeriesInstanceUID"] for one in content.series if one["ID"] == series}
+            plan["series"] = [one for one in plan["series"] if one["series_instance_uid"] in uids]
         return 200, plan, ""
 
     def _report(self, content, _, values):
@@ -1075,7 +1152,7 @@ class Routes:
             raise AnswerError(404, "there is no report of this revision")
         report = Report(entry["instance"])
         if values.get("format") == "html":
-            return 200, page_of(content, entry, report), "text/html; charset=utf-8"
+            return 200, page_of(content, entry, report, reports), HTML
         before = report.tags.get("PredecessorDocumentsSequence")
         predecessor = ""
         if before:
@@ -1102,6 +1179,8 @@ class Routes:
         path = f"/studies/{content.uid}/similar?{asked}"
         found = ask_json(self.worker.options, "GET", path, seconds=SEARCH_SECONDS)
         found["similar"] = [{**one, **in_orthanc(one["study_instance_uid"])} for one in found["similar"]]
+        if values.get("format") == "html":
+            return 200, similar_page(content, found), HTML
         return 200, found, ""
 
     def _search(self, values):
@@ -1199,6 +1278,7 @@ EXPLORER = r"""
       box.appendChild(link('Report', base + 'report?format=html'));
       box.appendChild(link('Contact sheet', base + 'contact-sheet'));
       box.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
+      box.appendChild(link('Search by words', '../medsiglip/search?format=html'));
     }
     var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line;');
     var row = box.appendChild(element('div'));
@@ -1213,14 +1293,18 @@ EXPLORER = r"""
         $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(said), success: function (found) {
           said.textContent = '';
           if (found.similar.length) said.appendChild(element('div', found.notice, 'color: #7a4b00;'));
+          var table = said.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
           found.similar.forEach(function (one) {
-            var line = said.appendChild(element('div'));
-            var kind = one.modalities.concat(one.body_parts).join(' ');
-            var text = one.similarity.toFixed(3) + '  ' + (one.description || 'study without description') + ', ' + kind;
-            if (one.study) line.appendChild(link(text, '#study?uuid=' + one.study)).target = '';
-            else line.appendChild(element('span', text + ' (not in this Orthanc)'));
+            var row = table.insertRow();
+            var text = one.description || 'study without description';
+            row.appendChild(element('td', one.similarity.toFixed(3), 'padding-right: 16px; text-align: right; ' +
+              'font-variant-numeric: tabular-nums;'));
+            var cell = row.appendChild(element('td'));
+            if (one.study) cell.appendChild(link(text, '#study?uuid=' + one.study)).target = '';
+            else cell.textContent = text + ' (not in this Orthanc)';
+            row.appendChild(element('td', one.modalities.concat(one.body_parts).join(' ')));
           });
-          if (!said.textContent) said.textContent = 'Nothing similar was found.';
+          if (!found.similar.length) said.textContent = 'Nothing similar was found.';
         } });
       }));
     }

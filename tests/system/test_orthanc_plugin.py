@@ -119,6 +119,8 @@ def test_the_routes_answer(pair, reported):
     assert status == 200
     assert len(plan["series"]) == 1
     assert plan["instances"]["received"] == 25
+    status, plan = call(orthanc, f"/medsiglip/series/{before['reports'][0]['series']}/explain")
+    assert (status, plan["series"]) == (200, [])  # a report is in no plan
     status, sheet = call(orthanc, f"/medsiglip/studies/{study}/contact-sheet")
     assert status == 200
     assert sheet.startswith(b"\x89PNG")
@@ -131,6 +133,7 @@ def test_the_routes_answer(pair, reported):
     ("path", "method", "status"),
     [
         ("/medsiglip/studies/no-such-study/status", "GET", 404),
+        ("/medsiglip/series/no-such-series/status", "GET", 404),
         ("/medsiglip/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/report?revision=77", "GET", 404),
@@ -192,6 +195,8 @@ def test_process_now_makes_another_report_that_names_the_first(pair, sample_data
     assert reports[1] == first[0]  # nothing was replaced
     assert call(orthanc, f"/medsiglip/studies/{study}/report")[1]["predecessor"] == first[0]["sop_instance_uid"]
     assert wait_state(orthanc, study, "reported")
+    page = call(orthanc, f"/medsiglip/studies/{study}/report?format=html")[1].decode()
+    assert "Other revisions: <a href='report?format=html&amp;revision=1'>1</a>" in page
 
 
 def test_similar_studies_and_words_are_found_with_orthancs_own_ids(pair, reported, sample_data):
