@@ -14,7 +14,6 @@ follows the study until its report has come back. Orthanc's own threads only wak
 """
 
 import collections
-import functools
 import hashlib
 import html
 import http.client
@@ -81,6 +80,16 @@ TRANSFERS = 4
 """C-STORE jobs that may bring nothing new before what is missing counts as refused."""
 
 OWN_SERIES_CACHE = 10_000
+GONE = (
+    orthanc.ErrorCode.UNKNOWN_RESOURCE,
+    orthanc.ErrorCode.INEXISTENT_ITEM,
+    orthanc.ErrorCode.INEXISTENT_FILE,
+    orthanc.ErrorCode.CORRUPTED_FILE,
+    orthanc.ErrorCode.REGULAR_FILE_EXPECTED,
+)
+"""What Orthanc says of something that it does not hold, or whose file it cannot read (any more)."""
+
+NOT_READABLE = "gone from Orthanc or not readable there"
 
 
 class ConfigurationError(Exception):
@@ -163,20 +172,28 @@ def default_queue_file(whole):
 # --- Orthanc's own content --------------------------------------------------------------------------------------------
 
 
-def get(path):
-    """JSON of Orthanc's REST API; None where the resource is gone or was never there."""
+def get_bytes(path):
+    """What Orthanc's REST API answers; None where the resource is gone or was never there.
+
+    Raises OrthancException where Orthanc cannot tell, for example because its database is away.
+    """
     try:
-        return json.loads(orthanc.RestApiGet(path))
-    except (orthanc.OrthancException, ValueError):
-        return None
+        return orthanc.RestApiGet(path)
+    except orthanc.OrthancException as error:
+        if error.args[0] in GONE:
+            return None
+        raise
+
+
+def get(path):
+    """JSON of Orthanc's REST API; None where there is none."""
+    found = get_bytes(path)
+    return None if found is None else json.loads(found)
 
 
 def get_text(path):
     """Text of Orthanc's REST API; empty where there is none."""
-    try:
-        return orthanc.RestApiGet(path).decode("utf-8", "replace").strip(" \0")
-    except orthanc.OrthancException:
-        return ""
+    return (get_bytes(path) or b"").decode("utf-8", "replace").strip(" \0")
 
 
 def is_own_device(where):
@@ -263,11 +280,14 @@ class Content:
 
 def orthanc_id(uid, level):
     """Orthanc's id of a DICOM UID at a level (Study, Instance ...); empty where Orthanc does not hold it."""
-    try:
-        found = json.loads(orthanc.RestApiPost("/tools/lookup", uid.encode()))
-    except (orthanc.OrthancException, ValueError):
-        return ""
+    found = json.loads(orthanc.RestApiPost("/tools/lookup", uid.encode()))
     return next((one["ID"] for one in found if one["Type"] == level), "")
+
+
+def series_of(uid):
+    """Orthanc's id of the series that holds an instance; empty where Orthanc does not hold it."""
+    instance = orthanc_id(uid, "Instance")
+    return (get(f"/instances/{instance}") or {}).get("ParentSeries", "") if instance else ""
 
 
 def in_orthanc(uid):
@@ -581,8 +601,10 @@ class Worker:
                 step(row)
             except AnswerError:
                 self._release(row)
-        except (PipelineError, orthanc.OrthancException) as error:
+        except PipelineError as error:
             self._later(row, str(error))
+        except orthanc.OrthancException as error:
+            self._later(row, f"Orthanc does not answer: {error.args[-1]}")
         except Exception as error:  # noqa: BLE001 - the edge of one study
             orthanc.LogError(f"MedSigLIP: study {row['study'][:8]}: {where(error)}")
             self._later(row, f"unexpected {type(error).__name__}; Orthanc's log says more")
@@ -645,8 +667,12 @@ class Worker:
             return
         self._announce(content.uid, values["expected"])
         refused = self._upload(missing)
-        if refused is not None:  # None: stopped; the row is still being looked at, so the next start takes it up
-            self._sent(row, refused, values)
+        if refused is None:
+            return  # stopped; the row is still being looked at, so the next start takes it up
+        if refused[NOT_READABLE] >= values["expected"] and get(f"/studies/{study}"):
+            self._later(row, "Orthanc can read none of this study's files; is its storage there?")
+            return
+        self._sent(row, refused, values)
 
     def _held(self, uid):
         """SOP Instance UIDs that the pipeline holds of a study; None where it cannot be asked but need not be, over DICOM."""
@@ -690,16 +716,15 @@ class Worker:
 
     def _upload(self, instances):
         """Send instances over HTTP: reason -> count of what the pipeline refused; None where Orthanc stops."""
-        refused = {}
+        refused = collections.Counter()
         for instance in instances:
             if self._stop.is_set():
                 return None
             try:
-                content = orthanc.RestApiGet(f"/instances/{instance}/file")
-            except orthanc.OrthancException:
-                refused["deleted in Orthanc"] = refused.get("deleted in Orthanc", 0) + 1
-                continue
-            try:
+                content = get_bytes(f"/instances/{instance}/file")
+                if content is None:
+                    refused[NOT_READABLE] += 1
+                    continue
                 body, _ = ask(self.options, "POST", "/instances", content, "application/dicom", UPLOAD_SECONDS)
                 answer = json_of(self.options, body)
                 reason = "" if answer["kept"] else answer["taken"]
@@ -708,7 +733,7 @@ class Worker:
                     raise
                 reason = str(error).rpartition("refused: ")[2]
             if reason:
-                refused[reason] = refused.get(reason, 0) + 1
+                refused[reason] += 1
         return refused
 
     def _sent(self, row, refused, values):
@@ -881,28 +906,17 @@ def labelled(content, report):
     for series in content.series:
         tags = series["MainDicomTags"]
         names[series["ID"]] = f"{tags.get('Modality', '')} {tags.get('SeriesDescription', '')}".strip()
-    scores = []
+    scores, found = [], {}
     for score in report.series_scores():
-        series = series_of(score["image"])
+        image = score["image"]
+        if image not in found:
+            found[image] = series_of(image)
+        series = found[image]
         scores.append({**score, "series": series, "series_description": names.get(series, "series not in Orthanc")})
     return scores
 
 
-@functools.lru_cache(maxsize=4096)
-def _series_of(uid):
-    instance = orthanc_id(uid, "Instance")
-    if not instance:
-        raise LookupError(uid)
-    return get(f"/instances/{instance}")["ParentSeries"]
-
-
-def series_of(uid):
-    """Orthanc's id of the series that holds an instance; empty where Orthanc does not hold it."""
-    try:
-        return _series_of(uid)
-    except (LookupError, TypeError):
-        return ""
-
+# --- pages for a person -----------------------------------------------------------------------------------------------
 
 HTML = "text/html; charset=utf-8"
 PAGE = """<!doctype html>

@@ -28,6 +28,8 @@ def stand_in(folder, resources, **options):
     made.GetConfigurationPath = lambda: str(folder)
     made.RegisterRestCallback = lambda path, callback: made.registered.update({path: callback})
     made.RegisterOnChangeCallback = made.ExtendOrthancExplorer = made.LogError = lambda _: None
+    names = ("UNKNOWN_RESOURCE", "INEXISTENT_ITEM", "INEXISTENT_FILE", "CORRUPTED_FILE", "REGULAR_FILE_EXPECTED")
+    made.ErrorCode = types.SimpleNamespace(**dict(zip(names, (17, 7, 14, 10, 11), strict=True)))
     made.ChangeType = made.ResourceType = types.SimpleNamespace()
     return made
 

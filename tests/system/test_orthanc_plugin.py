@@ -34,6 +34,7 @@ def pair(tmp_path_factory):
         Pipeline=f"http://127.0.0.1:{service.web}",
         Rules=[{"Modality": ["CT", "CR"]}, {"Modality": ["MR"], "SeriesDescription": "no such"}],
     )
+    orthanc.options["UserMetadata"] = {"MedSigLIP": 4711}
     orthanc.start()
     service.start()
     yield orthanc, service
@@ -166,7 +167,7 @@ def test_without_a_password_nothing_is_told(pair, reported):
 
 def test_the_state_stands_in_the_metadata_of_the_study(pair, reported):
     orthanc, _ = pair
-    state = json.loads(orthanc.client.studies.get_binary_metadata(reported[0], "4711"))
+    state = json.loads(orthanc.client.studies.get_binary_metadata(reported[0], "MedSigLIP"))
     assert state["state"] == "reported"
     assert state["instances"] == 25
 

@@ -90,6 +90,27 @@ def test_an_instance_that_is_refused_is_not_waited_for(tmp_path, sample_data, wa
         assert service.stop() == 0
 
 
+def test_a_file_that_orthanc_cannot_read_is_not_waited_for(tmp_path, sample_data):
+    orthanc, service = make_pair(tmp_path, "REST", Automatic=False)
+    service.start()
+    orthanc.start()
+    try:
+        study = orthanc.upload_study(sample_data / "studies" / "mr-brain-normal")
+        orthanc.stop()
+        stored = [path for path in (tmp_path / "orthanc" / "storage").rglob("*") if path.is_file()]
+        for path in sorted(stored, key=lambda path: path.stat().st_size)[-3:]:
+            path.unlink()  # as a failing disk would
+        orthanc.start()
+        orthanc.client.post(f"/medsiglip/studies/{study}/process", data="{}")
+        answer = wait_state(orthanc, study, "reported", "failed")
+        assert answer["message"] == "not taken: 3 x gone from Orthanc or not readable there"
+        (revision,) = service.status()["revisions"]
+        assert (revision["cause"], revision["received"]) == ("expected", 17)
+    finally:
+        orthanc.stop()
+        assert service.stop() == 0
+
+
 @pytest.mark.parametrize("way", WAYS[:2])
 def test_a_study_that_is_deleted_on_its_way_is_not_waited_for(tmp_path, sample_data, way):
     """What had come of it is processed at once; a study that was deleted before it was sent is forgotten."""
