@@ -20,7 +20,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import sqlite3
 import threading
 import time
@@ -63,7 +62,6 @@ STATES = {
 """The pipeline's states that a study passes through, in this plug-in's words; the others are ends."""
 
 PIPELINE_SECONDS = 10.0
-CONNECT_SECONDS = 5.0
 UPLOAD_SECONDS = 25.0
 """Silence of the pipeline; below STOP_SECONDS, so that the thread is never cut off in the middle of a request."""
 
@@ -77,7 +75,10 @@ FOLLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 GIVE_UP_SECONDS = 7 * 24 * 3600.0
 TRANSFERS = 4
-"""C-STORE jobs that may bring nothing new before what is missing counts as refused."""
+"""C-STORE jobs after which what is missing counts as refused, where some of the study has come."""
+
+TRANSFERS_OF_NOTHING = 16
+"""The same where nothing has come (half an hour): perhaps nobody listens there."""
 
 OWN_SERIES_CACHE = 10_000
 GONE = (
@@ -661,8 +662,9 @@ class Worker:
         self._show(study, "sending")
         if options["Send"] == "DICOM":
             # without an account of what has come, the first failure must end the job, or the rest is lost unseen
-            permissive = known is not None or row["transfers"] >= TRANSFERS
-            values["transfer"] = self._transfer(content.uid, values["expected"], missing, permissive)
+            if row["transfers"] % 2:
+                missing.reverse()  # a job that ends at what is refused gets by it from the other side
+            values["transfer"] = self._transfer(content.uid, values["expected"], missing, known is not None)
             self._set(study, "sending", time.time() + 0.5, message="", **values)
             return
         self._announce(content.uid, values["expected"])
@@ -688,20 +690,10 @@ class Worker:
             raise
 
     def _transfer(self, uid, expected, instances, permissive):
-        """Have Orthanc send instances by a job; its id. Raises PipelineError where nothing listens there.
-
-        Orthanc's own C-ECHO would hold Python's lock, and so every route, for as long as a peer says nothing.
-        """
-        modality = self.options["Modality"]
-        node = get(f"/modalities/{modality}/configuration") or {}
-        try:
-            with socket.create_connection((node.get("Host", ""), node.get("Port", 0)), CONNECT_SECONDS):
-                pass
-        except OSError as error:
-            raise PipelineError(0, f"nothing listens at the address of {modality} in DicomModalities") from error
+        """Have Orthanc send instances by a job, which alone may wait for the peer; its id."""
         self._announce(uid, expected)
         order = {"Resources": instances, "Asynchronous": True, "Permissive": permissive}
-        answer = orthanc.RestApiPost(f"/modalities/{modality}/store", json.dumps(order).encode())
+        answer = orthanc.RestApiPost(f"/modalities/{self.options['Modality']}/store", json.dumps(order).encode())
         return json.loads(answer)["ID"]
 
     def _announce(self, uid, expected):
@@ -766,8 +758,8 @@ class Worker:
             lost = int(job["Content"].get("FailedInstancesCount", 0)) if state == "Success" else row["expected"]
         else:
             lost = len(set(content.instances(content.fitting(self.options))) - set(held))
-        last = row["transfers"] + 1 >= TRANSFERS and held is not None
-        if not lost or last:
+        most = TRANSFERS if held else TRANSFERS_OF_NOTHING
+        if not lost or (held is not None and row["transfers"] + 1 >= most):
             values = {"uid": row["uid"], "expected": row["expected"]}
             self._sent(row, {"refused over DICOM": lost} if lost else {}, values)
             return
