@@ -78,7 +78,7 @@ TRANSFERS = 4
 """C-STORE jobs after which what is missing counts as refused, where some of the study has come."""
 
 TRANSFERS_OF_NOTHING = 16
-"""The same where nothing has come (half an hour): perhaps nobody listens there."""
+"""The same where nothing has come (in three quarters of an hour): perhaps nobody listens there."""
 
 OWN_SERIES_CACHE = 10_000
 GONE = (
