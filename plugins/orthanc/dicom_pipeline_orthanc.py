@@ -416,7 +416,19 @@ class Queue:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)  # noqa: PTH100, PTH103, PTH120 - a text
         with self._open() as db:
             db.executescript("PRAGMA journal_mode = WAL;" + SCHEMA)
+            self._add_columns(db)
             db.execute("UPDATE job SET wanted = 1, due = ? WHERE wanted = 2", (time.time(),))
+
+    @staticmethod
+    def _add_columns(db):
+        """Give a queue that an earlier version made the columns that it lacks."""
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            fresh.executescript(SCHEMA)
+            wanted = fresh.execute("PRAGMA table_info(job)").fetchall()
+        there = {column[1] for column in db.execute("PRAGMA table_info(job)")}
+        for _, name, kind, _, default, _ in wanted:
+            if name not in there:
+                db.execute(f"ALTER TABLE job ADD COLUMN {name} {kind} NOT NULL DEFAULT {default}")
 
     def _open(self):
         return closing(sqlite3.connect(self.path, timeout=30, isolation_level=None))

@@ -1,7 +1,9 @@
 """What Orthanc has got since 1.10.1, which no Debian package brings: by a stand-in that answers as the newer versions do."""
 
+import contextlib
 import importlib.util
 import json
+import sqlite3
 import sys
 import types
 
@@ -92,3 +94,25 @@ def test_errors_are_json_with_the_newer_signature(monkeypatch, tmp_path):
     assert output.status == 404
     assert json.loads(output.body)["error"] == "Orthanc holds no such study"
     assert output.headers["Content-Type"] == "application/json"
+
+
+def test_a_queue_of_an_earlier_version_is_taken_over(monkeypatch, tmp_path):
+    """Columns that came later are added; what waited goes on."""
+    path = tmp_path / "queue.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "CREATE TABLE cursor (seq INTEGER NOT NULL); INSERT INTO cursor VALUES (7);"
+            "CREATE TABLE job (study TEXT PRIMARY KEY, wanted INTEGER NOT NULL DEFAULT 0, force INTEGER NOT NULL DEFAULT 0,"
+            "state TEXT NOT NULL DEFAULT 'queued', message TEXT NOT NULL DEFAULT '', due REAL,"
+            "attempts INTEGER NOT NULL DEFAULT 0, digest TEXT NOT NULL DEFAULT '', expected INTEGER NOT NULL DEFAULT 0,"
+            "sent_at REAL NOT NULL DEFAULT 0, reports INTEGER NOT NULL DEFAULT 0, transfer TEXT NOT NULL DEFAULT '');"
+            "INSERT INTO job (study, wanted, due) VALUES ('a-study', 1, 5.0);"
+        )
+    plug_in = load(monkeypatch, stand_in(tmp_path, {}))
+    for _ in range(2):
+        queue = plug_in.Queue(str(path))
+        assert queue.cursor() == 7
+        row = queue.next_due()
+        assert (row["study"], row["uid"], row["transfers"]) == ("a-study", "", 0)
+    queue.want("a-study")
+    assert queue.next_due()["force"] == 1
