@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from orthanc_api_client.exceptions import OrthancApiException
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
@@ -30,6 +32,19 @@ class Archive(StrEnum):
     ORTHANC = "orthanc"
 
 
+OUTCOMES = {
+    "new": "fetched",
+    "duplicate": "came from elsewhere meanwhile",
+    "held": "in the spool before, not fetched again",
+    "not-wanted": "outside the filters",
+    "own-object": "a report of dicom_pipeline's, or beside one",
+    "conflict": "another content under a UID that is held; kept apart, not processed",
+    "vanished": "deleted in Orthanc meanwhile",
+    "not-readable": "Orthanc cannot give the file",
+}
+"""Words of the account for a person; all others are reasons of a refusal."""
+
+
 def backfill(
     archive: Annotated[Archive, typer.Argument(help="Kind of archive.")],
     url: Annotated[str, typer.Argument(help="Its URL, such as http://127.0.0.1:8042.")],
@@ -43,10 +58,12 @@ def backfill(
     tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the authorities that sign its certificate.")] = None,
     since: Annotated[str, typer.Option(metavar="YYYYMMDD", help="First study date.")] = "",
     until: Annotated[str, typer.Option(metavar="YYYYMMDD", help="Last study date.")] = "",
-    modality: Annotated[list[str] | None, typer.Option(help="Only series of this modality; may be repeated.")] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(metavar="CT", help="Only series of this modality; may be repeated.")
+    ] = None,
     description: Annotated[str, typer.Option(metavar="REGEX", help="Study or series description must hold this.")] = "",
-    rate: Annotated[float | None, typer.Option(help="Most instances a second.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be fetched.")] = False,
+    rate: Annotated[float | None, typer.Option(metavar="N", help="Most instances a second; unset: no limit.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what fits the filters.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch what an Orthanc holds into the spool of `serve`, e.g. `backfill orthanc URL --since 20250101 --modality CT`.
@@ -66,10 +83,18 @@ def backfill(
         raise DeliveryError(f"Orthanc at {url}: {problem}")
     try:
         if dry_run:
-            _show_listing(list_wanted(client, wanted), as_json)
+            with _listing(quiet=as_json) as listed:
+                listing = list_wanted(client, wanted, listed)
+            _show_listing(listing, as_json)
             return
         catalog = Catalog(settings.spool.folder / "catalog.sqlite")
-        account = _run(Backfill(client, catalog, url, wanted), settings, catalog, rate, quiet=as_json)
+        with _listing(quiet=as_json) as listed:
+            run = Backfill(client, catalog, url, wanted, listed)
+        account = _run(run, settings, catalog, rate, quiet=as_json)
+    except KeyboardInterrupt:
+        screen = console()
+        screen.print("Stopped. The same command goes on here.")
+        raise typer.Exit(130) from None
     except (OrthancApiException, OSError) as error:
         name = type(error).__name__
         raise DeliveryError(f"the run was cut short ({name}); run the same command again to go on") from error
@@ -88,6 +113,15 @@ def _wanted(since: str, until: str, modality: list[str] | None, description: str
     return Wanted(since, until, tuple(sorted(modality or ())), description)
 
 
+@contextmanager
+def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Shows how many studies of an archive were listed; a large one takes minutes."""
+    columns = (TextColumn("{task.description}"), SpinnerColumn(), TextColumn("{task.completed:,.0f}"))
+    with Progress(*columns, console=console(), disable=quiet, transient=True) as bar:
+        task = bar.add_task("studies listed", total=None)
+        yield lambda count: bar.advance(task, count)
+
+
 def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
     limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
     uploads = Uploads(catalog, Spool(settings.spool.folder), *limits, ThreadTransfers(record_of(settings, "backfill")))
@@ -99,15 +133,18 @@ def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None
 
 
 def _show_listing(listing: Listing, as_json: bool) -> None:
-    fitting = sum(listing.studies.values())
+    outside = sum(listing.studies.values()) - listing.fitting + listing.outside
     if as_json:
-        values = {"studies": len(listing.studies), "instances": fitting, "outside": listing.outside}
+        values = {"studies": len(listing.studies), "instances": listing.fitting, "outside": outside}
         print_json({**values, "orthanc_instances": listing.instances, "balanced": listing.agrees})
         return
-    console().print(
-        f"Orthanc holds {listing.instances} instances: {fitting} in {len(listing.studies)} studies that fit the dates, "
-        f"{listing.outside} in others. Nothing was fetched."
-    )
+    screen = console()
+    screen.print(f"{listing.instances:,} instances, by Orthanc's count:")
+    screen.print(f"{listing.fitting:>9,} in {len(listing.studies):,} studies fit the filters")
+    screen.print(f"{outside:>9,} do not")
+    screen.print("Nothing was fetched; without --dry-run, what the spool lacks of those that fit is.")
+    if not listing.agrees:
+        screen.print("These do not sum up to Orthanc's count: studies came or went while they were listed.")
 
 
 def _show_account(account: dict[str, Any], as_json: bool) -> None:
@@ -115,8 +152,14 @@ def _show_account(account: dict[str, Any], as_json: bool) -> None:
         print_json(account)
         return
     screen = console()
-    screen.print(f"{account['instances']} instances of {account['studies']} studies, by Orthanc's count:")
+    screen.print(
+        f"{account['instances']:,} instances, by Orthanc's count; {account['studies']:,} studies fit the filters:"
+    )
     for word, count in account["outcomes"].items():
-        screen.print(f"{count:>9} {word}")
+        screen.print(f"{count:>9,} {word}: {OUTCOMES.get(word, 'refused')}")
+    more = account["orthanc_instances"] - account["instances"]
+    if more:
+        change = f"{more:,} more" if more > 0 else f"{-more:,} fewer"
+        screen.print(f"Orthanc holds {account['orthanc_instances']:,} by now, {change} than when this run listed it.")
     if not account["balanced"]:
         screen.print("These do not sum up to Orthanc's count: studies changed while they were fetched. Run it again.")

@@ -32,6 +32,15 @@ def contributing_equipment(provenance: Provenance) -> DicomSequence:
 
 
 def is_own_object(dataset: Dataset) -> bool:
-    """Whether this pipeline made an object: by its equipment's Device UID, not by a description alone."""
-    items = dataset.get("ContributingEquipmentSequence") or ()
-    return any(str(item.get("DeviceUID", "")) == DEVICE_UID for item in items)
+    """Whether this pipeline made an object: by its contributing equipment, not by a description.
+
+    The Device UID says so; in a copy whose UIDs were replaced (PS3.15 E.1), as archives make when they anonymise,
+    manufacturer and model do.
+    """
+    return any(_is_own_device(item) for item in dataset.get("ContributingEquipmentSequence") or ())
+
+
+def _is_own_device(item: Dataset) -> bool:
+    if str(item.get("DeviceUID", "")) == DEVICE_UID:
+        return True
+    return (item.get("Manufacturer"), item.get("ManufacturerModelName")) == (MANUFACTURER, MODEL_NAME)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orthanc_api_client import OrthancApiClient
-from orthanc_api_client.exceptions import ResourceNotFound
+from orthanc_api_client.exceptions import HttpError, ResourceNotFound
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
@@ -21,8 +22,13 @@ from dicom_pipeline.intake import Taken, Uploads
 from dicom_pipeline.planning.headers import is_valid_uid
 from dicom_pipeline.reporting.uids import report_series_uid
 
+log = logging.getLogger(__name__)
+
 PAGE = 200
 """Studies of one request when an archive is listed."""
+
+BROKEN_FILE = 500
+"""HTTP status of Orthanc's where the file of an instance is gone from its storage or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +86,23 @@ class Pace:
 class PulledStudy:
     """What became of a study's instances: word -> count, which sum up to `instances`, Orthanc's own count.
 
-    Words: those of intake.Taken; held (was here already), not-wanted (outside the filters), vanished (deleted meanwhile).
+    Words: those of intake.Taken; held (was here already), not-wanted (outside the filters), vanished (deleted meanwhile),
+    not-readable (Orthanc lists the instance and cannot give its file).
     """
 
     instances: int
     account: Mapping[str, int]
 
 
-def list_studies(client: OrthancApiClient) -> list[dict[str, Any]]:
-    """All studies of an Orthanc, expanded."""
-    found: list[dict[str, Any]] = []
+def list_studies(client: OrthancApiClient) -> Iterator[dict[str, Any]]:
+    """All studies of an Orthanc, expanded, a page of them in memory at a time. One that is added meanwhile may be missed."""
+    since = 0
     while True:
-        page = client.get_json(f"studies?expand&since={len(found)}&limit={PAGE}")
-        found += page
+        page = client.get_json(f"studies?expand&since={since}&limit={PAGE}")
+        yield from page
+        since += len(page)
         if len(page) < PAGE:
-            return found
-
-
-def instance_count(client: OrthancApiClient, orthanc_id: str) -> int:
-    """Orthanc's own count of a study's instances."""
-    return int(client.get_json(f"studies/{orthanc_id}/statistics")["CountInstances"])
+            return
 
 
 def pull_study(
@@ -172,6 +175,11 @@ def _take(client: OrthancApiClient, uploads: Uploads, instance_id: str, source: 
         content = client.get_binary(f"instances/{instance_id}/file")
     except ResourceNotFound:
         return "vanished"
+    except HttpError as error:
+        if error.http_status_code != BROKEN_FILE:
+            raise
+        log.warning("Orthanc cannot read the file of instance %s", instance_id[:8])
+        return "not-readable"
     taken = uploads.take(content, source="ORTHANC", address=source[:64]).taken
     if taken.may_succeed_later:
         raise DeliveryError(f"instance {short_uid(instance_id)} is refused: {taken.value}; free some space, then go on")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CHANGES = 1000
 """Changes of one request."""
 
-PARENTS = {"NewInstance": "instances", "NewSeries": "series"}
+NEW = ("NewStudy", "NewSeries", "NewInstance")
 PATIENCE = RetryRule(longest_seconds=300.0)
 
 
@@ -71,9 +71,7 @@ class Poller:
             seq = 0
         while True:
             page = self.client.get_json(f"changes?since={seq}&limit={CHANGES}")
-            due: dict[str, float] = {}
-            for change in page["Changes"]:
-                self._enter(change, due, now)
+            due = self._due(page["Changes"], now)
             if page["Changes"]:
                 seq = int(page["Last"])
                 advance(self.catalog, self.key, seq, due)
@@ -100,18 +98,13 @@ class Poller:
         forget_pull(self.catalog, self.key, pull)
         return True
 
-    def _enter(self, change: dict[str, Any], due: dict[str, float], now: float) -> None:
-        kind, identifier = change["ChangeType"], change["ID"]
-        if kind == "StableStudy":
-            due[identifier] = now
-        elif kind == "NewStudy":
-            due[identifier] = now + self.source.settle_seconds
-        elif kind in PARENTS:
-            try:
-                study = self.client.get_json(f"{PARENTS[kind]}/{identifier}/study")["ID"]
-            except ResourceNotFound:
-                return
-            due[study] = now + self.source.settle_seconds
+    def _due(self, changes: list[dict[str, Any]], now: float) -> dict[str, float]:
+        """The studies of some changes (Orthanc's ids) and when they are due; one request finds those of all new instances."""
+        new = sorted({change["ID"] for change in changes if change["ChangeType"] in NEW})
+        order = {"Resources": new, "Level": "Study"}
+        studies = self.client.post("tools/bulk-content", json=order).json() if new else []
+        due = {str(study["ID"]): now + self.source.settle_seconds for study in studies}
+        return due | {change["ID"]: now for change in changes if change["ChangeType"] == "StableStudy"}
 
 
 def client_of(source: OrthancSource) -> OrthancApiClient:

@@ -13,14 +13,17 @@ row of a queue on disk; for each row the thread tells the pipeline how many inst
 follows the study until its report has come back. Orthanc's own threads only wake this one: nothing here can hold Orthanc up.
 """
 
+import collections
 import hashlib
 import html
+import http.client
 import json
 import os
 import re
 import sqlite3
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,6 +33,9 @@ import orthanc
 
 OWN_DEVICE_UID = "2.25.54587332841861929712484307021296368915"
 """Device UID in the Contributing Equipment Sequence of everything that dicom_pipeline makes: what has it is never sent."""
+
+OWN_DEVICE = ("dicom_pipeline", "dicom_pipeline")
+"""Manufacturer and model there, for copies whose UIDs were replaced, as Orthanc does when it anonymises."""
 
 NOTICE = "Research use only, not for diagnosis. Scores are uncalibrated."
 DEFAULTS = {
@@ -57,13 +63,35 @@ STATES = {
 """The pipeline's states that a study passes through, in this plug-in's words; the others are ends."""
 
 PIPELINE_SECONDS = 10.0
-UPLOAD_SECONDS = 120.0
+UPLOAD_SECONDS = 25.0
+"""Silence of the pipeline; below STOP_SECONDS, so that the thread is never cut off in the middle of a request."""
+
+STOP_SECONDS = 30.0
 SEARCH_SECONDS = 70.0
+MOST_ANSWER_BYTES = 64 * 2**20
+MOST_ERROR_BYTES = 64 * 2**10
 SEARCH_VALUES = ("text", "top", "level", "where")
+LEVELS = {"frame": "frames", "series": "series", "study": "studies"}
 FOLLOW_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 GIVE_UP_SECONDS = 7 * 24 * 3600.0
+TRANSFERS = 4
+"""C-STORE jobs after which what is missing counts as refused, where some of the study has come."""
+
+TRANSFERS_OF_NOTHING = 16
+"""The same where nothing has come (in three quarters of an hour): perhaps nobody listens there."""
+
 OWN_SERIES_CACHE = 10_000
+GONE = (
+    orthanc.ErrorCode.UNKNOWN_RESOURCE,
+    orthanc.ErrorCode.INEXISTENT_ITEM,
+    orthanc.ErrorCode.INEXISTENT_FILE,
+    orthanc.ErrorCode.CORRUPTED_FILE,
+    orthanc.ErrorCode.REGULAR_FILE_EXPECTED,
+)
+"""What Orthanc says of something that it does not hold, or whose file it cannot read (any more)."""
+
+NOT_READABLE = "gone from Orthanc or not readable there"
 
 
 class ConfigurationError(Exception):
@@ -146,20 +174,35 @@ def default_queue_file(whole):
 # --- Orthanc's own content --------------------------------------------------------------------------------------------
 
 
-def get(path):
-    """JSON of Orthanc's REST API; None where the resource is gone or was never there."""
+def get_bytes(path):
+    """What Orthanc's REST API answers; None where the resource is gone or was never there.
+
+    Raises OrthancException where Orthanc cannot tell, for example because its database is away.
+    """
     try:
-        return json.loads(orthanc.RestApiGet(path))
-    except (orthanc.OrthancException, ValueError):
-        return None
+        return orthanc.RestApiGet(path)
+    except orthanc.OrthancException as error:
+        if error.args[0] in GONE:
+            return None
+        raise
+
+
+def get(path):
+    """JSON of Orthanc's REST API; None where there is none."""
+    found = get_bytes(path)
+    return None if found is None else json.loads(found)
 
 
 def get_text(path):
     """Text of Orthanc's REST API; empty where there is none."""
-    try:
-        return orthanc.RestApiGet(path).decode("utf-8", "replace").strip(" \0")
-    except orthanc.OrthancException:
-        return ""
+    return (get_bytes(path) or b"").decode("utf-8", "replace").strip(" \0")
+
+
+def is_own_device(where):
+    """Whether an item of a Contributing Equipment Sequence, by its path in Orthanc, names dicom_pipeline."""
+    if get_text(f"{where}/0018-1002") == OWN_DEVICE_UID:
+        return True
+    return (get_text(f"{where}/0008-0070"), get_text(f"{where}/0008-1090")) == OWN_DEVICE
 
 
 class Content:
@@ -168,7 +211,7 @@ class Content:
     own_series = {}  # noqa: RUF012 - a cache of all instances: Orthanc id of a series -> whether dicom_pipeline made it
 
     def __init__(self, study):
-        found = get(f"/studies/{study}")
+        found = get(f"/studies/{study}") if study else None
         if found is None:
             raise AnswerError(404, "Orthanc holds no such study")
         self.study = study
@@ -180,12 +223,11 @@ class Content:
 
     @classmethod
     def is_own(cls, series):
-        """Whether dicom_pipeline made a series: by the Device UID of its first instance's contributing equipment."""
+        """Whether dicom_pipeline made a series: by its first instance's contributing equipment, not by a description."""
         known = cls.own_series.get(series["ID"])
         if known is None and series.get("Instances"):
             where = f"/instances/{series['Instances'][0]}/content/0018-a001"
-            items = get(where) or []
-            known = any(get_text(f"{where}/{item}/0018-1002") == OWN_DEVICE_UID for item in items)
+            known = any(is_own_device(f"{where}/{item}") for item in get(where) or [])
             if len(cls.own_series) > OWN_SERIES_CACHE:
                 cls.own_series.clear()
             cls.own_series[series["ID"]] = known
@@ -240,20 +282,28 @@ class Content:
 
 def orthanc_id(uid, level):
     """Orthanc's id of a DICOM UID at a level (Study, Instance ...); empty where Orthanc does not hold it."""
-    try:
-        found = json.loads(orthanc.RestApiPost("/tools/lookup", uid.encode()))
-    except (orthanc.OrthancException, ValueError):
-        return ""
+    found = json.loads(orthanc.RestApiPost("/tools/lookup", uid.encode()))
     return next((one["ID"] for one in found if one["Type"] == level), "")
+
+
+def series_of(uid):
+    """Orthanc's id of the series that holds an instance; empty where Orthanc does not hold it."""
+    instance = orthanc_id(uid, "Instance")
+    return (get(f"/instances/{instance}") or {}).get("ParentSeries", "") if instance else ""
 
 
 def in_orthanc(uid):
     """A study by its UID: Orthanc's id (empty where it does not hold it), and date and description as it shows them."""
     study = orthanc_id(uid, "Study")
     tags = (get(f"/studies/{study}") or {}).get("MainDicomTags", {}) if study else {}
+    return {"study": study, "description": title_of(tags)}
+
+
+def title_of(tags):
+    """Date and description of a study, by its main tags; empty where it has neither."""
     date = tags.get("StudyDate", "")
     words = ("-".join(filter(None, (date[:4], date[4:6], date[6:]))), tags.get("StudyDescription", ""))
-    return {"study": study, "description": " ".join(filter(None, words))}
+    return " ".join(filter(None, words))
 
 
 # --- the pipeline -----------------------------------------------------------------------------------------------------
@@ -271,24 +321,54 @@ def ask(options, method, path, body=None, content_type="application/json", secon
         request.add_header("Authorization", f"Bearer {options['Token']}")
     try:
         with DIRECT.open(request, timeout=seconds) as answer:
-            return answer.read(), answer.headers.get("Content-Type", "")
+            return read_bounded(answer, seconds), answer.headers.get("Content-Type", "")
     except urllib.error.HTTPError as error:
-        with error:
-            text = error.read().decode("utf-8", "replace")
-        try:
-            message = json.loads(text)["error"]
-        except (ValueError, LookupError, TypeError):
-            message = f"HTTP {error.code}"
-        raise PipelineError(error.code, f"the pipeline answers: {message}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        raise PipelineError(error.code, f"the pipeline answers: {error_of(error)}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error) or type(error).__name__
         raise PipelineError(0, f"the pipeline at {options['Pipeline']} cannot be reached: {reason}") from error
 
 
+def read_bounded(answer, seconds):
+    """The body of an answer, within a time and a size. Raises OSError where it is too slow, too large or cut short."""
+    end = time.monotonic() + seconds
+    parts, size = [], 0
+    while part := answer.read1(2**16):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_ANSWER_BYTES:
+            raise OSError(f"its answer is larger than {MOST_ANSWER_BYTES} bytes")
+        if time.monotonic() > end:
+            raise TimeoutError(f"its answer takes longer than {seconds:.0f} s")
+    if answer.length:
+        raise OSError("its answer was cut short")
+    return b"".join(parts)
+
+
+def error_of(error):
+    """What an HTTP error of the pipeline says, else its status alone."""
+    with error:
+        try:
+            return str(json.loads(error.read(MOST_ERROR_BYTES))["error"])
+        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+            return f"HTTP {error.code}"
+
+
 def ask_json(options, method, path, value=None, seconds=PIPELINE_SECONDS):
-    """The pipeline's answer as JSON. Raises PipelineError."""
+    """The pipeline's answer as a JSON object. Raises PipelineError."""
     body, _ = ask(options, method, path, None if value is None else json.dumps(value).encode(), seconds=seconds)
-    return json.loads(body)
+    return json_of(options, body)
+
+
+def json_of(options, body):
+    """A body as a JSON object. Raises PipelineError where something else answers at the pipeline's URL."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PipelineError(0, f"what answers at {options['Pipeline']} is no dicom_pipeline")
+    return found
 
 
 def ask_study(options, uid):
@@ -307,6 +387,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS cursor (seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS job (
     study TEXT PRIMARY KEY,            -- Orthanc id
+    uid TEXT NOT NULL DEFAULT '',      -- Study Instance UID, once the study was looked at
     wanted INTEGER NOT NULL DEFAULT 0, -- 1: look at the study anew, 2: being looked at
     force INTEGER NOT NULL DEFAULT 0,  -- 1: a person asked for it
     state TEXT NOT NULL DEFAULT 'queued',
@@ -317,9 +398,10 @@ CREATE TABLE IF NOT EXISTS job (
     expected INTEGER NOT NULL DEFAULT 0,
     sent_at REAL NOT NULL DEFAULT 0,
     reports INTEGER NOT NULL DEFAULT 0, -- reports in Orthanc before this sending
-    transfer TEXT NOT NULL DEFAULT ''  -- Orthanc's C-STORE job under way
+    transfer TEXT NOT NULL DEFAULT '', -- Orthanc's C-STORE job under way
+    transfers INTEGER NOT NULL DEFAULT 0 -- C-STORE jobs that ended with something missing
 );
-CREATE INDEX IF NOT EXISTS job_due ON job (due);
+CREATE INDEX IF NOT EXISTS job_next ON job (force DESC, due) WHERE due IS NOT NULL;
 """
 
 
@@ -335,7 +417,19 @@ class Queue:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)  # noqa: PTH100, PTH103, PTH120 - a text
         with self._open() as db:
             db.executescript("PRAGMA journal_mode = WAL;" + SCHEMA)
+            self._add_columns(db)
             db.execute("UPDATE job SET wanted = 1, due = ? WHERE wanted = 2", (time.time(),))
+
+    @staticmethod
+    def _add_columns(db):
+        """Give a queue that an earlier version made the columns that it lacks."""
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            fresh.executescript(SCHEMA)
+            wanted = fresh.execute("PRAGMA table_info(job)").fetchall()
+        there = {column[1] for column in db.execute("PRAGMA table_info(job)")}
+        for _, name, kind, _, default, _ in wanted:
+            if name not in there:
+                db.execute(f"ALTER TABLE job ADD COLUMN {name} {kind} NOT NULL DEFAULT {default}")
 
     def _open(self):
         return closing(sqlite3.connect(self.path, timeout=30, isolation_level=None))
@@ -365,7 +459,7 @@ class Queue:
     def _want(db, study, force, due):
         db.execute(
             "INSERT INTO job (study, wanted, force, due) VALUES (:study, 1, :force, :due) ON CONFLICT (study) DO UPDATE SET "
-            "wanted = 1, force = max(force, :force), due = min(coalesce(due, :due), :due), attempts = 0",
+            "wanted = 1, force = max(force, :force), due = min(coalesce(due, :due), :due), attempts = 0, transfers = 0",
             {"study": study, "force": force, "due": due},
         )
 
@@ -374,8 +468,8 @@ class Queue:
         return self._first("SELECT * FROM job WHERE study = ?", (study,))
 
     def next_due(self):
-        """The row that has been due longest, None while none is."""
-        return self._first("SELECT * FROM job WHERE due <= ? ORDER BY due LIMIT 1", (time.time(),))
+        """The row to work on: what a person asked for, then what has been due longest; None while none is due."""
+        return self._first("SELECT * FROM job WHERE due <= ? ORDER BY force DESC, due LIMIT 1", (time.time(),))
 
     def _first(self, statement, values):
         with self._open() as db:
@@ -399,10 +493,10 @@ class Queue:
             )
 
     def again(self, study, due, message):
-        """Look at a study again later, because something did not answer."""
+        """Look at a study again later, because something did not answer or did not take all."""
         with self._open() as db:
             db.execute(
-                "UPDATE job SET wanted = 1, attempts = attempts + 1, due = ?, message = ? WHERE study = ?",
+                "UPDATE job SET wanted = 1, attempts = attempts + 1, transfer = '', due = ?, message = ? WHERE study = ?",
                 (due, message, study),
             )
 
@@ -416,13 +510,14 @@ class Queue:
 
 
 class Worker:
-    """The background thread: reads changes, sends, follows. Only `wake` and `stop` are called by Orthanc's threads."""
+    """The background thread: reads changes, sends, follows. Orthanc's threads call `wake`, `deleted` and `stop` alone."""
 
     def __init__(self, options):
         self.options = options
         self.queue = Queue(options["QueueFile"])
         self._woken = threading.Event()
         self._stop = threading.Event()
+        self._deleted = collections.deque()
         self._thread = threading.Thread(target=self._run, name="medsiglip", daemon=True)
         self._boundary = 0
 
@@ -434,11 +529,16 @@ class Worker:
         """Something has changed."""
         self._woken.set()
 
+    def deleted(self, study):
+        """Orthanc holds a study no more."""
+        self._deleted.append(study)
+        self._woken.set()
+
     def stop(self):
         """Let the thread end between two requests, before Orthanc takes its own parts down."""
         self._stop.set()
         self._woken.set()
-        self._thread.join(30)
+        self._thread.join(STOP_SECONDS)
 
     def _run(self):
         self._boundary = (get("/changes?last") or {}).get("Last", 0)
@@ -454,8 +554,8 @@ class Worker:
                     if self._woken.is_set():
                         self._woken.clear()
                         self._read_changes()
-            except Exception as error:  # noqa: BLE001 - the edge of the thread: one study must not end all work
-                orthanc.LogError(f"MedSigLIP: unexpected {type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - the edge of the thread: it must outlive a full disk
+                orthanc.LogError(f"MedSigLIP: {where(error)}")
                 self._stop.wait(5)
             self._woken.wait(1.0)
 
@@ -465,6 +565,10 @@ class Worker:
         Orthanc forgets at a stop which studies were not stable yet, so a study that was changed before this start is
         entered too, to be looked at when it would have become stable.
         """
+        while self._deleted:
+            row = self.queue.row(self._deleted.popleft())
+            if row is not None:
+                self._attempt(self._release, row)
         seq = self.queue.cursor()
         if seq is None or seq > max(self._boundary, (get("/changes?last") or {}).get("Last", 0)):
             # the very first start, or an index that was made anew: what is there already is for a backfill
@@ -497,25 +601,45 @@ class Worker:
         return None, None
 
     def _work(self, row):
-        study = row["study"]
+        """Take the next step with a study."""
+        if row["wanted"]:
+            self.queue.begin(row["study"])
+            self._attempt(self._look, row)
+        else:
+            self._attempt(self._follow_transfer if row["transfer"] else self._follow, row)
+
+    def _attempt(self, step, row):
+        """Take a step; where something does not answer, again later. What is wrong with one study holds up no other."""
         try:
-            if row["wanted"]:
-                self.queue.begin(study)
-                self._look(row)
-            elif row["transfer"]:
-                self._follow_transfer(row)
-            else:
-                self._follow(row)
-        except AnswerError:
-            self.queue.forget(study)
-        except (PipelineError, orthanc.OrthancException) as error:
-            wait = min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
-            orthanc.LogWarning(f"MedSigLIP: study {study[:8]}: {error}; again in {wait:.0f} s")
-            if row["wanted"]:
-                self.queue.again(study, time.time() + wait, str(error))
-                self._show(study)
-            else:
-                self.queue.finish(study, time.time() + wait, attempts=row["attempts"] + 1)
+            try:
+                step(row)
+            except AnswerError:
+                self._release(row)
+        except PipelineError as error:
+            self._later(row, str(error))
+        except orthanc.OrthancException as error:
+            self._later(row, f"Orthanc does not answer: {error.args[-1]}")
+        except Exception as error:  # noqa: BLE001 - the edge of one study
+            orthanc.LogError(f"MedSigLIP: study {row['study'][:8]}: {where(error)}")
+            self._later(row, f"unexpected {type(error).__name__}; Orthanc's log says more")
+
+    def _later(self, row, message):
+        """Take the same step again after a while that doubles each time."""
+        study, wait = row["study"], min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
+        orthanc.LogWarning(f"MedSigLIP: study {study[:8]}: {message}; again in {wait:.0f} s")
+        if row["wanted"]:
+            self.queue.again(study, time.time() + wait, message)
+            self._show(study)
+        else:
+            self.queue.finish(study, time.time() + wait, attempts=row["attempts"] + 1)
+
+    def _release(self, row):
+        """Forget a study that is gone from Orthanc: the pipeline need not wait for what was announced and not sent."""
+        if row["uid"] and self.options["Pipeline"]:
+            held = self._held(row["uid"])
+            if held:
+                self._announce(row["uid"], len(held))
+        self.queue.forget(row["study"])
 
     def _look(self, row):
         """Send what the pipeline lacks of a study; where a person asked and it lacks nothing, ask for another revision."""
@@ -530,44 +654,60 @@ class Worker:
         if digest == row["digest"] and not row["force"]:
             self.queue.finish(study, time.time())  # only reports or series outside the rules have come
             return
-        held = set(self._held(content.uid))
+        known = self._held(content.uid)
+        held = set(known or ())
         missing = [instances[uid] for uid in sorted(instances) if uid not in held]
+        if digest == row["digest"] and len(held) >= row["expected"]:
+            missing = []  # what is lacking was refused before
         values = {
+            "uid": content.uid,
             "digest": digest,
             "expected": len(held | set(instances)),
             "sent_at": time.time(),
             "reports": len(content.reports()),
             "transfer": "",
-            "attempts": 0,
         }
         if not missing:
             if row["force"]:
                 ask_json(options, "POST", f"/studies/{content.uid}/process")
-            self._set(study, "sent", time.time(), message="", **values)
+            self._sent(row, {}, values)
             return
         self._show(study, "sending")
-        self._announce(content.uid, values["expected"])
         if options["Send"] == "DICOM":
-            order = {"Resources": missing, "Asynchronous": True, "Permissive": True}
-            answer = orthanc.RestApiPost(f"/modalities/{options['Modality']}/store", json.dumps(order).encode())
-            values["transfer"] = json.loads(answer)["ID"]
+            # without an account of what has come, the first failure must end the job, or the rest is lost unseen
+            if row["transfers"] % 2:
+                missing.reverse()  # a job that ends at what is refused gets by it from the other side
+            values["transfer"] = self._transfer(content.uid, values["expected"], missing, known is not None)
             self._set(study, "sending", time.time() + 0.5, message="", **values)
             return
+        self._announce(content.uid, values["expected"])
         refused = self._upload(missing)
         if refused is None:
             return  # stopped; the row is still being looked at, so the next start takes it up
-        self._sent(study, content.uid, refused, values)
+        if refused[NOT_READABLE] >= values["expected"] and get(f"/studies/{study}"):
+            self._later(row, "Orthanc can read none of this study's files; is its storage there?")
+            return
+        self._sent(row, refused, values)
 
     def _held(self, uid):
-        """SOP Instance UIDs that the pipeline holds of a study."""
+        """SOP Instance UIDs that the pipeline holds of a study; None where it cannot be asked but need not be, over DICOM."""
         if not self.options["Pipeline"]:
-            return []
+            return None
         try:
             return ask_json(self.options, "GET", f"/studies/{uid}/instances")["instances"]
         except PipelineError as error:
-            if error.status == 404 or (error.status == 0 and self.options["Send"] == "DICOM"):
+            if error.status == 404:
                 return []
+            if error.status == 0 and self.options["Send"] == "DICOM":
+                return None
             raise
+
+    def _transfer(self, uid, expected, instances, permissive):
+        """Have Orthanc send instances by a job, which alone may wait for the peer; its id."""
+        self._announce(uid, expected)
+        order = {"Resources": instances, "Asynchronous": True, "Permissive": permissive}
+        answer = orthanc.RestApiPost(f"/modalities/{self.options['Modality']}/store", json.dumps(order).encode())
+        return json.loads(answer)["ID"]
 
     def _announce(self, uid, expected):
         """Say how many instances will come. Over DICOM this only saves waiting, so it may fail."""
@@ -581,88 +721,93 @@ class Worker:
 
     def _upload(self, instances):
         """Send instances over HTTP: reason -> count of what the pipeline refused; None where Orthanc stops."""
-        refused = {}
+        refused = collections.Counter()
         for instance in instances:
             if self._stop.is_set():
                 return None
             try:
-                content = orthanc.RestApiGet(f"/instances/{instance}/file")
-            except orthanc.OrthancException:
-                refused["deleted in Orthanc"] = refused.get("deleted in Orthanc", 0) + 1
-                continue
-            try:
+                content = get_bytes(f"/instances/{instance}/file")
+                if content is None:
+                    refused[NOT_READABLE] += 1
+                    continue
                 body, _ = ask(self.options, "POST", "/instances", content, "application/dicom", UPLOAD_SECONDS)
-                answer = json.loads(body)
+                answer = json_of(self.options, body)
                 reason = "" if answer["kept"] else answer["taken"]
             except PipelineError as error:
                 if error.status not in (413, 415, 422):
                     raise
                 reason = str(error).rpartition("refused: ")[2]
             if reason:
-                refused[reason] = refused.get(reason, 0) + 1
+                refused[reason] += 1
         return refused
 
-    def _sent(self, study, uid, refused, values):
-        """All is sent: correct the announcement by what was refused, then follow."""
+    def _sent(self, row, refused, values):
+        """All is sent: correct the announcement by what was refused (reason -> count), then follow."""
+        values = {**values, "transfer": "", "attempts": 0, "transfers": 0}
         lost = sum(refused.values())
         message = ", ".join(f"{count} x {reason}" for reason, count in sorted(refused.items()))
-        if lost >= values["expected"]:
+        if lost and lost >= values["expected"]:
             values["digest"] = ""
-            self._set(study, "failed", None, message=f"the pipeline takes no instance: {message}", **values)
+            self._set(row["study"], "failed", None, message=f"the pipeline takes no instance: {message}", **values)
             return
         if lost:
             values["expected"] -= lost
-            self._announce(uid, values["expected"])
+            self._announce(values["uid"], values["expected"])
             message = f"not taken: {message}"
-        self._set(study, "sent", time.time() + 0.5, message=message, **values)
+        self._set(row["study"], "sent", time.time() + 0.5, message=message, **values)
 
     def _follow_transfer(self, row):
-        """Look at Orthanc's C-STORE job, which outlives a restart of Orthanc."""
+        """Look at Orthanc's C-STORE job, which outlives a restart of Orthanc, and at what has come of it.
+
+        A permissive job of Orthanc's succeeds whatever was refused, so what the pipeline holds decides where it can be asked.
+        """
         job = get(f"/jobs/{row['transfer']}")
         state = job["State"] if job else "Failure"
         if state in ("Pending", "Running", "Paused", "Retry"):
             self.queue.finish(row["study"], time.time() + 1.0)
-        elif state == "Success":
-            lost = int(job["Content"].get("FailedInstancesCount", 0))
-            refused = {"refused over DICOM": lost} if lost else {}
-            values = {"expected": row["expected"], "transfer": ""}
-            self._sent(row["study"], Content(row["study"]).uid, refused, values)
+            return
+        content, held = Content(row["study"]), self._held(row["uid"])
+        if held is None:
+            lost = int(job["Content"].get("FailedInstancesCount", 0)) if state == "Success" else row["expected"]
         else:
-            why = (job or {}).get("ErrorDescription", "Orthanc does not know the job any more")
-            wait = min(LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(row["attempts"], 10))
-            message = f"C-STORE to {self.options['Modality']}: {why}"
-            self.queue.finish(row["study"], None, transfer="", digest="")
-            self.queue.again(row["study"], time.time() + wait, message)
-            self._show(row["study"])
+            lost = len(set(content.instances(content.fitting(self.options))) - set(held))
+        most = TRANSFERS if held else TRANSFERS_OF_NOTHING
+        if not lost or (held is not None and row["transfers"] + 1 >= most):
+            values = {"uid": row["uid"], "expected": row["expected"]}
+            self._sent(row, {"refused over DICOM": lost} if lost else {}, values)
+            return
+        why = (job or {}).get("ErrorDescription", "") if state != "Success" else f"{lost} instances did not arrive"
+        self.queue.finish(row["study"], None, transfers=row["transfers"] + 1, digest="")
+        self._later({**row, "wanted": 1}, f"C-STORE to {self.options['Modality']}: {why or 'the job is gone'}")
 
     def _follow(self, row):
         """See how far the pipeline is, until the report is here or will never come."""
-        content = Content(row["study"])
-        reports = content.reports()
-        state, message, ended = self._progress(content, reports, row)
+        known = ask_study(self.options, row["uid"]) if self.options["Pipeline"] else None
+        reports = Content(row["study"]).reports()  # after asking: what was delivered by then is seen
+        state, message, ended = self._progress(known, reports, row)
         age = time.time() - row["sent_at"]
         wait = min(LONGEST_WAIT_SECONDS, max(FOLLOW_SECONDS, age / 20))
         due = None if ended or age > GIVE_UP_SECONDS else time.time() + wait
         if (state, message) == (row["state"], row["message"]):
-            self.queue.finish(row["study"], due)
+            self.queue.finish(row["study"], due, attempts=0)
         else:
-            self._set(row["study"], state, due, message=message)
+            self._set(row["study"], state, due, message=message, attempts=0)
 
-    def _progress(self, content, reports, row):
-        """State, message, and whether this is the end."""
+    def _progress(self, known, reports, row):
+        """State, message, and whether this is the end. known: what the pipeline says of the study."""
         if not self.options["Pipeline"]:
             return ("reported", "", True) if len(reports) > row["reports"] else (row["state"], row["message"], False)
-        known = ask_study(self.options, content.uid)
         if known is None:
             return "failed", "the pipeline does not know this study; do Pipeline and Modality name one service?", True
         last = (known["revisions"] or [{}])[-1]
         state = STATES.get(known["state"], known["state"])
         if state not in STATES.values():
             return state, last.get("message", "") or row["message"], True
-        here = {report["sop_instance_uid"] for report in reports}
-        if state == "reporting" and here & set((last["report"] or "").split(",")):
+        if state != "reporting":
+            return state, row["message"], False
+        if {report["sop_instance_uid"] for report in reports} & set((last["report"] or "").split(",")):
             return "reported", row["message"], True
-        return state, row["message"], False
+        return state, *delivery_problem(last["deliveries"], row["message"])
 
     def _set(self, study, state, due, **values):
         self.queue.finish(study, due, state=state, **values)
@@ -679,6 +824,25 @@ class Worker:
             orthanc.RestApiPut(f"/studies/{study}/metadata/{self.options['Metadata']}", json.dumps(value).encode())
         except orthanc.OrthancException as error:
             orthanc.LogWarning(f"MedSigLIP: the state of study {study[:8]} cannot be shown: {error}")
+
+
+def delivery_problem(deliveries, otherwise):
+    """Why a report that is done is not in Orthanc (`otherwise` while it is on its way), and whether it will never come."""
+    states = {one["state"] for one in deliveries}
+    if not deliveries:
+        return "the report is made, but the pipeline has no destination; docs/orthanc.md names Orthanc as one", True
+    if states == {"delivered"}:
+        return "the report was delivered, but Orthanc does not hold it; Process now makes another", True
+    if "pending" not in states:
+        why = next(one["message"] for one in deliveries if one["state"] != "delivered")
+        return f"the report was refused and set aside: {why}; `dicom-pipeline retry` sends it again", False
+    return otherwise, False
+
+
+def where(error):
+    """An unexpected error by its type and place: its text may quote a patient."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {type(error).__name__} in {frame.name}, line {frame.lineno}"
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
@@ -743,21 +907,26 @@ def score_of(item):
 
 def labelled(content, report):
     """Series scores of a report, each with the series (Orthanc id and description) of its highest frame."""
-    by_uid = {}
+    names = {}
     for series in content.series:
         tags = series["MainDicomTags"]
-        name = f"{tags.get('Modality', '')} {tags.get('SeriesDescription', '')}".strip()
-        by_uid.update(dict.fromkeys(content.instances([series]), (series["ID"], name)))
-    scores = []
+        names[series["ID"]] = f"{tags.get('Modality', '')} {tags.get('SeriesDescription', '')}".strip()
+    scores, found = [], {}
     for score in report.series_scores():
-        identifier, name = by_uid.get(score["image"], ("", "series not in Orthanc"))
-        scores.append({**score, "series": identifier, "series_description": name})
+        image = score["image"]
+        if image not in found:
+            found[image] = series_of(image)
+        series = found[image]
+        scores.append({**score, "series": series, "series_description": names.get(series, "series not in Orthanc")})
     return scores
 
 
+# --- pages for a person -----------------------------------------------------------------------------------------------
+
+HTML = "text/html; charset=utf-8"
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>MedSigLIP report</title>
+<title>MedSigLIP</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c232b; background: #f5f7f9; margin: 0; }
 main { max-width: 980px; margin: 0 auto; padding: 24px; }
@@ -770,19 +939,28 @@ td { overflow-wrap: anywhere; } th { color: #66717d; font-weight: 500; }
 td.n { width: 5em; font-variant-numeric: tabular-nums; } td.l { min-width: 11em; }
 .bar { background: #f0f3f6; height: 12px; border-radius: 6px; overflow: hidden; width: 200px; margin-top: 5px; }
 .bar i { display: block; height: 100%; background: #2f6f9f; }
-img { max-width: 100%; } .faint { color: #66717d; font-size: 13px; overflow-wrap: anywhere; }
+form { display: flex; gap: 8px; } input { flex: 1; } input, button, select { font: inherit; padding: 6px 10px; }
+img.thumb { width: 96px; border-radius: 4px; display: block; }
+a { color: #2f6f9f; } img { max-width: 100%; } .faint { color: #66717d; font-size: 13px; overflow-wrap: anywhere; }
 ul { margin: 0; padding-left: 20px; overflow-wrap: anywhere; } summary { cursor: pointer; }
 </style><main>"""
 
 
-def page_of(content, entry, report):
-    """The report as a page for a person: scores, pictures, provenance, then every content item."""
+def page_of(content, entry, report, reports):
+    """The report as a page for a person: scores, pictures, provenance, then every content item. reports: all of the study."""
     text = html.escape
     by_series = {}
     for score in labelled(content, report):
         by_series.setdefault(score["series_description"], []).append(score)
     parts = [PAGE, f"<h1>MedSigLIP scores, revision {entry['revision']}</h1><div class='notice'><b>{NOTICE}</b>"]
     parts.append(f" {text(report.parameters.get('notice', ''))}</div>")
+    others = [
+        f"<a href='report?format=html&amp;revision={one['revision']}'>{one['revision']}</a>"
+        for one in reports
+        if one != entry
+    ]
+    if others:
+        parts.append(f"<p class='faint'>Other revisions: {', '.join(others)}</p>")
     for name, scores in by_series.items():
         parts.append(
             f"<section><h2>{text(name)}</h2><table><tr><th>Label</th><th>Score</th><th></th><th>Kind</th></tr>"
@@ -809,6 +987,62 @@ def page_of(content, entry, report):
         f"<p class='faint'>{text(entry['sop_instance_uid'])} <a href='{file}'>DICOM file</a></p></section></main></html>"
     )
     return "".join(parts)
+
+
+def similar_page(content, found):
+    """The studies most like one as a page for a person."""
+    title = html.escape(f"Studies like {title_of(content.tags) or 'this one'}")
+    rows = [
+        f"<tr><td class='n'>{one['similarity']:.3f}</td><td>{study_link(one)}</td>"
+        f"<td>{html.escape(' '.join(one['modalities'] + one['body_parts']))}</td></tr>"
+        for one in found["similar"]
+    ]
+    head = "<tr><th>Similarity</th><th>Study</th><th></th></tr>"
+    table = f"<table>{head}{''.join(rows)}</table>" if rows else "Nothing similar was found."
+    notice = html.escape(found["notice"])
+    return f"{PAGE}<h1>{title}</h1><div class='notice'>{notice}</div><section>{table}</section></main></html>"
+
+
+def search_page(values, found):
+    """A form to search by words and, where it was sent, the frames found, as a page for a person."""
+    text = html.escape(values.get("text", ""), quote=True)
+    options = "".join(
+        f"<option value='{level}'{' selected' if values.get('level') == level else ''}>{words}</option>"
+        for level, words in LEVELS.items()
+    )
+    parts = [
+        f"{PAGE}<h1>Search by words</h1><section><form><input type='hidden' name='format' value='html'>"
+        f"<input name='text' value='{text}' placeholder='such as: a chest radiograph with an effusion' autofocus>"
+        f"<select name='level'>{options}</select><button>Search</button></form></section>"
+    ]
+    if found is not None:
+        parts.append(f"<div class='notice'>{html.escape(found['notice'])}</div><section><table>")
+        parts += [found_row(one) for one in found["found"]]
+        said = "Neighbouring frames of one series are thinned out, so the order is not by similarity alone."
+        parts.append(f"</table><p class='faint'>{said if found['found'] else 'Nothing was found.'}</p></section>")
+    return "".join([*parts, "</main></html>"])
+
+
+def found_row(one):
+    """A frame that was found as a row of a table, with its picture where Orthanc holds it."""
+    picture = ""
+    if one["instance"]:
+        page = f"../app/explorer.html#instance?uuid={one['instance']}"
+        preview = f"../instances/{one['instance']}/frames/{int(one['frame']) - 1}/preview"
+        picture = f"<a href='{page}'><img class='thumb' src='{preview}' alt=''></a>"
+    kind = " ".join(filter(None, (one["modality"], one["body_part"], one["view"])))
+    return (
+        f"<tr><td class='n'>{one['similarity']:.3f}</td><td style='width: 110px'>{picture}</td>"
+        f"<td>{study_link(one, '../')}<div class='faint'>{html.escape(kind)}</div></td></tr>"
+    )
+
+
+def study_link(one, root="../../../"):
+    """A study that was found, as a link to its page where Orthanc holds it. root: of Orthanc, from the page."""
+    text = html.escape(one["description"] or "study without description")
+    if not one["study"]:
+        return f"{text} (not in this Orthanc)"
+    return f"<a href='{root}app/explorer.html#study?uuid={one['study']}'>{text}</a>"
 
 
 def item_html(item):
@@ -849,7 +1083,7 @@ class Routes:
             status = 502 if error.status in (0, 401, 403) else error.status
             body, kind = {"error": str(error)}, ""
         except Exception as error:  # noqa: BLE001 - the edge of a request: Orthanc must get an answer
-            orthanc.LogError(f"MedSigLIP: {type(error).__name__} in {uri}: {error}")
+            orthanc.LogError(f"MedSigLIP: {where(error)}")
             status, body, kind = 500, {"error": f"unexpected {type(error).__name__}; Orthanc's log says more"}, ""
         content = body if kind else json.dumps(body, indent=1)
         if status == 405:
@@ -870,8 +1104,11 @@ class Routes:
         parts = uri.strip("/").split("/")[1:]
         values = {name: decoded(value) for name, value in request.get("get", {}).items()}
         method = request["method"]
+        as_page = values.get("format") == "html"
         if parts == ["search"]:
             require(method, "GET")
+            if as_page:
+                return 200, search_page(values, self._search(values) if values.get("text") else None), HTML
             if not values.get("text"):
                 raise AnswerError(400, "expected /medsiglip/search?text=WORDS")
             return 200, self._search(values), ""
@@ -884,6 +1121,8 @@ class Routes:
         series = identifier if level == "series" else ""
         if series:
             identifier = (get(f"/series/{series}/study") or {}).get("ID", "")
+            if not identifier:
+                raise AnswerError(404, "Orthanc holds no such series")
         content = Content(identifier)
         return getattr(self, "_" + name.replace("-", "_"))(content, series, values)
 
@@ -918,8 +1157,8 @@ class Routes:
     def _explain(self, content, series, _):
         plan = ask_json(self.worker.options, "GET", f"/studies/{content.uid}/explain")
         if series:
-            uid = next(one["MainDicomTags"]["SeriesInstanceUID"] for one in content.series if one["ID"] == series)
-            plan["series"] = [one for one in plan["series"] if one["series_instance_uid"] == uid]
+            uids = {one["MainDicomTags"]["SeriesInstanceUID"] for one in content.series if one["ID"] == series}
+            plan["series"] = [one for one in plan["series"] if one["series_instance_uid"] in uids]
         return 200, plan, ""
 
     def _report(self, content, _, values):
@@ -932,7 +1171,7 @@ class Routes:
             raise AnswerError(404, "there is no report of this revision")
         report = Report(entry["instance"])
         if values.get("format") == "html":
-            return 200, page_of(content, entry, report), "text/html; charset=utf-8"
+            return 200, page_of(content, entry, report, reports), HTML
         before = report.tags.get("PredecessorDocumentsSequence")
         predecessor = ""
         if before:
@@ -959,6 +1198,8 @@ class Routes:
         path = f"/studies/{content.uid}/similar?{asked}"
         found = ask_json(self.worker.options, "GET", path, seconds=SEARCH_SECONDS)
         found["similar"] = [{**one, **in_orthanc(one["study_instance_uid"])} for one in found["similar"]]
+        if values.get("format") == "html":
+            return 200, similar_page(content, found), HTML
         return 200, found, ""
 
     def _search(self, values):
@@ -1056,6 +1297,7 @@ EXPLORER = r"""
       box.appendChild(link('Report', base + 'report?format=html'));
       box.appendChild(link('Contact sheet', base + 'contact-sheet'));
       box.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
+      box.appendChild(link('Search by words', '../medsiglip/search?format=html'));
     }
     var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line;');
     var row = box.appendChild(element('div'));
@@ -1070,14 +1312,18 @@ EXPLORER = r"""
         $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(said), success: function (found) {
           said.textContent = '';
           if (found.similar.length) said.appendChild(element('div', found.notice, 'color: #7a4b00;'));
+          var table = said.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
           found.similar.forEach(function (one) {
-            var line = said.appendChild(element('div'));
-            var kind = one.modalities.concat(one.body_parts).join(' ');
-            var text = one.similarity.toFixed(3) + '  ' + (one.description || 'study without description') + ', ' + kind;
-            if (one.study) line.appendChild(link(text, '#study?uuid=' + one.study)).target = '';
-            else line.appendChild(element('span', text + ' (not in this Orthanc)'));
+            var row = table.insertRow();
+            var text = one.description || 'study without description';
+            row.appendChild(element('td', one.similarity.toFixed(3), 'padding-right: 16px; text-align: right; ' +
+              'font-variant-numeric: tabular-nums;'));
+            var cell = row.appendChild(element('td'));
+            if (one.study) cell.appendChild(link(text, '#study?uuid=' + one.study)).target = '';
+            else cell.textContent = text + ' (not in this Orthanc)';
+            row.appendChild(element('td', one.modalities.concat(one.body_parts).join(' ')));
           });
-          if (!said.textContent) said.textContent = 'Nothing similar was found.';
+          if (!found.similar.length) said.textContent = 'Nothing similar was found.';
         } });
       }));
     }
@@ -1143,11 +1389,12 @@ def start():
         orthanc.ExtendOrthancExplorer(EXPLORER)
 
     def on_change(change, level, resource):
-        del level, resource
         if change == orthanc.ChangeType.ORTHANC_STARTED:
             worker.start()
         elif change == orthanc.ChangeType.ORTHANC_STOPPED:
             worker.stop()
+        elif change == orthanc.ChangeType.DELETED and level == orthanc.ResourceType.STUDY:
+            worker.deleted(resource)
         elif change in (orthanc.ChangeType.STABLE_STUDY, orthanc.ChangeType.STABLE_SERIES):
             worker.wake()
 

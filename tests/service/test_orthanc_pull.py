@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def backfill(archive, folder, *arguments, stop_after: float | None = None):
 
 def test_a_run_that_is_killed_goes_on_and_its_account_equals_orthancs_count(archive, tmp_path):
     total = archive.client.get_statistics().instances_count
-    backfill(archive, tmp_path, "--rate", "30", stop_after=20)
+    backfill(archive, tmp_path, "--rate", "10", stop_after=8)  # in the middle of a study, as only two have one instance
     before = len(list((tmp_path / "dicom-pipeline-data" / "instances").rglob("*.dcm")))
     assert 0 < before < total
     status, output = backfill(archive, tmp_path)
@@ -84,8 +85,46 @@ def test_filters_and_the_dry_run(archive, tmp_path):
     account = json.loads(output)
     assert status == 0
     assert account["balanced"]
-    assert account["outcomes"]["new"] == 40
-    assert account["outcomes"]["not-wanted"] == account["instances"] - 40
+    assert account["instances"] == account["orthanc_instances"] == listing["orthanc_instances"]
+    assert account["outcomes"] == {"new": 40, "not-wanted": account["instances"] - 40}
+    _, output = backfill(archive, tmp_path, "--dry-run", "--modality", "MR", "--description", "t1|flair|brain")
+    assert json.loads(output)["instances"] == 40
+    assert json.loads(output)["studies"] == account["studies"] == 2
+
+
+def test_an_instance_that_orthanc_cannot_read_ends_no_run(tmp_path, sample_data):
+    orthanc = Orthanc(tmp_path / "orthanc", USER).start()
+    try:
+        study = orthanc.upload_study(sample_data / "studies" / "mr-brain-normal")
+        stored = [path for path in (tmp_path / "orthanc" / "storage").rglob("*") if path.is_file()]
+        orthanc.stop()
+        max(stored, key=lambda path: path.stat().st_size).unlink()  # as a failing disk would
+        orthanc.start()  # with nothing in its memory
+        (tmp_path / "spool").mkdir()
+        status, output = backfill(orthanc, tmp_path / "spool")
+        assert status == 0
+        assert json.loads(output)["outcomes"] == {"new": 19, "not-readable": 1}
+        uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
+        catalog = Catalog(tmp_path / "spool" / "dicom-pipeline-data" / "catalog.sqlite")
+        assert study_account(catalog, uid)["expected"] == 19  # what cannot be read is not waited for
+    finally:
+        orthanc.stop()
+
+
+def test_a_run_tells_a_person_how_it_goes_and_stops_at_ctrl_c(archive, tmp_path):
+    (tmp_path / "pipeline.toml").write_text("[spool]\nmin_free_bytes = 0\n")
+    command = [sys.executable, "-m", "dicom_pipeline", "backfill", "orthanc", archive.url, "--user", USER[0]]
+    environment = {**os.environ, "ORTHANC_PASSWORD": USER[1]}
+    run = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "text": True}
+    slow = subprocess.Popen([*command, "--rate", "20"], **run)
+    wait_until(lambda: list((tmp_path / "dicom-pipeline-data").rglob("*.dcm")), 60, "nothing came")
+    slow.send_signal(signal.SIGINT)
+    assert "The same command goes on here" in slow.communicate(timeout=60)[0]
+    assert slow.returncode == 130
+    told = subprocess.run(command, **run, check=True).stdout
+    assert "instances (taken up again)" in told
+    assert "held: in the spool before" in told
+    assert "new: fetched" in told
 
 
 def test_a_wrong_password_is_named(archive, tmp_path):

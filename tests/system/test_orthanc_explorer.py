@@ -69,16 +69,38 @@ def test_find_similar_lists_studies_that_can_be_opened(seen, sample_data, tmp_pa
         button = "[...document.querySelectorAll('.medsiglip button')].find(b => b.textContent === 'Find similar')"
         browser.wait(f"{button} !== undefined")
         browser.run(f"{button}.click()")
-        lines = "[...document.querySelectorAll('.medsiglip a')].filter(a => /^-?[01][.][0-9]{3} /.test(a.textContent))"
+        lines = "[...document.querySelectorAll('.medsiglip td a')]"
         browser.wait(f"{lines}.length === 2")
         found = browser.run(f"{lines}.map(a => [a.textContent, a.getAttribute('href')])")
         browser.screenshot(tmp_path / "similar.png")
         browser.run(f"{lines}[0].click()")
         browser.wait(f"location.hash === {found[0][1]!r}")
     assert [href.removeprefix("#study?uuid=") for _, href in found] == [lesion, ct]
-    assert found[0][0].endswith("MR BRAIN")
+    assert found[0][0] == "2026-01-05 Synthetic mr-brain-lesion"
     with Image.open(tmp_path / "similar.png") as image:
         assert len(image.convert("RGB").getcolors(2**20)) > 200
+    page, _ = browse(f"{orthanc.url}/medsiglip/studies/{study}/similar?format=html", tmp_path)
+    assert "Studies like 2026-01-05 Synthetic mr-brain-normal" in page
+    assert [page.index(f"#study?uuid={one}") for one in (lesion, ct)] == sorted(
+        page.index(f"#study?uuid={one}") for one in (lesion, ct)
+    )
+
+
+def test_a_person_searches_by_words(seen, sample_data, tmp_path):
+    orthanc, study, _ = seen
+    with Browser(tmp_path) as browser:
+        browser.visit(f"{orthanc.url}/app/explorer.html#study?uuid={study}")
+        href = "[...document.querySelectorAll('.medsiglip a')].find(a => a.textContent === 'Search by words').href"
+        browser.visit(browser.wait(href))
+        browser.wait("document.querySelector('input[name=text]') !== null")
+        browser.run("document.querySelector('input[name=text]').value = 'a <b>chest</b> & 100% lungs'")
+        browser.run("document.querySelector('form').requestSubmit()")
+        browser.wait("document.querySelectorAll('td img').length > 0")
+        assert browser.run("document.querySelector('input[name=text]').value") == "a <b>chest</b> & 100% lungs"
+        assert "Research use only" in browser.run("document.body.innerText")
+        browser.wait("[...document.querySelectorAll('td img')].every(i => i.complete && i.naturalWidth > 0)")
+        browser.run("document.querySelector('td img').click()")
+        browser.wait("location.hash.startsWith('#instance?uuid=')")
 
 
 def test_the_report_page_is_readable(seen, tmp_path):

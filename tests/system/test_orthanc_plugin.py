@@ -34,6 +34,7 @@ def pair(tmp_path_factory):
         Pipeline=f"http://127.0.0.1:{service.web}",
         Rules=[{"Modality": ["CT", "CR"]}, {"Modality": ["MR"], "SeriesDescription": "no such"}],
     )
+    orthanc.options["UserMetadata"] = {"MedSigLIP": 4711}
     orthanc.start()
     service.start()
     yield orthanc, service
@@ -119,6 +120,8 @@ def test_the_routes_answer(pair, reported):
     assert status == 200
     assert len(plan["series"]) == 1
     assert plan["instances"]["received"] == 25
+    status, plan = call(orthanc, f"/medsiglip/series/{before['reports'][0]['series']}/explain")
+    assert (status, plan["series"]) == (200, [])  # a report is in no plan
     status, sheet = call(orthanc, f"/medsiglip/studies/{study}/contact-sheet")
     assert status == 200
     assert sheet.startswith(b"\x89PNG")
@@ -131,6 +134,7 @@ def test_the_routes_answer(pair, reported):
     ("path", "method", "status"),
     [
         ("/medsiglip/studies/no-such-study/status", "GET", 404),
+        ("/medsiglip/series/no-such-series/status", "GET", 404),
         ("/medsiglip/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/report?revision=77", "GET", 404),
@@ -163,7 +167,7 @@ def test_without_a_password_nothing_is_told(pair, reported):
 
 def test_the_state_stands_in_the_metadata_of_the_study(pair, reported):
     orthanc, _ = pair
-    state = json.loads(orthanc.client.studies.get_binary_metadata(reported[0], "4711"))
+    state = json.loads(orthanc.client.studies.get_binary_metadata(reported[0], "MedSigLIP"))
     assert state["state"] == "reported"
     assert state["instances"] == 25
 
@@ -192,6 +196,8 @@ def test_process_now_makes_another_report_that_names_the_first(pair, sample_data
     assert reports[1] == first[0]  # nothing was replaced
     assert call(orthanc, f"/medsiglip/studies/{study}/report")[1]["predecessor"] == first[0]["sop_instance_uid"]
     assert wait_state(orthanc, study, "reported")
+    page = call(orthanc, f"/medsiglip/studies/{study}/report?format=html")[1].decode()
+    assert "Other revisions: <a href='report?format=html&amp;revision=1'>1</a>" in page
 
 
 def test_similar_studies_and_words_are_found_with_orthancs_own_ids(pair, reported, sample_data):

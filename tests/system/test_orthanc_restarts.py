@@ -1,26 +1,33 @@
-"""Orthanc and the pipeline stop at awkward moments; afterwards every study has exactly one report in Orthanc."""
+"""The whole way in one Orthanc that asks for a password, to the page in a browser; then Orthanc and the pipeline stop at
+awkward moments, and afterwards every study has exactly one report in Orthanc."""
 
 import json
 import time
 
 import pytest
 
+from tests.peers.chromium import Browser
 from tests.peers.orthanc import Orthanc, with_our_plugin
 from tests.peers.programs import free_port, wait_until
 from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
-STUDIES = ("ct-chest-nodule", "mr-brain-lesion", "cr-chest-effusion")
+STUDIES = ("cr-chest-normal", "ct-chest-nodule", "mr-brain-lesion", "cr-chest-effusion")
+
+
+USER = ("anna", "a-good-secret")
 
 
 def make_pair(folder, **options):
-    orthanc = Orthanc(folder / "orthanc")
+    orthanc = Orthanc(folder / "orthanc", USER)
     service = Service(
         folder / "service",
-        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n',
+        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n'
+        f'username = "{USER[0]}"\npassword_env = "ORTHANC_PASSWORD"\n',
         quiet=300,
     )
+    service.environment["ORTHANC_PASSWORD"] = USER[1]
     orthanc.options = with_our_plugin(Pipeline=f"http://127.0.0.1:{service.web}", **options)
     return orthanc, service
 
@@ -36,28 +43,46 @@ def wait_reported(orthanc, studies, seconds=120):
     wait_until(all_reported, seconds, f"not all studies are reported: {orthanc.folder / 'orthanc.log'}")
 
 
+def shows_the_report(orthanc, study, folder):
+    """Whether a person who knows the password sees the study's report in Orthanc Explorer."""
+    with Browser(folder) as browser:
+        browser.visit(f"{orthanc.url.replace('//', f'//{USER[0]}:{USER[1]}@')}/app/explorer.html#study?uuid={study}")
+        browser.wait("document.querySelector('.medsiglip button') !== null")
+        text = browser.run("document.querySelector('.medsiglip').innerText")
+        browser.visit(browser.run("[...document.querySelectorAll('.medsiglip a')].find(a => a.text === 'Report').href"))
+        browser.wait("document.querySelector('h1') !== null")
+        page = browser.run("document.body.innerText")
+    return "reported" in text and "Research use only" in text and "MedSigLIP scores, revision 1" in page
+
+
 def test_one_report_a_study_whatever_stops_when(tmp_path, sample_data):
     orthanc, service = make_pair(tmp_path)
     folders = [sample_data / "studies" / name for name in STUDIES]
     orthanc.start()
+    service.start()
     studies = [orthanc.upload_study(folders[0])]
+    wait_reported(orthanc, studies)
+    assert orthanc.reports_by_study() == {studies[0]: 1}
+    assert shows_the_report(orthanc, studies[0], tmp_path)
+    service.kill()
+    studies.append(orthanc.upload_study(folders[1]))
     orthanc.kill()  # before the study became stable, which Orthanc forgets
     orthanc.start()
-    studies.append(orthanc.upload_study(folders[1]))
+    studies.append(orthanc.upload_study(folders[2]))
     wait_until(
-        lambda: "cannot be reached" in state(orthanc, studies[1])["message"], 20, "a pipeline that is away is not told"
+        lambda: "cannot be reached" in state(orthanc, studies[2])["message"], 20, "a pipeline that is away is not told"
     )
-    orthanc.kill()  # while it waits for a pipeline that has never run
+    orthanc.kill()  # while it waits for a pipeline that is away
     service.start()
     orthanc.start()
-    wait_until(lambda: service.status()["totals"]["instances"] > 0, 30, "nothing was sent")
+    wait_until(lambda: service.status()["totals"]["instances"] > 1, 30, "nothing was sent")
     orthanc.kill()  # in the middle of sending, or right after
     service.kill()
     service.start()
     orthanc.start()
-    wait_until(lambda: service.status()["totals"]["instances"] >= 45, 60, "not all was sent")
+    wait_until(lambda: service.status()["totals"]["instances"] >= 46, 60, "not all was sent")
     service.kill()  # while a revision is being processed, or a report delivered
-    studies.append(orthanc.upload_study(folders[2]))
+    studies.append(orthanc.upload_study(folders[3]))
     service.start()
     wait_reported(orthanc, studies)
     orthanc.stop()
@@ -66,7 +91,7 @@ def test_one_report_a_study_whatever_stops_when(tmp_path, sample_data):
     try:
         assert orthanc.reports_by_study() == dict.fromkeys(studies, 1)
         account = service.status()
-        assert [r["state"] for r in account["revisions"]] == ["done"] * 3
+        assert [r["state"] for r in account["revisions"]] == ["done"] * 4
         for revision in account["revisions"]:
             assert revision["received"] == revision["used"] + revision["skipped"] + revision["failed"]
     finally:
