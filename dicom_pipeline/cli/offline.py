@@ -22,6 +22,7 @@ from dicom_pipeline.planning import (
     plan_study,
     plan_to_json,
     scan,
+    study_inputs_of,
 )
 from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput, write_plan
 
@@ -50,7 +51,7 @@ def process(
     as_json: AsJson = False,
 ) -> None:
     """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
-    from dicom_pipeline.pipeline import Pipeline, study_inputs_of
+    from dicom_pipeline.pipeline import Pipeline
 
     found = scan(paths)
     _check_preset(preset)

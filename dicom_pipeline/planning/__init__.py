@@ -1,10 +1,11 @@
 """SELECT: which frames of a study are used, how each is rendered, and the reason for everything else.
 
-headers (read without pixels), scan (files and folders), kinds (what is no picture), geometry (stacks and order),
-rules (the table in data/rules.toml), selection (SPEC and strategies), plan, plan_json.
+headers (read without pixels), scan (files and folders), inputs (their studies), kinds (what is no picture), geometry
+(stacks and order), rules (the table in data/rules.toml), selection (SPEC and strategies), plan, plan_json.
 """
 
 from dicom_pipeline.planning.headers import Header, read_header
+from dicom_pipeline.planning.inputs import StudyInput, study_inputs, study_inputs_of
 from dicom_pipeline.planning.plan import account_of, plan_study
 from dicom_pipeline.planning.plan_json import PLAN_SCHEMA, left_out_to_json, plan_to_json
 from dicom_pipeline.planning.rules import Rules, default_rules, load_rules, rules_from
@@ -16,6 +17,7 @@ __all__ = [
     "Header",
     "Rules",
     "Scan",
+    "StudyInput",
     "account_of",
     "default_rules",
     "digest_file",
@@ -27,4 +29,6 @@ __all__ = [
     "read_header",
     "rules_from",
     "scan",
+    "study_inputs",
+    "study_inputs_of",
 ]

@@ -19,8 +19,8 @@ from dicom_pipeline.catalog.revisions import FinishedStudy, ask_revision, finish
 from dicom_pipeline.config import Settings, store_place
 from dicom_pipeline.domain import Revision
 from dicom_pipeline.errors import CatalogError, FilesCleanedError, InstanceError
-from dicom_pipeline.pipeline import Pipeline, StudyInput
-from dicom_pipeline.planning import Header, read_header
+from dicom_pipeline.pipeline import Pipeline
+from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.research import EmbeddingStore
 from dicom_pipeline.research.checking import CHECKED, Fault, Finding, check
 from dicom_pipeline.research.rows import store_rows

@@ -21,8 +21,8 @@ from dicom_pipeline.delivery import StudyFacts, wants
 from dicom_pipeline.domain import LeftOut, Reason, short_uid
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.intake.spool import sync_folder, write_durably
-from dicom_pipeline.pipeline import Pipeline, StudyInput, StudyResult
-from dicom_pipeline.planning import Header, read_header
+from dicom_pipeline.pipeline import Pipeline, StudyResult
+from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.planning.headers import read_value
 from dicom_pipeline.reporting import object_kind
 from dicom_pipeline.service.auditing import record_of, report_made

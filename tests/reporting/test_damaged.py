@@ -156,7 +156,7 @@ def test_a_long_name_loses_its_last_groups_first(tmp_path):
 
 
 def test_placeholder_times_are_no_time_of_a_revision(tmp_path):
-    from dicom_pipeline.pipeline import study_inputs
+    from dicom_pipeline.planning import study_inputs
 
     said = {tag_of("ContentDate"): ("DA", b"99991231"), tag_of("ContentTime"): ("TM", b"000000")}
     write(tmp_path, "image.dcm", damaged(plain_image("CT", 1), said))
