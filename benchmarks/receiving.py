@@ -84,7 +84,7 @@ def start_orthanc(folder: Path, port: int) -> subprocess.Popen[bytes]:
     (folder / "orthanc.json").write_text(json.dumps(config))
     program = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
     return subprocess.Popen(
-        [program, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, str(folder / "orthanc.json")], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 

@@ -25,12 +25,9 @@ VALUES (:series_instance_uid, :study_instance_uid, :modality, :description);
 -- name: return_instance
 UPDATE instance SET removed_at = NULL WHERE id = :instance_id;
 
--- name: withdraw_from_revisions
-DELETE FROM revision_instance WHERE instance_id IN
-    (SELECT id FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256);
-
--- name: withdraw_instance
-DELETE FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+-- name: last_outcome
+SELECT ri.outcome FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
+WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
 DELETE FROM refusal WHERE id <= :last;

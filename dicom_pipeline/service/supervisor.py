@@ -20,7 +20,7 @@ from dicom_pipeline.catalog.revisions import make_revision, waiting_studies
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError, ConfigError
-from dicom_pipeline.intake import CompletionRule, Decision, Spool, decide
+from dicom_pipeline.intake import Ages, CompletionRule, Decision, Spool, decide
 from dicom_pipeline.intake.admission import check_address
 from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.destinations import check_rules, destinations_of
@@ -94,10 +94,10 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
             record(Activity(time.time(), started=False))
 
 
-def complete_studies(catalog: Catalog, rule: CompletionRule, now: float) -> int:
+def complete_studies(catalog: Catalog, rule: CompletionRule, ages: Ages, now: float) -> int:
     """Turn every complete study into a revision; returns how many."""
     made = 0
-    for study in waiting_studies(catalog):
+    for study in ages.apply(waiting_studies(catalog), now, time.monotonic()):
         decision = decide(study, rule, now)
         if decision is Decision.WAIT:
             continue
@@ -121,13 +121,14 @@ def _children(settings: Settings) -> list[_Child]:
 def _run(settings: Settings, catalog: Catalog, owner: str, children: list[_Child], stop: threading.Event) -> None:
     section = settings.assembly
     rule = CompletionRule(section.quiet_seconds, section.hard_cap_seconds)
+    ages = Ages(section.quiet_seconds, section.hard_cap_seconds)
     context = multiprocessing.get_context("spawn")
     try:
         while not stop.is_set():
             for child in children:
                 _keep_alive(child, settings, owner, context)
             try:
-                complete_studies(catalog, rule, time.time())
+                complete_studies(catalog, rule, ages, time.time())
             except CatalogError as error:
                 log.error("cannot complete studies: %s", error)
             stop.wait(TICK_SECONDS)
