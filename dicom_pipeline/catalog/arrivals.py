@@ -80,11 +80,11 @@ def enter_instance(run: Run, received: Received) -> Arrival:
 
 
 def _process_again(run: Run, received: Received, instance_id: int) -> None:
-    """The file of a known instance had been lost or damaged and is whole again: unless the study's last revision could use
-    it, the study waits for another one.
+    """The file of a known instance had been lost or damaged and is whole again: unless the study's last revision used it or
+    has yet to read it, the study waits for another one.
     """
     last = run.row("last_outcome", instance_id=instance_id)
-    if last is not None and last["outcome"] != "used":
+    if last is not None and last["outcome"] != "used" and last["state"] != "ready":
         run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
 
 

@@ -26,7 +26,7 @@ VALUES (:series_instance_uid, :study_instance_uid, :modality, :description);
 UPDATE instance SET removed_at = NULL WHERE id = :instance_id;
 
 -- name: last_outcome
-SELECT ri.outcome FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
+SELECT ri.outcome, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
 WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
