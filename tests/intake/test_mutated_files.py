@@ -23,7 +23,9 @@ from dicom_pipeline.planning import default_rules, plan_study, read_header
 from tests.conftest import ROOT
 from tests.peers.raw import store_command
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # as in the service, whose log takes none: pydicom quotes what it finds odd
+pytestmark = pytest.mark.filterwarnings(
+    "ignore"
+)  # as in the service, whose log takes none: pydicom quotes what it finds odd
 
 MOST_BYTES = 150_000
 MOST_SECONDS = 10.0
@@ -147,6 +149,15 @@ def throw_all(folder: Path, seed: int, count: int, warm: int) -> Throwing:
     assert endings["planned"] > count / 20  # the mutations leave enough that is taken
     assert endings["unreadable"] > 0
     return throwing
+
+
+def test_an_element_that_is_cut_in_its_length_is_unreadable(tmp_path):
+    body = b"\x08\0\x16\0UN\0\0\xff"
+    with pytest.raises(IdentityError, match="unreadable"):
+        read_identity(io.BytesIO(body), "1.2.840.10008.1.2.1", 1000)
+    (tmp_path / "cut.dcm").write_bytes(body)
+    with pytest.raises(InstanceError):
+        read_header(tmp_path / "cut.dcm")
 
 
 def test_some_hundred_mutated_files(tmp_path):
