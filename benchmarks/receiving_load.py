@@ -25,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from receiving import free_port, start_ours
+
 from tests.peers.raw import RawSender, data_set, store_pdus
 
 PIXELS = os.urandom(500_000)
