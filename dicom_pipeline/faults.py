@@ -31,8 +31,7 @@ WORK_POINTS = (
     "encoded",
     "results-written",
     "results-renamed",
-    "store-written",
-    "before-finish",
+    "store-written",  # or passed over, where it is off
     "finished",
 )
 SEND_POINTS = (
