@@ -3,66 +3,34 @@
 import hashlib
 import json
 import signal
-import sqlite3
 from pathlib import Path
 
 import pydicom
 import pytest
 
 from dicom_pipeline import EmbeddingStore, faults
-from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.revisions import make_revision
-from dicom_pipeline.config import load_settings, store_place
-from dicom_pipeline.intake import Spool, Taken, Uploads
+from dicom_pipeline.config import store_place
+from dicom_pipeline.intake import Taken
 from dicom_pipeline.reporting import read_report
 from tests.peers.crashing import start_sender, start_worker
+from tests.peers.place import INSTANCES, Place
 from tests.peers.programs import wait_until
 
 pytestmark = pytest.mark.system
 
-INSTANCES = 3
 
-
-class Place:
-    """A service's folder with one study whose revision is ready."""
-
-    def __init__(self, folder: Path, sample_data: Path) -> None:
-        self.config = folder / "pipeline.toml"
-        self.config.write_text(
-            '[spool]\nfolder = "data"\n[planning]\nselection = "all"\n'
-            '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
-        )
-        self.reports = folder / "reports"
-        self.settings = load_settings(self.config)
-        self.folder = self.settings.spool.folder
-        self.catalog = Catalog(self.folder / "catalog.sqlite")
-        self.receive(sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))[:INSTANCES])
-
-    def receive(self, paths: list[Path]) -> list[Taken]:
-        uploads = Uploads(self.catalog, Spool(self.folder), 10**9, 0)
-        taken = [uploads.take(path.read_bytes(), source="TEST", address="127.0.0.1") for path in paths]
-        study = str(pydicom.dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)
-        if self.query("SELECT waiting FROM study") == [(1,)]:
-            make_revision(self.catalog, study, 1_700_000_000.0, "quiet")
-        return [upload.taken for upload in taken]
-
-    def query(self, statement: str) -> list:
-        with sqlite3.connect(self.folder / "catalog.sqlite") as catalog:
-            rows = catalog.execute(statement).fetchall()
-        catalog.close()
-        return rows
-
-    def work(self, fault: str = "") -> int | None:
-        worker = start_worker(self.config, fault)
-        worker.join(120)
-        return worker.exitcode
+def work(place: Place, fault: str = "") -> int | None:
+    """Run a worker process until nothing is ready; how it ended."""
+    worker = start_worker(place.config, fault)
+    worker.join(120)
+    return worker.exitcode
 
 
 @pytest.mark.parametrize("point", faults.WORK_POINTS)
 def test_a_worker_killed_at_each_step(tmp_path, sample_data, point):
     place = Place(tmp_path, sample_data)
-    assert place.work(f"{point}:1") == -signal.SIGKILL
-    assert place.work() == 0
+    assert work(place, f"{point}:1") == -signal.SIGKILL
+    assert work(place) == 0
     assert place.query("SELECT number, state FROM revision") == [(1, "done")]
     assert place.query("SELECT DISTINCT outcome FROM revision_instance") == [("used",)]
     ((uid, path, digest),) = place.query("SELECT sop_instance_uid, path, sha256 FROM report")
@@ -77,7 +45,7 @@ def test_a_worker_killed_at_each_step(tmp_path, sample_data, point):
 @pytest.mark.parametrize("point", faults.SEND_POINTS)
 def test_a_sender_killed_at_each_step(tmp_path, sample_data, point):
     place = Place(tmp_path, sample_data)
-    assert place.work() == 0
+    assert work(place) == 0
     sender = start_sender(place.config, f"{point}:1")
     sender.join(60)
     assert sender.exitcode == -signal.SIGKILL
@@ -108,11 +76,11 @@ def test_an_entry_whose_file_is_damaged_is_mended_when_its_sender_repeats_it(tmp
     ((path, uid),) = place.query("SELECT path, sop_instance_uid FROM instance ORDER BY id LIMIT 1")
     damage(place.folder / path)
     if processed:
-        assert place.work() == 0
+        assert work(place) == 0
         assert place.query("SELECT count(*) FROM revision_instance WHERE outcome = 'failed'") == [(1,)]
     assert place.receive(sources) == [Taken.DUPLICATE] * INSTANCES
     assert place.receive(sources) == [Taken.DUPLICATE] * INSTANCES  # and no work a second time
-    assert place.work() == 0
+    assert work(place) == 0
     last = place.query("SELECT max(number), state FROM revision")
     assert last == [(2 if processed else 1, "done")]
     outcomes = place.query(
