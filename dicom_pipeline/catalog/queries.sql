@@ -120,7 +120,8 @@ VALUES (:report_uid, :destination, :at, :at);
 -- name: due_delivery
 SELECT d.report_uid, d.attempts, d.created_at, p.path, p.sop_class_uid FROM delivery d JOIN report p
 ON p.sop_instance_uid = d.report_uid
-WHERE d.destination = :destination AND d.state = 'pending' AND d.next_at <= :now ORDER BY d.next_at LIMIT 1;
+WHERE d.destination = :destination AND d.state = 'pending' AND (d.next_at <= :now OR d.next_at > :now + :furthest)
+ORDER BY d.next_at LIMIT 1;
 
 -- name: record_delivery
 UPDATE delivery SET state = :state, attempts = attempts + 1, next_at = :next_at, status = :status, message = :message,
