@@ -15,6 +15,8 @@ from dicom_pipeline.reporting import read_report
 from tests.peers.crashing import start_sender, start_worker
 from tests.peers.place import INSTANCES, Place
 from tests.peers.programs import wait_until
+from tests.peers.raw import RawSender, data_set
+from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
@@ -92,3 +94,33 @@ def test_an_entry_whose_file_is_damaged_is_mended_when_its_sender_repeats_it(tmp
     assert sum(uid in report.sources for report in reports) == 1
     plan = json.loads(next(place.folder.glob("results/*/r*/plan.json")).read_text(encoding="utf-8"))
     assert plan["studies"]
+
+
+def test_the_service_starts_a_killed_listener_again(tmp_path):
+    """And the sender of what was on its way is served by the new one."""
+    service = Service(tmp_path / "service", quiet=60.0)
+    service.environment[faults.VARIABLE] = "before-commit:2"  # the first transaction is that of the first association
+    service.start()
+    try:
+        body = data_set("1.2.1", "1.3", bytes(9000))
+
+        def sent():
+            try:
+                peer = RawSender(service.port)
+                with peer.socket:
+                    return peer.store("1.2.1", body) == 0
+            except OSError:
+                return False
+
+        wait_until(lambda: sent() or "listener ended with -9" in service.log.read_text(), 60, "nobody was killed")
+        assert "listener ended with -9" in service.log.read_text()
+        wait_until(
+            lambda: service.log.read_text().count("listener ended with -9") > 1 or sent(), 60, "not started again"
+        )
+        service.stop()
+        service.environment.clear()
+        service.start()
+        wait_until(sent, 60, "it is not taken")
+        assert service.status()["totals"]["instances"] == 1
+    finally:
+        service.kill()
