@@ -18,10 +18,14 @@ WARM, MOST_GROWTH = 200, 20 * 1024**2
 
 def stream(rng: random.Random) -> bytes:
     """Up to seven pieces of what belongs into an association, and of what does not."""
+
+    def one_of() -> bool:
+        return rng.random() < 0.5
+
     pieces = (
         lambda: rng.randbytes(rng.randrange(60)),
         request,
-        lambda: data(rng.choice((1, 3, 255)), rng.randbytes(rng.randrange(80)), command=rng.random() < 0.5, last=rng.random() < 0.5),
+        lambda: data(rng.choice((1, 3, 255)), rng.randbytes(rng.randrange(80)), command=one_of(), last=one_of()),
         lambda: struct.pack(">BxL", rng.randrange(10), rng.randrange(200)) + rng.randbytes(rng.randrange(200)),
         lambda: data(1, store_command(), command=True),
         lambda: struct.pack(">BxL4x", 5, 4),
