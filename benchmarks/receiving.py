@@ -62,7 +62,7 @@ def start_ours(folder: Path, port: int) -> subprocess.Popen[bytes]:
         "from dicom_pipeline.catalog import Catalog\n"
         "from dicom_pipeline.intake import Listener, ListenerSettings, Spool\n"
         "folder = Path(sys.argv[1])\n"
-        "settings = ListenerSettings(port=int(sys.argv[2]))\n"
+        "settings = ListenerSettings(port=int(sys.argv[2]), max_associations=200, max_associations_per_peer=200)\n"
         "listener = Listener(settings, Catalog(folder / 'catalog.sqlite'), Spool(folder), 'benchmark')\n"
         "stop = threading.Event(); signal.signal(signal.SIGTERM, lambda *_: stop.set())\n"
         "listener.start(); stop.wait(); listener.stop()\n"
@@ -84,7 +84,7 @@ def start_orthanc(folder: Path, port: int) -> subprocess.Popen[bytes]:
     (folder / "orthanc.json").write_text(json.dumps(config))
     program = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
     return subprocess.Popen(
-        [program, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, str(folder / "orthanc.json")], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 

@@ -18,7 +18,8 @@ A study flows down this line once. Rooms, in that order:
     service     the running service; result folders
     cli         the command line
 
-`domain` has the words as values, `errors` the exceptions, `config` the settings, `pipeline` the stages as one chain.
+`domain` has the words as values, `errors` the exceptions, `config` the settings, `pipeline` the stages as one chain,
+`faults` the points at which tests kill a process.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ class Arrival(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One instance that is safe on disk. path: relative to the spool. token: its association."""
+    """One instance that is safe on disk. path: relative to the spool. token: its association.
+
+    fresh: nothing whole lay under its path before.
+    """
 
     sop_instance_uid: str
     sha256: str
@@ -38,6 +41,7 @@ class Received:
     at: float
     modality: str = ""
     series_description: str = ""
+    fresh: bool = False
 
 
 def record_instance(catalog: Catalog, received: Received) -> Arrival:
@@ -51,7 +55,7 @@ def record_instance(catalog: Catalog, received: Received) -> Arrival:
 def enter_instance(run: Run, received: Received) -> Arrival:
     """As record_instance, in a transaction of the caller."""
     values = {f.name: getattr(received, f.name) for f in fields(received)}
-    for name in ("token", "modality", "series_description"):
+    for name in ("token", "modality", "series_description", "fresh"):
         del values[name]
     known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
     same = next((row for row in known if row["sha256"] == received.sha256), None)
@@ -59,6 +63,8 @@ def enter_instance(run: Run, received: Received) -> Arrival:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
         if same["removed_at"] is not None:
             _return(run, same["id"], same["path"], received.at)
+        elif received.fresh and same["kept"]:
+            _process_again(run, received, same["id"])
         return Arrival.DUPLICATE
     kept = not any(row["kept"] for row in known)
     run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
@@ -87,11 +93,13 @@ def _return(run: Run, instance_id: int, path: str, at: float) -> None:
     run.execute("forget_removal", instance_id=instance_id)
 
 
-def withdraw_instance(run: Run, sop_instance_uid: str, sha256: str) -> None:
-    """Take back an entry whose file did not reach the disk; nobody was told that it had come."""
-    values = {"sop_instance_uid": sop_instance_uid, "sha256": sha256}
-    run.execute("withdraw_from_revisions", **values)
-    run.execute("withdraw_instance", **values)
+def _process_again(run: Run, received: Received, instance_id: int) -> None:
+    """The file of a known instance had been lost or damaged and is whole again: unless the study's last revision used it or
+    has yet to read it, the study waits for another one.
+    """
+    last = run.row("last_outcome", instance_id=instance_id)
+    if last is not None and last["outcome"] != "used" and last["state"] != "ready":
+        run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
 
 
 def path_of_instance(catalog: Catalog, sop_instance_uid: str) -> str | None:

@@ -44,24 +44,27 @@ class Catalog:
     @contextmanager
     def transaction(self) -> Iterator[Run]:
         """A write transaction: committed as a whole on success, undone on any exception. Raises CatalogError."""
-        connection = self._connection()
         try:
+            connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise CatalogError(f"the catalog is locked or its disk is full: {error}") from error
         try:
             yield Run(connection, self._statements, self.path.parent)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            _roll_back(connection)
+            self._roll_back(connection)
             raise CatalogError(f"the catalog could not be written: {error}") from error
         except BaseException:
-            _roll_back(connection)
+            self._roll_back(connection)
             raise
 
     def read(self, name: str, **values: Any) -> list[Mapping[str, Any]]:
-        """Rows of a named query, outside of any transaction."""
-        return Run(self._connection(), self._statements, self.path.parent).rows(name, **values)
+        """Rows of a named query, outside of any transaction. Raises CatalogError."""
+        try:
+            return Run(self._connection(), self._statements, self.path.parent).rows(name, **values)
+        except sqlite3.Error as error:
+            raise CatalogError(f"the catalog could not be read: {error}") from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -74,12 +77,23 @@ class Catalog:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+            except sqlite3.Error:
+                connection.close()
+                raise
             self._local.connection = connection
         return connection
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:  # the disk is full or failing: the next transaction begins on a new connection
+            self.close()
 
 
 class Run:
@@ -106,16 +120,27 @@ class Run:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that is undone alone where it raises."""
-        self.connection.execute("SAVEPOINT part")
+        """A part of the transaction that is undone alone where it raises. SQLite's own errors become CatalogError.
+
+        A full or failing disk may undo the whole transaction; `is_open` then says so.
+        """
         try:
-            yield
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK TO part")
-                self.connection.execute("RELEASE part")
-            raise
-        self.connection.execute("RELEASE part")
+            self.connection.execute("SAVEPOINT part")
+            try:
+                yield
+            except BaseException:
+                if self.is_open:
+                    self.connection.execute("ROLLBACK TO part")
+                    self.connection.execute("RELEASE part")
+                raise
+            self.connection.execute("RELEASE part")
+        except sqlite3.Error as error:
+            raise CatalogError(f"the catalog could not be written: {error}") from error
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction is still there."""
+        return self.connection.in_transaction
 
 
 def is_whole(path: Path) -> bool:
@@ -155,11 +180,6 @@ def put_in_place(new: Path, target: Path, beside: Path) -> Path | None:
             kept = beside
     new.replace(target)
     return kept
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
 
 
 def _read_statements() -> dict[str, str]:

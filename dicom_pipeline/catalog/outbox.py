@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from dicom_pipeline.catalog.database import Catalog, Run
 
+FURTHEST_SECONDS = 3600.0
+"""No attempt is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
+
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
@@ -19,9 +22,14 @@ class DueDelivery:
     created_at: float
 
 
-def due_delivery(catalog: Catalog, destination: str, now: float) -> DueDelivery | None:
-    """The delivery to a destination that has been due longest, None without one."""
-    rows = catalog.read("due_delivery", destination=destination, now=now)
+def due_delivery(
+    catalog: Catalog, destination: str, now: float, furthest: float = FURTHEST_SECONDS
+) -> DueDelivery | None:
+    """The delivery to a destination that has been due longest, None without one.
+
+    What is due more than `furthest` seconds from now was planned by a clock that has been set back since: it is due too.
+    """
+    rows = catalog.read("due_delivery", destination=destination, now=now, furthest=furthest)
     return DueDelivery(destination=destination, **rows[0]) if rows else None
 
 

@@ -28,12 +28,9 @@ UPDATE instance SET removed_at = NULL, returned_at = :at WHERE id = :instance_id
 -- name: add_sender
 INSERT OR IGNORE INTO sender (study_instance_uid, calling_ae) VALUES (:study_instance_uid, :calling_ae);
 
--- name: withdraw_from_revisions
-DELETE FROM revision_instance WHERE instance_id IN
-    (SELECT id FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256);
-
--- name: withdraw_instance
-DELETE FROM instance WHERE sop_instance_uid = :sop_instance_uid AND sha256 = :sha256;
+-- name: last_outcome
+SELECT ri.outcome, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
+WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
 DELETE FROM refusal WHERE id <= :last;
@@ -135,7 +132,8 @@ VALUES (:report_uid, :destination, :at, :at);
 -- name: due_delivery
 SELECT d.report_uid, d.attempts, d.created_at, p.path, p.sop_class_uid FROM delivery d JOIN report p
 ON p.sop_instance_uid = d.report_uid
-WHERE d.destination = :destination AND d.state = 'pending' AND d.next_at <= :now ORDER BY d.next_at LIMIT 1;
+WHERE d.destination = :destination AND d.state = 'pending' AND (d.next_at <= :now OR d.next_at > :now + :furthest)
+ORDER BY d.next_at LIMIT 1;
 
 -- name: record_delivery
 UPDATE delivery SET state = :state, attempts = attempts + 1, next_at = :next_at, status = :status, message = :message,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from dicom_pipeline import faults
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.outbox import (
     Commitment,
@@ -90,8 +91,11 @@ class Sender:
         except OSError as error:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
+            faults.passing("report-read")
             attempt = self._send(destination, report, first=not due.attempts)
+        faults.passing("report-sent")
         self._record(due, attempt, report)
+        faults.passing("delivery-recorded")
         return True
 
     def ask_due(self, destination: Destination) -> bool:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from pynetdicom.presentation import PresentationContext
 
+from dicom_pipeline import faults
 from dicom_pipeline.audit import AlertKind, Node, Record
 from dicom_pipeline.audit.alerts import Alerts
 from dicom_pipeline.audit.transfers import Transfers
@@ -269,7 +270,9 @@ class Association:
                 node = self._node()
                 self._transfers.add(node, kept.study_instance_uid, kept.sop_class_uid, kept.held, kept.patient_id)
         self._message = None
+        faults.passing("before-answer")
         self._send(message.context_id, messages.response(message.command, status, reason), is_command=True)
+        faults.passing("answered")
         if isinstance(message.operation, ActionRequest) and status == SUCCESS:
             self._report_event(message.context_id, message.operation)
 
@@ -310,7 +313,7 @@ class Association:
         self._transfers.flush()  # before the catalog forgets the association: what is killed here is told of at the next start
         self._shared.alerts.sweep()
         if self._agreement is not None:
-            self._shared.storage.committer.submit(lambda run: end_association(run, token))
+            self._shared.storage.committer.submit(lambda run: end_association(run, token), until_done=True)
             self._shared.commitments.forget(token)
 
     def _node(self) -> Node:

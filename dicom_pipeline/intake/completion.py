@@ -65,9 +65,9 @@ class Decision(StrEnum):
 AT_CAP = {AtCap.PROCEED: Decision.HARD_CAP, AtCap.HOLD: Decision.HOLD, AtCap.DISCARD: Decision.DISCARD}
 
 
-def rule_for(study: WaitingStudy, rules: Sequence[CompletionRule], default: CompletionRule) -> CompletionRule:
-    """The first rule that fits a study, else the default."""
-    return next((rule for rule in rules if rule.fits(study)), default)
+def rule_for(study: WaitingStudy, rules: Sequence[CompletionRule]) -> CompletionRule:
+    """The first rule that fits a study; the last one is for every study."""
+    return next((rule for rule in rules if rule.fits(study)), rules[-1])
 
 
 def decide(study: WaitingStudy, rule: CompletionRule, now: float) -> Decision:

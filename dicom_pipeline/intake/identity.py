@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import warnings
 import zlib
@@ -40,6 +41,8 @@ UNREADABLE = (
     NotImplementedError,
     OSError,
     RecursionError,
+    OverflowError,
+    struct.error,  # pydicom's, for an element that is cut in its length
 )
 INFLATE_STEP = 256 * 1024
 MOST_VALUE_BYTES = 65536

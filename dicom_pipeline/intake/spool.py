@@ -1,8 +1,9 @@
 """The spool: received instances as files that survive a power cut. Names come from hashes, never from received text.
 
-A file is written under a name of its own in incoming/, then linked to its final name in instances/, and counts once file,
-folder and catalog are synced. The three syncs run at the same time: they share one flush of the disk. What a power cut leaves
-in between was not answered Success: its sender sends it again, and what lies incomplete under its name is then replaced.
+A file is written under a name of its own in incoming/, then linked to its final name in instances/; file and folder are synced
+at the same time, and only then is it entered in the catalog. So what the catalog names is on the disk as a whole, whenever the
+power fails. What lies here without an entry was not answered Success: its sender sends it again, and what is incomplete under
+its name is then replaced.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,11 +26,15 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file in the spool: path relative to it, size in bytes, sha256 (hex) of the data set without its file header."""
+    """A file in the spool: path relative to it, size in bytes, sha256 (hex) of the data set without its file header.
+
+    fresh: nothing whole lay under its name before.
+    """
 
     path: str
     bytes: int
     sha256: str
+    fresh: bool = field(default=True, compare=False)
 
 
 class Spool:
@@ -40,10 +45,12 @@ class Spool:
         (folder / "instances").mkdir(parents=True, exist_ok=True)
         self._incoming = folder / "incoming"
         self._incoming.mkdir(exist_ok=True)
+        sync_folder(folder)
         self._numbers = itertools.count()
         self._replacing = threading.Lock()
         self._syncs = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
         self._known_folders: set[str] = set()
+        self._unsure: set[str] = set()  # files whose sync failed: what is read of them may never reach the disk
 
     def receive(self, header: bytes) -> IncomingFile:
         """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
@@ -79,24 +86,28 @@ class Spool:
         except OSError:
             return False
 
-    def _place(self, temporary: Path, stored: Stored) -> None:
-        """Give a written file its final name. Where the same content lies there already, that file stays."""
+    def _place(self, temporary: Path, stored: Stored) -> bool:
+        """Give a written file its final name. Where the same content lies there already, that file stays: then False."""
         target = self.folder / stored.path
         name = target.parent.name
         if name not in self._known_folders:
             target.parent.mkdir(exist_ok=True)
             sync_folder(target.parent.parent)
             self._known_folders.add(name)
+        fresh = True
         try:
             os.link(temporary, target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, *NO_LINKS):
                 raise
             with self._replacing:
-                if not self.is_whole(stored):  # nothing is there, or what a power cut left incomplete
+                # nothing is there, or what a power cut or a failing disk left incomplete
+                fresh = stored.path in self._unsure or not self.is_whole(stored)
+                if fresh:
                     temporary.rename(target)
-                    sync_file(target)
+                    self._unsure.discard(stored.path)
         temporary.unlink(missing_ok=True)
+        return fresh
 
 
 class IncomingFile:
@@ -109,7 +120,11 @@ class IncomingFile:
         self._digest = hashlib.sha256()
         self.dataset_bytes = 0
         self._stream = path.open("w+b", buffering=0)
-        self._write(header)
+        try:
+            self._write(header)
+        except OSError:
+            self.drop()
+            raise
 
     def write(self, part: memoryview | bytes) -> None:
         """Add to the data set. Raises OSError."""
@@ -127,20 +142,25 @@ class IncomingFile:
         """Give the file its final name, which holds UID and content. It does not count before `sync`. Raises OSError."""
         digest = self._digest.hexdigest()
         stored = Stored(str(instance_path(sop_instance_uid, digest)), self._header_bytes + self.dataset_bytes, digest)
-        self._spool._place(self._path, stored)
-        return stored
+        return replace(stored, fresh=self._spool._place(self._path, stored))
 
     def sync(self, stored: Stored) -> None:
         """Wait until the disk has the file and its folder. Raises OSError."""
         target = self._spool.folder / stored.path
         folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)
         try:
-            os.fsync(self._stream.fileno())
-            if os.fstat(self._stream.fileno()).st_nlink == 0:
+            if os.fstat(self._stream.fileno()).st_nlink:
+                os.fsync(self._stream.fileno())
+            else:
                 sync_file(target)  # the same content lay there already, perhaps from this very moment
+        except OSError:
+            self._spool._unsure.add(stored.path)
+            raise
         finally:
             folder.result()
             self._stream.close()
+        if stored.path in self._spool._unsure:  # a sync of the same file failed just now, and is told only once
+            raise OSError(errno.EIO, "the disk did not take an earlier copy of this file")
 
     def drop(self) -> None:
         """Forget a file that was not placed."""
@@ -181,6 +201,13 @@ def sync_file(path: Path) -> None:
     """Wait until the disk has a file."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until the disk has a folder with everything in it."""
+    for path in folder.rglob("*"):
+        (sync_folder if path.is_dir() else sync_file)(path)
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
+from dicom_pipeline import faults
 from dicom_pipeline.audit import Held
-from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_instance, enter_refusal, withdraw_instance
+from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_instance, enter_refusal
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.admission import ListenerSettings
@@ -32,6 +33,9 @@ SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+
+REFUSAL_SECONDS = 2.0
+"""How long an answer waits for its refusal to be written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,11 @@ class Storage:
             "calling_ae": sender.calling_ae[:16],
             "address": sender.address,
         }
+        written = self.committer.submit(lambda run: enter_refusal(run, **values))
         try:
-            self.committer.submit(lambda run: enter_refusal(run, **values)).result()
+            written.result(REFUSAL_SECONDS)
+        except TimeoutError:
+            log.warning("the answer does not wait for a refusal to be written down: the catalog is busy")
         except CatalogError as error:
             log.error("cannot write down a refusal: %s", error)
 
@@ -108,6 +115,7 @@ class Store:
             self._check_request()
             header = file_header(self._class, self.uid, context.transfer_syntax, sender.calling_ae)
             self._file = storage.spool.receive(header)
+            faults.passing("store-begun")
         except (RefusedError, OSError) as error:
             self._fail(error)
 
@@ -154,22 +162,21 @@ class Store:
 
     def _keep(self) -> None:
         assert self._file is not None
+        faults.passing("store-arrived")
         identity = self._identity(self._file)
         if identity.own:
             raise RefusedError(SUCCESS, "own-object")
         if self._storage.disk_is_full():
             raise RefusedError(OUT_OF_RESOURCES, "disk-full")
         stored = self._file.place(self.uid)
+        faults.passing("placed")
+        self._file.sync(stored)  # before the entry: what the catalog names is on the disk, whenever the power fails
+        self._file = None
+        faults.passing("synced")
         received = self._entry(identity, stored)
         entered = self._storage.committer.submit(lambda run: enter_instance(run, received))
-        try:
-            self._file.sync(stored)
-        except OSError:
-            if entered.result() is not Arrival.DUPLICATE:
-                self._storage.committer.submit(lambda run: withdraw_instance(run, self.uid, stored.sha256)).result()
-            raise
+        faults.passing("entry-submitted")
         arrival: Arrival = entered.result()
-        self._file = None
         self.kept = Kept(identity.study_instance_uid, self._class, HELD[arrival], identity.patient_id)
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(self.uid), arrival.value)
@@ -201,6 +208,7 @@ class Store:
             transfer_syntax_uid=self._context.transfer_syntax,
             path=stored.path,
             bytes=stored.bytes,
+            fresh=stored.fresh,
             calling_ae=self._sender.calling_ae,
             address=self._sender.address,
             token=self._sender.token,

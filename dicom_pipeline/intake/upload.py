@@ -99,6 +99,7 @@ class Uploads:
                 transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
                 path=stored.path,
                 bytes=stored.bytes,
+                fresh=stored.fresh,
                 calling_ae=source[:16],
                 address=address,
                 token="",

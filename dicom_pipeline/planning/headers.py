@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ def read_header(path: Path) -> Header:
         BytesLengthException,
         NotImplementedError,
         RecursionError,
+        OverflowError,
+        struct.error,  # pydicom's, for an element that is cut in its length
     ) as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
     wrong = [name for name, uid in uids.items() if not is_valid_uid(uid)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import WaitingStudy, discard_study, hold_study, make_revision, waiting_studies
 from dicom_pipeline.config import AssemblySection
 from dicom_pipeline.domain import short_uid
-from dicom_pipeline.intake import AtCap, CompletionRule, Decision, decide, rule_for
+from dicom_pipeline.intake import Ages, AtCap, CompletionRule, Decision, decide, rule_for
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,15 @@ def completion_rules(section: AssemblySection) -> list[CompletionRule]:
     return [*rules, default]
 
 
-def complete_studies(catalog: Catalog, rules: Sequence[CompletionRule], now: float) -> int:
-    """Turn every complete study into a revision; returns how many. rules: as of completion_rules."""
+def complete_studies(catalog: Catalog, rules: Sequence[CompletionRule], now: float, ages: Ages | None = None) -> int:
+    """Turn every complete study into a revision; returns how many. rules: as of completion_rules.
+
+    ages: of the run of the service; without it the catalog's own times count.
+    """
     made = 0
-    for study in waiting_studies(catalog):
-        rule = rule_for(study, rules[:-1], rules[-1])
+    waiting = waiting_studies(catalog)
+    for study in ages.apply(waiting, now, time.monotonic()) if ages else waiting:
+        rule = rule_for(study, rules)
         decision = decide(study, rule, now)
         if decision is not Decision.WAIT:
             made += _carry_out(catalog, study, rule, decision, now)

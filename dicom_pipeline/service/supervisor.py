@@ -16,7 +16,7 @@ from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.intake import Spool
+from dicom_pipeline.intake import Ages, Spool, rule_for
 from dicom_pipeline.intake.admission import check_address
 from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.completing import complete_studies, completion_rules
@@ -106,13 +106,14 @@ def _children(settings: Settings) -> list[_Child]:
 
 def _run(settings: Settings, catalog: Catalog, owner: str, children: list[_Child], stop: threading.Event) -> None:
     rules = completion_rules(settings.assembly)
+    ages = Ages(lambda study: rule_for(study, rules))
     context = multiprocessing.get_context("spawn")
     try:
         while not stop.is_set():
             for child in children:
                 _keep_alive(child, settings, owner, context)
             try:
-                complete_studies(catalog, rules, time.time())
+                complete_studies(catalog, rules, time.time(), ages)
             except CatalogError as error:
                 log.error("cannot complete studies: %s", error)
             stop.wait(TICK_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -11,16 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from dicom_pipeline import faults
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import StudyFacts, wants
 from dicom_pipeline.domain import LeftOut, Reason, short_uid
-from dicom_pipeline.errors import InstanceError
-from dicom_pipeline.intake.spool import sync_folder, write_durably
+from dicom_pipeline.errors import CatalogError, InstanceError
+from dicom_pipeline.intake.spool import sync_folder, sync_tree, write_durably
 from dicom_pipeline.pipeline import Pipeline, StudyResult
 from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.planning.headers import read_value
@@ -34,7 +36,12 @@ from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, Stud
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 IDLE_SECONDS = 0.3
+PATIENCE_SECONDS = 2.0
+"""How long until a full disk or a catalog that cannot be written is tried again."""
+
 RECORD_NAME = "revision.json"
 """Beside a revision's results: what the catalog says of it."""
 
@@ -84,7 +91,7 @@ class Worker:
 
     def _studies(self) -> Iterator[StudyInput | None]:
         while not self._stop.is_set():
-            claimed = claim_next(self.catalog, self.owner)
+            claimed = self._claim()
             if claimed is None:
                 yield None
                 self._stop.wait(IDLE_SECONDS)
@@ -92,10 +99,20 @@ class Worker:
             suspect = claimed.attempts > 1
             if suspect:
                 yield None  # what may have killed a worker runs alone, so that it takes no other study along
+            faults.passing("claimed")
             self._claimed.append(claimed)
-            yield self._study_input(claimed)
+            study = self._study_input(claimed)
+            faults.passing("headers-read")
+            yield study
             if suspect:
                 yield None
+
+    def _claim(self) -> Claimed | None:
+        try:
+            return claim_next(self.catalog, self.owner)
+        except CatalogError as error:
+            log.error("cannot look for work: %s", error)
+            return None
 
     def _study_input(self, claimed: Claimed) -> StudyInput:
         headers: list[Header] = []
@@ -119,23 +136,27 @@ class Worker:
         study = claimed.revision.study_instance_uid
         where = result_folder(study, claimed.revision.number)
         output = StudyOutput.of(result, pipeline.encoder.dimension)
+        faults.passing("encoded")
         facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
         made: dict[str, Any] = {
             "fingerprint": result.provenance.fingerprint,
             "reports": self._made_reports(where, output, result, facts),
             "at": time.time(),
         }
-        record = None if result.problem else revision_record(self.catalog, claimed, result.account, **made)
-        self._write(where, output, record)
+        record = None
+        if not result.problem:
+            record = self._patiently(lambda: revision_record(self.catalog, claimed, result.account, **made))
+        self._patiently(lambda: self._write(where, output, record))
         if result.problem:
             log.error("study %s: no report: %s", short_uid(study), result.problem)
-            fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time())
+            self._patiently(lambda: fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time()))
             return
         self._store.write(study, claimed.revision.number, output)
-        self._tell(
-            claimed, made["reports"], result
-        )  # before the catalog: killed in between, it is made and told of again
-        finish(self.catalog, claimed, result.account, **made)
+        faults.passing("store-written")
+        # before the catalog: killed in between, it is made and told of again
+        self._patiently(lambda: self._tell(claimed, made["reports"], result))
+        self._patiently(lambda: finish(self.catalog, claimed, result.account, **made))
+        faults.passing("finished")
         counts = ", ".join(f"{count} {outcome.value}" for outcome, count in result.account.counts.items())
         log.info("study %s revision %d: %s", short_uid(study), claimed.revision.number, counts)
 
@@ -147,6 +168,18 @@ class Worker:
         fingerprint = result.provenance.fingerprint
         self._record(report_made(self.catalog, claimed, reports, fingerprint=fingerprint, patient_id=patient))
 
+    def _patiently(self, step: Callable[[], _T]) -> _T:
+        """Do a step; a full disk or a catalog that cannot be written is waited out, so that no result is lost by it."""
+        while True:
+            try:
+                return step()
+            except (CatalogError, OSError) as error:
+                full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if not (full or isinstance(error, CatalogError)) or self._stop.is_set():
+                    raise
+                log.error("results wait: %s", error if isinstance(error, CatalogError) else error.strerror)
+                self._stop.wait(PATIENCE_SECONDS)
+
     def _write(self, where: Path, output: StudyOutput, record: dict[str, Any] | None) -> None:
         """Write the folder beside its place, then rename it: a crash before the catalog knows leaves nothing half-done."""
         target = self.folder / where
@@ -157,11 +190,14 @@ class Worker:
         folder.write()
         if record is not None:
             write_durably(temporary / RECORD_NAME, json.dumps(record, indent=1).encode())
-            sync_folder(temporary)
+        sync_tree(temporary)
+        faults.passing("results-written")
         if target.exists():
             shutil.rmtree(target)  # from a worker that died between this rename and its commit
         temporary.rename(target)
-        sync_folder(target.parent)
+        for above in (target.parent, target.parent.parent, self.folder):
+            sync_folder(above)
+        faults.passing("results-renamed")
 
     def _made_reports(
         self, where: Path, output: StudyOutput, result: StudyResult, facts: StudyFacts

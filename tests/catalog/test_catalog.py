@@ -38,6 +38,7 @@ from dicom_pipeline.catalog.wanted_commitments import (
     postpone_request,
     take_result,
 )
+from dicom_pipeline.delivery.retry import LONGEST_SECONDS
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
 
@@ -109,6 +110,8 @@ def test_a_revision_from_claim_to_delivery_and_the_account(catalog):
     due = due_delivery(catalog, "a", 300.0)
     record_retry(catalog, due, status="0xA700", message="full", next_at=400.0)
     assert due_delivery(catalog, "a", 399.0) is None
+    assert due_delivery(catalog, "a", 400.0 - LONGEST_SECONDS) is None
+    assert due_delivery(catalog, "a", -9000.0).report_uid == "9.9"  # the clock was set back: it must not wait so long
     record_set_aside(catalog, due_delivery(catalog, "a", 400.0), status="0xA900", message="no", at=400.0)
     assert due_delivery(catalog, "b", 300.0).report_uid == "9.9"
     assert retry_set_aside(catalog, 500.0) == 1

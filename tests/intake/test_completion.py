@@ -75,7 +75,7 @@ def test_waiting_longer_never_undoes_that_a_study_is_complete(study, rule, first
 @given(studies, st.lists(rules, max_size=4))
 def test_the_first_rule_that_fits_is_taken(study, several):
     default = CompletionRule(1, 2)
-    chosen = rule_for(study, several, default)
+    chosen = rule_for(study, [*several, default])
     fitting = [rule for rule in several if rule.fits(study)]
     assert chosen is (fitting[0] if fitting else default)
     for rule in several:

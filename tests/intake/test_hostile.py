@@ -16,42 +16,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.intake import Listener, ListenerSettings, Spool
 from tests.peers.programs import free_port
-
-CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
-
-
-def item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(body)) + body
-
-
-def request(called=b"DICOMPIPE", classes=(CT,), maximum=16384) -> bytes:
-    """An A-ASSOCIATE-RQ (PS3.8 9.3.2), written out by hand."""
-    contexts = b"".join(
-        item(0x20, bytes([1 + 2 * n, 0, 0, 0]) + item(0x30, uid.encode()) + item(0x40, IMPLICIT.encode()))
-        for n, uid in enumerate(classes)
-    )
-    user = item(0x50, item(0x51, struct.pack(">L", maximum)) + item(0x52, b"1.2.3"))
-    body = struct.pack(">Hxx", 1) + called.ljust(16) + b"HOSTILE".ljust(16) + bytes(32)
-    body += item(0x10, b"1.2.840.10008.3.1.1.1") + contexts + user
-    return struct.pack(">BxL", 1, len(body)) + body
-
-
-def data(context: int, content: bytes, *, command: bool, last: bool = True) -> bytes:
-    control = int(command) | (2 if last else 0)
-    return struct.pack(">BxLLBB", 4, len(content) + 6, len(content) + 2, context, control) + content
-
-
-def store_command(uid="1.2.3.4", sop_class=CT) -> bytes:
-    def element(number, value):
-        return struct.pack("<HHL", 0, number, len(value)) + value
-
-    def padded(text):
-        return text.encode() + b"\0" * (len(text) % 2)
-
-    parts = element(0x0002, padded(sop_class)) + element(0x0100, struct.pack("<H", 1))
-    parts += element(0x0110, struct.pack("<H", 7)) + element(0x0700, struct.pack("<H", 0))
-    parts += element(0x0800, struct.pack("<H", 1)) + element(0x1000, padded(uid))
-    return element(0x0000, struct.pack("<L", len(parts))) + parts
+from tests.peers.raw import CT, IMPLICIT, data, request, store_command
 
 
 @pytest.fixture(scope="module")
