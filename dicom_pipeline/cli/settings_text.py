@@ -17,7 +17,7 @@ HEADING = """\
 """
 
 DESTINATION = """
-# Where reports go; one [[destinations]] each, as many as you like. type: "dicom", "folder" or "orthanc".
+# Where reports go; one [[destinations]] each, as many as you like. type: "dicom", "dicomweb", "orthanc" or "folder".
 # [[destinations]]
 # type = "dicom"
 # name = "pacs"
