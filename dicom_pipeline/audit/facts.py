@@ -117,6 +117,16 @@ class Exported:
     details: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A study's files were deleted from the spool (PS3.15 A.5.3.8). instances: how many files. words: by what rule."""
+
+    at: float
+    study_instance_uid: str
+    instances: int
+    words: str
+
+
 class AlertKind(StrEnum):
     """Why there is an alert: a node is not who it should be, or an association broke the protocol or a limit."""
 
@@ -135,7 +145,7 @@ class Alert:
     count: int = 1
 
 
-Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Alert
+Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Deleted | Alert
 Record = Callable[[Fact], None]
 """Takes a fact into an audit trail; never raises."""
 

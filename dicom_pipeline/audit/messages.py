@@ -19,6 +19,7 @@ from dicom_pipeline.audit.facts import (
     Activity,
     Alert,
     AlertKind,
+    Deleted,
     Exported,
     Fact,
     Held,
@@ -38,6 +39,7 @@ CODES = {  # PS3.16 annex D; CID 400 to 405
     "110102": "Begin Transferring DICOM Instances",
     "110103": "DICOM Instances Accessed",
     "110104": "DICOM Instances Transferred",
+    "110105": "DICOM Study Deleted",
     "110106": "Export",
     "110112": "Query",
     "110113": "Security Alert",
@@ -56,7 +58,7 @@ ACTIONS = {Held.NOTHING: "C", Held.SAME: "R", Held.OTHER: "C", Held.UNKNOWN: "R"
 PROGRAM = "dicom-pipeline"
 SYSTEM_OBJECT, PERSON = "2", "1"
 PATIENT, REPORT, SECURITY_RESOURCE, QUERY = "1", "3", "13", "24"
-CREATION, IMPORT, USE, EXPORT = "1", "2", "6", "10"
+CREATION, IMPORT, USE, EXPORT, DELETION = "1", "2", "6", "10", "14"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,15 @@ def _exported(fact: Exported, sheet: _Sheet) -> Element:
         details = []
     for patient in dict.fromkeys(fact.studies.values()):
         sheet.patient(patient)
+    return sheet.whole()
+
+
+@_message.register(Deleted)
+def _deleted(fact: Deleted, sheet: _Sheet) -> Element:
+    sheet.event("110105", "D", fact.at)
+    sheet.ourselves("", requests=True)
+    details = [("Files", str(fact.instances)), ("Rule", fact.words)]
+    sheet.study(StudyPart(fact.study_instance_uid, {}), DELETION, details)
     return sheet.whole()
 
 

@@ -16,6 +16,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.intake.retention import Cleaned, RetentionRule, to_clean
+from dicom_pipeline.service.auditing import record_of
 from dicom_pipeline.service.cleaning import DAY_SECONDS, clean_spool, retention_rule
 from dicom_pipeline.service.rebuilding import rebuild as build_anew
 
@@ -55,7 +56,7 @@ def clean(
         chosen = to_clean(catalog, rule, time.time(), also | ({"rebuilt"} if trust_rebuild else set()))
         done = Cleaned(len(chosen), sum(s.instances for s in chosen), sum(s.bytes for s in chosen))
     else:
-        done = clean_spool(settings, catalog, rule, also)
+        done = clean_spool(settings, catalog, record_of(settings, "clean"), rule, also)
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dicom_pipeline.audit import Deleted, Record, unrecorded
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.retention import SpoolStudy, begin_removal, spool_studies, unlink_removed
 from dicom_pipeline.domain import short_uid
@@ -21,6 +22,12 @@ class RetentionRule:
 
     keep_seconds: float | None = None
     keep_bytes: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The rule for the audit trail."""
+        parts = [f"{self.keep_seconds:.0f} s after delivery"] if self.keep_seconds is not None else []
+        return ", ".join(parts + ([f"above {self.keep_bytes} bytes"] if self.keep_bytes is not None else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +71,20 @@ def to_clean(catalog: Catalog, rule: RetentionRule, now: float, also: Collection
     return choose(studies, rule, now, also)
 
 
-def clean(catalog: Catalog, rule: RetentionRule, now: float, also: Collection[str] = ()) -> Cleaned:
+def clean(
+    catalog: Catalog, rule: RetentionRule, now: float, also: Collection[str] = (), record: Record = unrecorded
+) -> Cleaned:
     """Clean what may go; what an earlier run left half-done is finished first. Only one process at a time.
 
-    Raises CatalogError. A file that cannot be unlinked is tried again by the next run.
+    record: the audit trail, told of each study before its files go. Raises CatalogError. A file that cannot be unlinked is
+    tried again by the next run.
     """
     unlink_removed(catalog, _unlink, sync_folder)
     studies = instances = size = 0
     for study in to_clean(catalog, rule, now, also):
         count = begin_removal(catalog, study.study_instance_uid, now, also)
         if count:
+            record(Deleted(now, study.study_instance_uid, count, rule.words))
             unlink_removed(catalog, _unlink, sync_folder)
             log.info("study %s: %d files cleaned from the spool", short_uid(study.study_instance_uid), count)
             studies, instances, size = studies + 1, instances + count, size + study.bytes

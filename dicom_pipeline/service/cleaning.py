@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
+from dicom_pipeline.audit import Record
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings, SpoolSection
 from dicom_pipeline.intake.retention import Cleaned, RetentionRule, clean
@@ -20,8 +21,8 @@ def retention_rule(section: SpoolSection) -> RetentionRule:
 
 
 def clean_spool(
-    settings: Settings, catalog: Catalog, rule: RetentionRule | None = None, also: Collection[str] = ()
+    settings: Settings, catalog: Catalog, record: Record, rule: RetentionRule | None = None, also: Collection[str] = ()
 ) -> Cleaned:
     """Clean what may go now, by the settings' rule or another. Raises ConfigError while another process cleans."""
     with hold(settings.spool.folder, "clean.lock"):
-        return clean(catalog, rule or retention_rule(settings.spool), time.time(), also)
+        return clean(catalog, rule or retention_rule(settings.spool), time.time(), also, record)

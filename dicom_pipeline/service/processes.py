@@ -99,12 +99,12 @@ def run_cleaner(settings: Settings, owner: str, running: Semaphore) -> None:
     """Clean what may go from the spool until told to stop."""
     del owner
     stop = _begin(settings)
-    catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+    catalog, record = Catalog(settings.spool.folder / "catalog.sqlite"), record_of(settings, "cleaner")
     running.release()
     while not stop.is_set():
         began = time.monotonic()
         try:
-            clean_spool(settings, catalog)
+            clean_spool(settings, catalog, record)
         except (CatalogError, ConfigError) as error:
             log.error("cannot clean the spool: %s", error)
         stop.wait(max(CLEAN_SECONDS, REST * (time.monotonic() - began)))

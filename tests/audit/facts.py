@@ -8,6 +8,7 @@ from dicom_pipeline.audit import (
     Activity,
     Alert,
     AlertKind,
+    Deleted,
     Exported,
     Held,
     Node,
@@ -42,6 +43,7 @@ FACTS = {
     "accessed": Accessed(AT, Node("HTTP", "127.0.0.1"), "1.2.3.4", "report"),
     "queried": Queried(AT, Node("HTTP", "::1"), "/search?text=effusion"),
     "exported": Exported(AT, Node("ann@host"), "file:///exports/1", {"1.2.3": "P1", "1.2.4": "P2"}, {"Identified": "False"}),
+    "deleted": Deleted(AT, "1.2.3.4", 20, "86400 s after delivery"),
     "alert": Alert(AT, AlertKind.NODE_AUTHENTICATION, MODALITY, "rejected: calling-ae"),
     "alerts": Alert(AT, AlertKind.ASSOCIATION_FAILURE, Node("10.9.9.9", "10.9.9.9"), "ended: malformed-pdu", 12),
 }  # fmt: skip

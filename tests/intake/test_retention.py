@@ -186,6 +186,18 @@ def test_a_study_that_nobody_gets(kept, ending, why):
     assert clean(kept.catalog, AT_ONCE, LATER).instances == (not why)
 
 
+def test_the_audit_trail_is_told_before_files_go(kept):
+    kept.take(1)
+    kept.take(2)
+    make_revision(kept.catalog, kept.study, 500.0, "quiet")
+    kept.process(destinations=())
+    told = []
+    clean(kept.catalog, AT_ONCE, LATER, record=lambda fact: told.append((fact, kept.files())))
+    ((fact, files),) = told
+    assert (fact.study_instance_uid, fact.instances, files, kept.files()) == (kept.study, 2, 2, 0)
+    assert fact.words == "0 s after delivery"
+
+
 def test_a_discarded_study_has_reasons_and_its_files_go_by_the_rule(kept):
     kept.take(1)
     kept.take(2)

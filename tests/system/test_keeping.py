@@ -160,6 +160,8 @@ def test_delivered_files_are_cleaned_and_a_late_instance_makes_no_half_result(st
     wait_until(lambda: service.status()["spool"]["removed"]["instances"] == 12, 120, "nothing was cleaned")
     assert not list((service.data / "instances").rglob("*.dcm"))
     assert len(reports(service)) == 1
+    trail = "".join(path.read_text() for path in (service.data / "audit").glob("*.log"))
+    assert [uid in line for line in trail.splitlines() if "DICOM Study Deleted" in line] == [True]
     assert ask(service, "GET", f"/studies/{uid}/report.html")[0] == 404
     assert ask(service, "GET", f"/studies/{uid}/scores")[0] == 200
     status, answer = ask(service, "POST", f"/studies/{uid}/process")
