@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +55,15 @@ def scan(paths: Iterable[Path]) -> Scan:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Whether a file calls itself DICOM (PS3.10 7.1) and is no DICOMDIR, whose records are not instances."""
-    with path.open("rb") as stream:
-        start = stream.read(400)
+    """Whether a file calls itself DICOM (PS3.10 7.1) and is no DICOMDIR, whose records are not instances.
+
+    A file that may not be opened could be one: it is named as unreadable rather than passed over.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(400)
+    except OSError:
+        return True
     return start[128:132] == b"DICM" and MEDIA_STORAGE_DIRECTORY.encode() not in start
 
 
@@ -69,8 +76,16 @@ def digest_file(path: Path) -> str:
 def _files(paths: Iterable[Path]) -> Iterable[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file())
+            yield from sorted(_under(path))
         elif path.is_file():
             yield path
         else:
             raise UsageError(f"no file or folder at {path}")
+
+
+def _under(folder: Path) -> Iterable[Path]:
+    """The files below a folder, and folders that may not be listed: these are named, not passed over."""
+    shut: list[Path] = []
+    for where, _, names in os.walk(folder, onerror=lambda error: shut.append(Path(error.filename))):
+        yield from (path for name in names if (path := Path(where, name)).is_file())
+    yield from shut
