@@ -13,6 +13,7 @@ from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.certificates import check_own_files
 from dicom_pipeline.intake.handshakes import handshake_advice
 from dicom_pipeline.service.auditing import forwarder_of, trail_folder
+from dicom_pipeline.service.holding import hold
 
 Check = tuple[str, tuple[bool, str]]
 
@@ -37,7 +38,11 @@ def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - where it can be called
     calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
     if section.tls_certificate is not None:
-        return False, f"{problem} (is the service running already? It speaks TLS: try `echoscu --enable-tls`)"
+        try:
+            with hold(settings.spool.folder, "serve.lock"):
+                return False, f"{problem}, and no service of these settings runs"
+        except ConfigError:
+            return True, "the service is running; it speaks TLS, so that only a peer with a certificate can ask it"
     node = DicomNode("listener", section.ae_title, host, section.port, calling, timeout_seconds=5.0)
     no_answer = node.echo()
     if no_answer:

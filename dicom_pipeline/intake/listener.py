@@ -12,6 +12,7 @@ from collections import Counter
 from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.audit.alerts import Alerts
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.admission import (
     LIMIT,
     NETWORK,
@@ -66,9 +67,13 @@ class Listener:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen in threads of this process. Raises OSError where the port is taken."""
-        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
-        door = socket.create_server((self.settings.host, self.settings.port), family=family, backlog=BACKLOG)
+        """Listen in threads of this process. Raises ConfigError where the port cannot be used."""
+        host, port = self.settings.host, self.settings.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            door = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise ConfigError(f"listener.port {port} on {host} cannot be used: {error.strerror}") from error
         door.setblocking(False)
         self._committer = Committer(self.catalog)
         storage = Storage(self.settings, self.spool, self._committer)

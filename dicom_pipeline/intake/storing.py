@@ -80,7 +80,11 @@ class Storage:
 
     def refuse(self, sender: Sender, uid: str, status: int, reason: str) -> None:
         """Write down that something was refused. status 0: no DIMSE message was answered with it."""
-        log.warning("%s of %s answered 0x%04X: %s", short_uid(uid), _printable(sender.calling_ae), status, reason)
+        calling = _printable(sender.calling_ae) or "a peer that gave no title"
+        if status:
+            log.warning("%s of %s answered 0x%04X: %s", short_uid(uid), calling, status, reason)
+        else:
+            log.warning("%s: %s", calling, reason)
         values = {
             "at": time.time(),
             "status": status,

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dicom_pipeline.errors import ConfigError
+
 log = logging.getLogger(__name__)
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -111,7 +113,10 @@ class _Told:
 def _tell(what: str, error: BaseException | None) -> None:
     if isinstance(error, KeyboardInterrupt):
         return
-    log.critical("%s ended: %s", what, places_of(error))
+    if isinstance(error, ConfigError):  # words of ours on settings, which whoever reads the log must know
+        log.critical("%s ended: %s", what, error)
+    else:
+        log.critical("%s ended: %s", what, places_of(error))
 
 
 def _without_words(record: logging.LogRecord) -> logging.LogRecord:

@@ -18,6 +18,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import Ages, Spool, rule_for
 from dicom_pipeline.intake.admission import check_address
+from dicom_pipeline.intake.tls import tls_context
 from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
 from dicom_pipeline.service.completing import complete_studies, completion_rules
 from dicom_pipeline.service.destinations import check_rules, destinations_of
@@ -66,7 +67,10 @@ class _Child:
 
 def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
-    check_address(listener_settings(settings))
+    listening = listener_settings(settings)
+    check_address(listening)
+    if listening.tls_certificate is not None:
+        tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone
     destinations_of(settings)
     check_rules(settings)
     for source in settings.sources:

@@ -309,3 +309,18 @@ def test_renewed_files_that_do_not_fit_leave_the_earlier_ones_in_use(secured, ca
     said = s_client(secured, "-tls1_2")
     assert "Cipher is (NONE)" not in said
     assert "the earlier ones stay" in caplog.text
+
+
+def test_a_port_that_is_taken_is_named(listening, tmp_path):
+    settings = listening().settings
+    with pytest.raises(ConfigError, match=rf"listener\.port {settings.port} on 127\.0\.0\.1 cannot be used"):
+        Listener(settings, Catalog(tmp_path / "other.sqlite"), Spool(tmp_path / "other"), "run").start()
+
+
+def test_the_log_names_who_was_rejected_and_tells_of_no_success(listening, caplog):
+    listener = listening(calling_ae_titles=("CT1",))
+    answer(listener, request())
+    wait_reason(listener, "rejected: calling-ae")
+    (line,) = [r.getMessage() for r in caplog.records if "rejected" in r.getMessage()]
+    assert line.endswith(": rejected: calling-ae")
+    assert "0x0000" not in line

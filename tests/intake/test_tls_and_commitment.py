@@ -13,7 +13,10 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import Settings
+from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool
+from dicom_pipeline.service.supervisor import serve
 from tests.peers.certificates import Authority
 from tests.peers.programs import free_port, need
 
@@ -145,3 +148,13 @@ def test_a_damaged_file_is_not_committed_and_a_known_node_is_told_on_its_own_por
     assert kind == 2
     assert report.FailedSOPSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
     assert "ReferencedSOPSequence" not in report
+
+
+def test_a_service_with_tls_files_that_do_not_fit_is_refused_at_the_start(tmp_path):
+    authority = Authority(tmp_path / "ca")
+    (certificate, _), (_, other) = authority.issue("pipeline"), authority.issue("other")
+    listener = {"tls_certificate": certificate, "tls_key": other}
+    settings = Settings(listener=listener, spool={"folder": tmp_path / "spool"})
+    with pytest.raises(ConfigError, match="key that belongs to the certificate"):
+        serve(settings, threading.Event())
+    assert not (tmp_path / "spool").exists()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.service.logs import JsonLine, OneLine, places_of, told
 
 SECRET = "Secret^Person"
@@ -80,6 +81,18 @@ def test_a_child_process_ends_with_1_and_without_words(capfd):
     process.join(60)
     assert process.exitcode == 1
     assert SECRET not in "".join(capfd.readouterr())
+
+
+def want_another_port():
+    raise ConfigError("listener.port 4242 on 127.0.0.1 cannot be used: Address already in use")
+
+
+def test_a_child_process_says_what_is_wrong_in_the_settings(capfd):
+    process = multiprocessing.get_context("spawn").Process(target=told(want_another_port))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    assert "listener.port 4242" in "".join(capfd.readouterr())
 
 
 @given(st.text(max_size=60), st.sampled_from([OneLine("%(message)s"), JsonLine()]))
