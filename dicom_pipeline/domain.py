@@ -336,6 +336,10 @@ def embedding_space(weights: str, preset_digest: str) -> str:
     return digest_of([weights, preset_digest])[:32]
 
 
+NO_LABEL_FITS = "no label of the label set is for the modality of a used image, so there is nothing to report"
+"""Why there is no report on a study whose images were used; their embeddings are kept all the same."""
+
+
 def short_uid(uid: str) -> str:
     """The form in which a UID may stand in a log line: its last 12 characters after an ellipsis."""
     return uid if len(uid) <= 13 else "…" + uid[-12:]

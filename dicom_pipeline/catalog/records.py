@@ -8,8 +8,8 @@ from typing import Any
 
 from dicom_pipeline.catalog.arrivals import Received, enter_instance
 from dicom_pipeline.catalog.database import Catalog, Run
-from dicom_pipeline.catalog.revisions import Claimed, MadeReport, outcome_of
-from dicom_pipeline.domain import Account
+from dicom_pipeline.catalog.revisions import Claimed, MadeReport, outcome_of, why_no_report
+from dicom_pipeline.domain import Account, Outcome
 
 RECORD_SCHEMA = "dicom_pipeline/revision/1"
 
@@ -68,12 +68,13 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
         run.execute("add_report", revision_id=revision_id, at=record["finished_at"], **made)
         for destination in report["destinations"]:
             run.execute("add_delivery", report_uid=report["sop_instance_uid"], destination=destination, at=at)
+    used = sum(instance["outcome"] == Outcome.USED for instance in record["instances"])
     run.execute(
         "finish_revision",
         revision_id=revision_id,
         state="done" if record["reports"] else "no-image",
         fingerprint=record["fingerprint"],
-        message="" if record["reports"] else "no usable image",
+        message="" if record["reports"] else why_no_report(used),
         at=record["finished_at"],
     )
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
-from dicom_pipeline.domain import Account, Outcome, Reason, Revision
+from dicom_pipeline.domain import NO_LABEL_FITS, Account, Outcome, Reason, Revision
 from dicom_pipeline.errors import FilesCleanedError
 
 
@@ -266,9 +266,14 @@ def finish(
             revision_id=claimed.revision_id,
             state="done" if reports else "no-image",
             fingerprint=fingerprint,
-            message="" if reports else "no usable image",
+            message="" if reports else why_no_report(account.counts[Outcome.USED]),
             at=at,
         )
+
+
+def why_no_report(used: int) -> str:
+    """What a finished revision without a report says to a person. used: how many of its instances were used."""
+    return NO_LABEL_FITS if used else "no usable image"
 
 
 def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: float) -> None:

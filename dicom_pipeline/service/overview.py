@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, select_autoescape
 from PIL import Image
 
-from dicom_pipeline.domain import LeftOut, Reason
+from dicom_pipeline.domain import NO_LABEL_FITS, LeftOut, Reason
 
 
 def render_overview(
@@ -36,6 +36,7 @@ def render_overview(
         reports=reports,
         pictures=[_data_url(sheet) if sheet is not None else "" for sheet in sheets],
         left_out=left_out,
+        no_report=NO_LABEL_FITS if any(plan["instances"]["used"] for plan in plans) else "no usable image",
         sentences={reason.value: reason.sentence for reason in Reason},
         notices=sorted({plan["notice"] for plan in plans if plan.get("notice")}),
     )
