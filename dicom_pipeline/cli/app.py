@@ -81,5 +81,8 @@ def main() -> None:
     except DicomPipelineError as error:
         print(f"dicom-pipeline: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        print(f"dicom-pipeline: {error.strerror}: {error.filename}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -23,10 +23,14 @@ def show(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as an HTML page instead.")] = None,
 ) -> None:
     """Print a report as a person would want to read it."""
+    if not file.is_file():
+        raise UsageError(f"no file at {file}")
     try:
         report = read_report(dcmread(file))
-    except (OSError, InvalidDicomError) as error:
-        raise UsageError(f"cannot read {file} as DICOM: {error}") from error
+    except InvalidDicomError as error:
+        raise UsageError(f"{file} is no DICOM file: expected one with a DICM preamble (PS3.10)") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror or type(error).__name__}") from error
     if html is not None:
         html.write_text(report_html(report), encoding="utf-8")
         console().print(f"  {html}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.domain import LeftOut, Outcome, Plan, Reason, Rendering
+from dicom_pipeline.domain import NO_LABEL_FITS, LeftOut, Outcome, Plan, Reason, Rendering
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
 from dicom_pipeline.planning import (
@@ -63,6 +63,7 @@ def process(
         selection=select,
         keep_renderings=SHEET_FRAMES,
     )
+    out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be written costs none
     folder = OutputFolder(out, found.left_out.get("", []), found.other_files)
     failed = _any_failed(found)
     for result in pipeline.process(study_inputs_of(found)):
@@ -70,6 +71,8 @@ def process(
         failed |= bool(result.account.counts[Outcome.FAILED] or result.problem)
         if result.problem:
             typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {result.problem}", err=True)
+        elif result.report is None and result.plan.frames:
+            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {NO_LABEL_FITS}", err=True)
     folder.write()
     if as_json:
         print_json({"studies": folder.plans, "reports": sorted(folder.reports), "out": str(out)})
@@ -165,7 +168,9 @@ def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, lis
 def _print_rest(left_out: Any, other_files: Any) -> None:
     screen = console()
     if left_out:
-        screen.print("DICOM of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
+        screen.print("of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
+        for item in left_out:
+            screen.print(f"{item.reason.value}: {item.path}", soft_wrap=True, highlight=False)
     for path in other_files:
         screen.print(f"not a DICOM instance: {path}", soft_wrap=True, highlight=False)
 

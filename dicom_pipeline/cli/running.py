@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.delivery import orthanc_problem
 from dicom_pipeline.domain import short_uid
-from dicom_pipeline.errors import DicomPipelineError, UsageError
+from dicom_pipeline.errors import ConfigError, DicomPipelineError, UsageError
 from dicom_pipeline.intake.admission import check_address
 from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
@@ -71,19 +72,27 @@ def retry(
     destination: Annotated[str, typer.Option(help="Only this destination.")] = "",
 ) -> None:
     """Make deliveries that were set aside pending again."""
-    count = retry_set_aside(open_catalog(load_settings(config)), time.time(), destination)
+    settings = load_settings(config)
+    count = retry_set_aside(open_catalog(settings), time.time(), destination)
+    names = [there.name for there in settings.destinations]
+    if destination and not count and destination not in names:
+        raise UsageError(f"no destination is called {destination!r}; there are: {', '.join(names) or 'none'}")
     typer.echo(f"{count} deliveries are pending again")
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None, as_json: AsJson = False
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML). Default: pipeline.toml, where there is one.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is missing on this machine, which device and dtype will be used, whether destinations answer."""
+    config = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     settings = load_settings(config)
-    checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
+    checks = [("settings", (True, str(config or "none: defaults, no destination; `dicom-pipeline init` writes some")))]
+    checks += [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
     checks += tls_checks(settings) + handshake_checks(settings) + peer_checks(settings)
-    checks += [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
-    checks += [(f"source {s.name}", _answer(orthanc_problem(client_of(s)))) for s in settings.sources]
+    checks += _node_checks(settings)
     wrong = [name for name, (good, _) in checks if not good]
     if as_json:
         print_json([{"check": name, "ok": good, "says": says} for name, (good, says) in checks])
@@ -114,10 +123,15 @@ def _print_account(account: dict[str, Any]) -> None:
     )
     for r in account["revisions"]:
         why = "\n".join(f"{count} x {reason}" for reason, count in r["reasons"].items()) or r["message"]
-        sent = "\n".join(map(_delivery_text, r["deliveries"]))
+        sent = "\n".join(
+            f"{where}: {count if count > 1 else ''} {state}".replace("  ", " ")
+            for (where, state), count in Counter(map(_delivery_state, r["deliveries"])).items()
+        )
         counts = [str(r[k]) for k in ("received", "used", "skipped", "failed")]
         made.add_row(short_uid(r["study_instance_uid"]), str(r["number"]), r["state"], *counts, why, sent)
     screen.print(made)
+    for note, count in _notes(account).items():
+        screen.print(f"{count} x {note}")
     for destination, states in account["commitments"].items():
         said = ", ".join(f"{count} {state}" for state, count in states.items())
         screen.print(f"Storage Commitment by {destination}: {said}")
@@ -130,9 +144,19 @@ def _print_account(account: dict[str, Any]) -> None:
         screen.print(f"set aside: {short_uid(item['report_uid'])} to {item['destination']}: {item['message']}")
 
 
-def _delivery_text(delivery: dict[str, Any]) -> str:
-    state = "delivered, verified" if delivery["verified"] else delivery["state"]
-    return f"{delivery['destination']}: {state} {delivery['message']}".strip()
+def _delivery_state(delivery: dict[str, Any]) -> tuple[str, str]:
+    """Destination, and the state in words."""
+    return delivery["destination"], "delivered, verified" if delivery["verified"] else delivery["state"]
+
+
+def _notes(account: dict[str, Any]) -> Counter[str]:
+    """What was last said of deliveries that wait or arrived with a warning; those set aside have lines of their own."""
+    return Counter(
+        f"{_delivery_state(delivery)[1]}: to {delivery['destination']}: {delivery['message']}"
+        for revision in account["revisions"]
+        for delivery in revision["deliveries"]
+        if delivery["message"] and delivery["state"] != "set-aside"
+    )
 
 
 def _print_spool(spool: dict[str, Any]) -> None:
@@ -148,6 +172,20 @@ def _print_spool(spool: dict[str, Any]) -> None:
 
 def _answer(problem: str) -> tuple[bool, str]:
     return (False, problem) if problem else (True, "answers")
+
+
+def _node_checks(settings: Settings) -> list[tuple[str, tuple[bool, str]]]:
+    """Whether destinations and sources answer; one that cannot be made of its settings hides no other check."""
+    try:
+        found = [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
+    except ConfigError as error:
+        found = [("destinations", (False, str(error)))]
+    for source in settings.sources:
+        try:
+            found.append((f"source {source.name}", _answer(orthanc_problem(client_of(source)))))
+        except ConfigError as error:
+            found.append((f"source {source.name}", (False, str(error))))
+    return found
 
 
 def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from dicom_pipeline.config import Settings
 
 HEADING = """\
-# Settings of dicom-pipeline. What stands behind "#" is the default; take the "#" away to change it.
+# Settings of dicom-pipeline. What stands behind "#" is the default; take the "#" away to change it; "..." is unset.
 # Any value can be set by the environment too, such as DICOM_PIPELINE_LISTENER__PORT=11113.
 """
 
@@ -47,7 +47,7 @@ def _fields(section: type[BaseModel]) -> str:
     for name, field in section.model_fields.items():
         lines.append(f"# {field.description}\n")
         default = None if field.default is PydanticUndefined else field.default
-        lines.append(f"# {name} = {_toml(default)}\n" if default is not None else f'# {name} = ""  (unset)\n')
+        lines.append(f"# {name} = {_toml(default)}\n" if default is not None else f"# {name} = ...\n")
     return "".join(lines)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dicom_pipeline.config.fields import Port, Section
 
@@ -14,7 +14,9 @@ class ServiceSection(Section):
     """The running service."""
 
     web_host: str = Field("127.0.0.1", description="Address of the HTTP pages (health, status, reports).")
-    web_port: Port | None = Field(8448, description="TCP port of the HTTP pages; remove to have none.")
+    web_port: Annotated[Port | None, BeforeValidator(lambda given: None if given == 0 else given)] = Field(
+        8448, description="TCP port of the HTTP pages; 0 to have none."
+    )
     web_token_env: str | None = Field(
         None, description="Environment variable with the token that the study routes ask for; beyond loopback needed."
     )

@@ -103,7 +103,8 @@ class StudyPages:
                 "dicom-web/studies" if stow else "/".join(parts),
             )
         if name not in routes:
-            names = ", ".join(sorted(filter(None, routes)))
+            own = routes if parts[:1] == ["studies"] else (*routes, "health", "ready", "status", "studies/{uid}")
+            names = ", ".join(sorted(filter(None, own)))
             return Answer.of(404, {"error": f"there is no such page, but {names}; docs/service.md says more"})
         wanted, route = routes[name]
         return route() if method == wanted else _wrong_method(wanted)

@@ -1,6 +1,7 @@
 """The command line: files written, exit statuses, errors that say what to do."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -23,6 +24,17 @@ def run(*arguments, status=0):
     )
     assert result.returncode == status, result.stderr + result.stdout
     return result
+
+
+def run_unprivileged(*arguments):
+    """The command without root's right to pass over permissions, whoever runs the tests."""
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    return subprocess.run(
+        [*drop, sys.executable, "-m", "dicom_pipeline", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +157,70 @@ def test_show_prints_a_report_and_doctor_says_what_it_finds(processed):
     assert "cpu-" in checks["encoder phantom"]["says"] or "cuda-" in checks["encoder phantom"]["says"]
     assert len(json.loads(run("presets", "--json").stdout)) == 8
     assert len(json.loads(run("labels", "--json").stdout)) == 5
+
+
+def test_what_cannot_be_opened_is_named_and_the_rest_goes_on(tmp_path, sample_data):
+    folder, shut = tmp_path / "in", tmp_path / "in" / "shut"
+    shut.mkdir(parents=True)
+    source = next((sample_data / "studies" / "cr-chest-normal").glob("*.dcm"))
+    (folder / "good.dcm").write_bytes(source.read_bytes())
+    (folder / "locked.dcm").write_bytes(source.read_bytes())
+    (folder / "locked.dcm").chmod(0)
+    shut.chmod(0)
+    result = run_unprivileged("explain", folder, "--json")
+    assert "Traceback" not in result.stderr
+    assert [study["instances"]["received"] for study in json.loads(result.stdout)["studies"]] == [1]
+    told = run_unprivileged("explain", folder)
+    shut.chmod(0o700)
+    assert told.returncode == 1
+    assert "locked.dcm" in told.stdout
+    assert str(shut) in told.stdout
+
+
+def test_a_folder_that_may_not_be_written_is_said_before_the_work(tmp_path, sample_data):
+    (tmp_path / "mine").mkdir(mode=0o555)
+    result = run_unprivileged(
+        "process", sample_data / "studies" / "cr-chest-normal", "--out", tmp_path / "mine" / "out"
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip() == f"dicom-pipeline: Permission denied: {tmp_path / 'mine' / 'out'}"
+
+
+def test_no_report_for_want_of_a_label_is_said_so(tmp_path, sample_data):
+    study = sample_data / "studies" / "mr-brain-normal"
+    result = run("process", study, "--out", tmp_path, "--label-set", "cxr-13", "--select", "uniform:1")
+    assert "no label of the label set" in result.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "no label of the label set" in page
+    assert "no usable image" not in page
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "is no DICOM file"), (None, "no file at")])
+def test_show_says_what_it_expected(tmp_path, content, words):
+    path = tmp_path / "x.dcm"
+    if content is not None:
+        path.write_bytes(content)
+    said = run("show", path, status=2).stderr
+    assert words in said
+    assert "force" not in said
+
+
+def test_doctor_takes_the_settings_that_lie_there_and_goes_on_after_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipeline.toml").write_text(
+        '[[destinations]]\ntype = "orthanc"\nname = "o"\nurl = "http://127.0.0.1:9"\n'
+        'username = "u"\npassword_env = "NOT_SET_HERE"\n'
+    )
+    checks = {c["check"]: c for c in json.loads(run("doctor", "--json", status=1).stdout)}
+    assert checks["settings"]["says"] == "pipeline.toml"
+    assert "NOT_SET_HERE" in checks["destinations"]["says"]
+    assert "encoder phantom" in checks
+
+
+def test_no_pages_with_port_0(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text("[service]\nweb_port = 0\n")
+    assert load_settings(path).service.web_port is None
+    path.write_text("[service]\nweb_port = -1\n")
+    with pytest.raises(ConfigError, match="web_port"):
+        load_settings(path)
