@@ -18,6 +18,9 @@ BATCH = {"cpu": 2, "cuda": 64}
 GAIN = 1.5
 """bfloat16 must be this much faster on a CPU to be worth its rounding."""
 
+ROUNDS = 15
+"""Measurements of each format: some of them fall between two turns of other programs."""
+
 
 def choose_precision(device: str = "auto", dtype: str = "auto") -> tuple[torch.device, torch.dtype]:
     """Device and dtype for the wishes. Raises ModelError for a device that is not there or an unknown dtype."""
@@ -56,14 +59,11 @@ def choose_batch(device: torch.device, wanted: int | None, run: Callable[[int], 
 @functools.cache
 def cpu_bfloat16_gain() -> float:
     """How many times faster this CPU multiplies bfloat16 than float32 matrices of the size of MedSigLIP's MLP."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        left, right = torch.ones(256, 1152, dtype=dtype), torch.ones(1152, 4304, dtype=dtype)
-        left @ right
-        times = []
-        for _ in range(3):
+    seconds = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    factors = {d: (torch.ones(256, 1152, dtype=d), torch.ones(1152, 4304, dtype=d)) for d in seconds}
+    for _ in range(ROUNDS):  # in turns, and the best of each, as what else the machine does must not choose
+        for dtype, (left, right) in factors.items():
             start = time.perf_counter()
             left @ right
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
     return seconds[torch.float32] / seconds[torch.bfloat16]
