@@ -142,6 +142,8 @@ def _print_account(account: dict[str, Any]) -> None:
         screen.print(f"refused: {count} x {reason}")
     for item in account["set_aside"]:
         screen.print(f"set aside: {short_uid(item['report_uid'])} to {item['destination']}: {item['message']}")
+    if account["set_aside"]:
+        screen.print("when the reason is set right, `dicom-pipeline retry` makes what was set aside pending again")
 
 
 def _delivery_state(delivery: dict[str, Any]) -> tuple[str, str]:
