@@ -8,6 +8,9 @@ INSERT INTO study (study_instance_uid, first_at, last_at) VALUES (:study_instanc
 ON CONFLICT (study_instance_uid) DO UPDATE SET
     first_at = CASE WHEN waiting THEN first_at ELSE excluded.first_at END, last_at = excluded.last_at, waiting = 1;
 
+-- name: gather_anew
+UPDATE study SET first_at = :at, last_at = :at WHERE study_instance_uid = :study_instance_uid AND waiting = 1;
+
 -- name: ensure_study
 INSERT INTO study (study_instance_uid, first_at, last_at, waiting) VALUES (:study_instance_uid, :at, :at, 0)
 ON CONFLICT (study_instance_uid) DO NOTHING;
@@ -29,7 +32,7 @@ UPDATE instance SET removed_at = NULL, returned_at = :at WHERE id = :instance_id
 INSERT OR IGNORE INTO sender (study_instance_uid, calling_ae) VALUES (:study_instance_uid, :calling_ae);
 
 -- name: last_outcome
-SELECT ri.outcome, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
+SELECT ri.outcome, ri.reason, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
 WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
