@@ -17,6 +17,8 @@ from dicom_pipeline.errors import CatalogError
 
 SCHEMA_VERSION = 4
 BUSY_SECONDS = 30.0
+FURTHEST_SECONDS = 3600.0
+"""No attempt at anything is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
 
 
 class Catalog:

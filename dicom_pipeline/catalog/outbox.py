@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import Catalog, Run
-
-FURTHEST_SECONDS = 3600.0
-"""No attempt is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
 
 
 @dataclass(frozen=True, slots=True)

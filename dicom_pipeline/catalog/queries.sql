@@ -207,7 +207,8 @@ INSERT INTO pull (source, orthanc_id, due_at) VALUES (:source, :orthanc_id, :due
 ON CONFLICT (source, orthanc_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0;
 
 -- name: next_pull
-SELECT orthanc_id, attempts, due_at FROM pull WHERE source = :source AND due_at <= :now ORDER BY due_at LIMIT 1;
+SELECT orthanc_id, attempts, due_at FROM pull
+WHERE source = :source AND (due_at <= :now OR due_at > :now + :furthest) ORDER BY due_at LIMIT 1;
 
 -- name: postpone_pull
 UPDATE pull SET due_at = :due_at, attempts = attempts + 1 WHERE source = :source AND orthanc_id = :orthanc_id;
@@ -267,7 +268,7 @@ VALUES (:commitment_id, :sop_class_uid, :sop_instance_uid,
 
 -- name: due_commitments
 SELECT id, transaction_uid, calling_ae, asked_at, attempts FROM commitment
-WHERE state = 'pending' AND next_at <= :now ORDER BY next_at;
+WHERE state = 'pending' AND (next_at <= :now OR next_at > :now + :furthest) ORDER BY next_at;
 
 -- name: commitment_items
 SELECT sop_instance_uid, sop_class_uid, failure FROM committed WHERE commitment_id = :commitment_id
@@ -289,15 +290,16 @@ ON CONFLICT (report_uid, destination) DO UPDATE SET transaction_uid = excluded.t
 
 -- name: due_commitment_request
 SELECT transaction_uid, sop_class_uid, sop_instance_uid, attempts, wanted_at FROM wanted_commitment
-WHERE destination = :destination AND state = 'wanted' AND next_at <= :now ORDER BY next_at LIMIT 1;
+WHERE destination = :destination AND state = 'wanted' AND (next_at <= :now OR next_at > :now + :furthest)
+ORDER BY next_at LIMIT 1;
 
 -- name: postpone_commitment_request
 UPDATE wanted_commitment SET attempts = attempts + 1, next_at = :next_at, message = :message, state = :state
 WHERE transaction_uid = :transaction_uid AND state = 'wanted';
 
 -- name: commitment_request
-SELECT report_uid, destination, sop_instance_uid, failures FROM wanted_commitment
-WHERE transaction_uid = :transaction_uid AND state IN ('wanted', 'given-up');
+SELECT report_uid, destination, sop_instance_uid, state, failures FROM wanted_commitment
+WHERE transaction_uid = :transaction_uid;
 
 -- name: finish_commitment_request
 UPDATE wanted_commitment SET state = :state, message = :message, failures = :failures
@@ -307,7 +309,8 @@ WHERE transaction_uid = :transaction_uid;
 UPDATE delivery SET verified = 1 WHERE report_uid = :report_uid AND destination = :destination;
 
 -- name: repeat_delivery
-UPDATE delivery SET state = :state, verified = 0, finished_at = :finished_at, next_at = :next_at, message = :message
+UPDATE delivery SET state = :state, verified = 0, attempts = 0, created_at = :at, finished_at = :finished_at,
+    next_at = :next_at, message = :message
 WHERE report_uid = :report_uid AND destination = :destination AND state = 'delivered';
 
 -- name: forgive_commitment_failures
