@@ -100,17 +100,24 @@ def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
     return found
 
 
-def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str = "") -> int:
-    """Turn a study as it stands into its next revision; returns its number. rule: that ended the waiting."""
+def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str = "") -> int | None:
+    """Turn a study as it stands into its next revision; returns its number. rule: that ended the waiting.
+
+    None where it waits no more, as someone asked for its revision meanwhile, or must wait on.
+    """
     with catalog.transaction() as run:
+        if not _may_go_on(run, study_instance_uid):
+            return None
         number, _ = _add_revision(run, study_instance_uid, at, cause, rule)
         return number
 
 
-def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str) -> int:
-    """Make a revision that is not processed: each of its instances has the reason DISCARDED. Returns its number."""
+def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str) -> int | None:
+    """Make a revision that is not processed: each of its instances has the reason DISCARDED. Returns as make_revision."""
     reason = Reason.DISCARDED
     with catalog.transaction() as run:
+        if not _may_go_on(run, study_instance_uid):
+            return None
         number, revision_id = _add_revision(run, study_instance_uid, at, cause, rule)
         run.execute("set_all_outcomes", revision_id=revision_id, outcome=reason.outcome.value, reason=reason.value)
         message = f"rule {rule}: {reason.sentence}"
@@ -148,6 +155,12 @@ def ask_revision(
             )
         number, _ = _add_revision(run, study_instance_uid, at, "asked", "")
         return number
+
+
+def _may_go_on(run: Run, study_instance_uid: str) -> bool:
+    """Whether a study still waits, and for nothing but a rule."""
+    study = run.row("study", study_instance_uid=study_instance_uid)
+    return study is not None and bool(study["waiting"]) and not (study["busy"] or study["held"] or study["removed"])
 
 
 def _add_revision(run: Run, study_instance_uid: str, at: float, cause: str, rule: str) -> tuple[int, int]:

@@ -219,3 +219,22 @@ def test_a_complete_study_that_waited_for_a_busy_worker_beyond_the_cap_is_comple
 def test_what_is_complete_is_neither_held_nor_discarded_nor_said_to_be_cut_off(study, rule, now):
     if decide(study, replace(rule, hard_cap_seconds=1e9), now) in DONE:
         assert decide(study, rule, now) in DONE
+
+
+class AskedMeanwhile:
+    """Between the look at the waiting studies and the decision a person asks for the study's revision."""
+
+    def __init__(self, catalog):
+        self.catalog = catalog
+
+    def apply(self, studies, now, monotonic):
+        assert ask_revision(self.catalog, "1", now) == 1
+        return studies
+
+
+@pytest.mark.parametrize("sender", ["CT1", "GATE"])
+def test_a_revision_that_a_person_asks_for_at_the_same_moment_is_made_once(catalog, by_settings, sender):
+    receive(catalog, "1.1", "AX", sender=sender, modality="MR")
+    announce(catalog, "1", 2, 0.0)
+    assert complete_studies(catalog, by_settings, 601.0, AskedMeanwhile(catalog)) == 0
+    assert [r["cause"] for r in service_account(catalog)["revisions"]] == ["asked"]
