@@ -471,3 +471,18 @@ def test_what_comes_again_after_a_partial_release_makes_a_whole_revision(kept):
     kept.take(1)
     study = kept.waiting()
     assert decide(study, CompletionRule(quiet_seconds=5, hard_cap_seconds=60), study.last_at + 6) is Decision.QUIET
+
+
+def test_killed_while_it_is_told_what_is_cleaned_nothing_goes_untold(kept):
+    kept.delivered(2)
+    told = []
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clean(kept.catalog, AT_ONCE, LATER, record=killed)
+    clean(kept.catalog, RetentionRule(), LATER, record=told.append)
+    assert kept.files() == 2, "gone, and the trail knows nothing of it"
+    clean(kept.catalog, AT_ONCE, LATER, record=told.append)
+    assert (kept.files(), [fact.instances for fact in told]) == (0, [2])
