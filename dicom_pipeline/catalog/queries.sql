@@ -133,8 +133,10 @@ INSERT OR IGNORE INTO delivery (report_uid, destination, created_at, next_at)
 VALUES (:report_uid, :destination, :at, :at);
 
 -- name: due_delivery
-SELECT d.report_uid, d.attempts, d.created_at, p.path, p.sop_class_uid FROM delivery d JOIN report p
-ON p.sop_instance_uid = d.report_uid
+SELECT d.report_uid, d.attempts, d.created_at, d.status, d.message, p.path, p.sop_class_uid,
+    coalesce((SELECT w.failures FROM wanted_commitment w
+        WHERE w.report_uid = d.report_uid AND w.destination = d.destination), 0) AS not_committed
+FROM delivery d JOIN report p ON p.sop_instance_uid = d.report_uid
 WHERE d.destination = :destination AND d.state = 'pending' AND (d.next_at <= :now OR d.next_at > :now + :furthest)
 ORDER BY d.next_at LIMIT 1;
 
@@ -309,7 +311,7 @@ WHERE transaction_uid = :transaction_uid;
 UPDATE delivery SET verified = 1 WHERE report_uid = :report_uid AND destination = :destination;
 
 -- name: repeat_delivery
-UPDATE delivery SET state = :state, verified = 0, attempts = 0, created_at = :at, finished_at = :finished_at,
+UPDATE delivery SET state = 'pending', verified = 0, attempts = 0, created_at = :at, finished_at = NULL,
     next_at = :next_at, message = :message
 WHERE report_uid = :report_uid AND destination = :destination AND state = 'delivered';
 

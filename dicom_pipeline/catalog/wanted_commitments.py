@@ -66,9 +66,9 @@ def postpone_request(catalog: Catalog, transaction_uid: str, *, next_at: float, 
 def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """Enter what a destination answered: SOP Instance UID -> failure reason, None where it is committed.
 
-    A committed report is verified. One that is not is sent again, later each time, and set aside for a person after
-    MOST_FAILURES such answers. What was answered already stays: a peer that did not get our answer says it again. False
-    where nothing like it was asked.
+    A committed report is verified. One that is not is sent again, later each time; after MOST_FAILURES such answers
+    the sender sets it aside for a person. What was answered already stays: a peer that did not get our answer says it
+    again. False where nothing like it was asked.
     """
     asked = run.row("commitment_request", transaction_uid=transaction_uid)
     if asked is None or asked["sop_instance_uid"] not in failures:
@@ -83,14 +83,11 @@ def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | No
         run.execute("verify_delivery", **delivery)
         return True
     message = f"stored, but not committed: 0x{failure:04X}"
-    given_up = answer["failures"] >= MOST_FAILURES
     run.execute("finish_commitment_request", state="failed", message=message, **answer)
     run.execute(
         "repeat_delivery",
-        state="set-aside" if given_up else "pending",
         at=at,
-        next_at=at + REPEAT_SECONDS * 2.0 ** asked["failures"],
-        finished_at=at if given_up else None,
+        next_at=at if answer["failures"] >= MOST_FAILURES else at + REPEAT_SECONDS * 2.0 ** asked["failures"],
         message=f"{message} ({answer['failures']} times)",
         **delivery,
     )

@@ -22,6 +22,7 @@ from dicom_pipeline.catalog.outbox import (
     record_set_aside,
 )
 from dicom_pipeline.catalog.wanted_commitments import (
+    MOST_FAILURES,
     WantedCommitment,
     due_request,
     postpone_request,
@@ -102,7 +103,10 @@ class Sender:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
             faults.passing("report-read")
-            attempt = self._send(destination, report, first=not due.attempts)
+            if due.not_committed >= MOST_FAILURES:  # sending it once more changes nothing
+                attempt = Attempt(Ending.SET_ASIDE, due.status, due.message)
+            else:
+                attempt = self._send(destination, report, first=not due.attempts)
         faults.passing("report-sent")
         self._record(due, attempt, report)
         faults.passing("delivery-recorded")

@@ -17,7 +17,7 @@ from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received, record_instance
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
-from dicom_pipeline.catalog.wanted_commitments import due_request, take_result
+from dicom_pipeline.catalog.wanted_commitments import MOST_FAILURES, due_request, take_result
 from dicom_pipeline.delivery import Attempt, DicomNode, Ending, RetryRule, Sender
 from dicom_pipeline.delivery.destination import Question
 from dicom_pipeline.domain import Account, Outcome
@@ -188,3 +188,41 @@ def test_a_catalog_that_cannot_be_written_ends_no_thread(tmp_path, monkeypatch):
         wait_until(lambda: service_account(catalog)["deliveries"] == {"pacs": {"set-aside": 1}}, 60, "the thread ended")
     finally:
         sender.stop()
+
+
+class Heard:
+    """Takes down what the audit trail is told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def begins(self, destination: str, report: bytes) -> None:
+        self.said.append((destination, "begins"))
+
+    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+        self.said.append((destination, ending.value))
+
+
+class Forgetful(Odd):
+    """Takes each report and commits none."""
+
+    sent = 0
+
+    def send(self, report: bytes) -> Attempt:
+        self.sent += 1
+        return Attempt(Ending.DELIVERED, "0x0000", to_commit=(SR, "9.0"))
+
+    def ask_commitment(self, transaction_uid, sop_class_uid, sop_instance_uid, answer_seconds=0.0) -> Question:
+        return Question("", {sop_instance_uid: 0x0110})
+
+
+def test_what_is_never_committed_is_set_aside_in_the_end_and_the_trail_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicom_pipeline.catalog.wanted_commitments.REPEAT_SECONDS", 0.0)
+    catalog, forgetful, heard = delivered(tmp_path, 0, time.time()), Forgetful(""), Heard()
+    sender = Sender(catalog, tmp_path, [forgetful], audit=heard)
+    while sender.send_due(forgetful) or sender.ask_due(forgetful):
+        pass
+    assert forgetful.sent == MOST_FAILURES
+    (waiting,) = service_account(catalog)["set_aside"]
+    assert "not committed: 0x0110 (5 times)" in waiting["message"]
+    assert heard.said == [("pacs", "begins"), ("pacs", "delivered")] * MOST_FAILURES + [("pacs", "set-aside")]
