@@ -1,6 +1,7 @@
 """The catalog: what arrives, revisions and their states, the outbox, and the account."""
 
 import sqlite3
+import time
 import threading
 
 import pytest
@@ -266,3 +267,23 @@ def test_an_answer_after_giving_up_still_counts(catalog):
     assert due_request(catalog, "pacs", 2e9) is None
     assert take_result(catalog, transaction, {report: None}, 9.0)
     assert service_account(catalog)["commitments"] == {"pacs": {"committed": 1}}
+
+
+def test_what_the_log_grew_to_beside_a_long_reader_is_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicom_pipeline.catalog.database.LOG_BYTES", 500_000)
+    catalog, log = Catalog(tmp_path / "catalog.sqlite"), tmp_path / "catalog.sqlite-wal"
+
+    def write(count):
+        for number in range(count):
+            with catalog.transaction() as run:
+                run.execute("touch_study", study_instance_uid=f"1.{number}", at=time.time())
+
+    reader = sqlite3.connect(catalog.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM study").fetchone()
+    write(600)  # SQLite looks at its log from 1,000 pages on
+    assert log.stat().st_size > 4_000_000
+    reader.close()
+    write(10)
+    assert log.stat().st_size <= 500_000
+    catalog.close()

@@ -32,7 +32,7 @@ from dicom_pipeline.catalog.revisions import (
     waiting_studies,
 )
 from dicom_pipeline.catalog.studies import study_account
-from dicom_pipeline.catalog.wanted_commitments import take_result
+from dicom_pipeline.catalog.wanted_commitments import postpone_request, take_result
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.intake import AtCap, CompletionRule, Decision, Spool, Taken, Uploads, decide
@@ -486,3 +486,23 @@ def test_killed_while_it_is_told_what_is_cleaned_nothing_goes_untold(kept):
     assert kept.files() == 2, "gone, and the trail knows nothing of it"
     clean(kept.catalog, AT_ONCE, LATER, record=told.append)
     assert (kept.files(), [fact.instances for fact in told]) == (0, [2])
+
+
+def test_a_report_whose_commitment_fails_after_its_study_was_cleaned_is_sent_again(kept):
+    """Given up asking, cleaned, and then the answer is no: the report is in the results, which are never cleaned."""
+    kept.take(0)
+    make_revision(kept.catalog, kept.study, 500.0, "quiet")
+    kept.process()
+    kept.deliver(Commitment("2.25.7", SR, "9.1"))
+    postpone_request(kept.catalog, "2.25.7", next_at=0.0, message="no answer came", given_up=True)
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
+    assert take_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0)
+    due = due_delivery(kept.catalog, "pacs", LATER)
+    assert (kept.folder / due.path).read_bytes() == b"report"
+    kept.take(0)
+    assert kept.why == "not-delivered"
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 0
+    kept.deliver(Commitment("2.25.8", SR, "9.1"))
+    assert kept.why == "not-committed"
+    assert take_result(kept.catalog, "2.25.8", {"9.1": None}, 3001.0)
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
