@@ -1,8 +1,8 @@
 """The catalog: what arrives, revisions and their states, the outbox, and the account."""
 
 import sqlite3
-import time
 import threading
+import time
 
 import pytest
 
