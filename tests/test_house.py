@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from dicom_pipeline.config import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dicom_pipeline"
+CALLED_BY_LIBRARIES = {"do_GET", "do_POST", "do_PUT", "log_message", "formatException"}
 FORBIDDEN_NAMES = ("manager", "helper", "util", "utils", "common", "misc", "base", "handler")
 
 
@@ -85,6 +87,22 @@ def test_every_command_and_setting_is_in_the_docs():
         fields = getattr(field.annotation, "model_fields", {})
         for name in fields:
             assert f"`{name}`" in pages, f"{section}.{name}"
+
+
+def test_every_statement_of_the_catalog_is_run_and_every_function_is_called():
+    """A merge leaves the one or the other behind. Decorated functions are called by whoever decorates."""
+    text = "\n".join(path.read_text() for path in [*sources(), *sorted((ROOT / "plugins").rglob("*.py"))])
+    words, quoted = Counter(re.findall(r"\w+", text)), Counter(re.findall(r'"(\w+)"', text))
+    statements = re.findall(r"^-- name: (\w+)$", (PACKAGE / "catalog" / "queries.sql").read_text(), re.MULTILINE)
+    assert [name for name in statements if not quoted[name]] == []
+    assert [name for name, count in Counter(statements).items() if count > 1] == []
+    lonely = {
+        node.name
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.decorator_list and words[node.name] == 1
+    }
+    assert {name for name in lonely if not name.startswith("__")} == CALLED_BY_LIBRARIES
 
 
 def test_help_texts_of_all_commands_are_whole():

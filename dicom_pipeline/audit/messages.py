@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import singledispatch
@@ -55,7 +54,6 @@ ASSOCIATION_FAILURE = ("association-failure", "99DICOMPIPE", "Association Failur
 """CID 403 has no type for an association that breaks the protocol or a limit, and may be extended."""
 
 ACTIONS = {Held.NOTHING: "C", Held.SAME: "R", Held.OTHER: "C", Held.UNKNOWN: "R"}
-PROGRAM = "dicom-pipeline"
 SYSTEM_OBJECT, PERSON = "2", "1"
 PATIENT, REPORT, SECURITY_RESOURCE, QUERY = "1", "3", "13", "24"
 CREATION, IMPORT, USE, EXPORT, DELETION = "1", "2", "6", "10", "14"
@@ -283,11 +281,6 @@ class _Sheet:
 def clean(text: str) -> str:
     """Received text as it may stand in a line of XML: no control character, no line break, nothing outside XML 1.0."""
     return "".join(c if c.isprintable() and c not in "\ufffe\uffff" else "?" for c in text).strip()
-
-
-def detail_of(values: Mapping[str, object]) -> dict[str, str]:
-    """Values as details of a participant object."""
-    return {name: str(value) for name, value in values.items()}
 
 
 def _dcm(code: str) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from dicom_pipeline.catalog.database import Catalog, Run
+from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import CatalogError
 
 MOST_REFUSALS = 100_000
@@ -62,7 +63,7 @@ def enter_instance(run: Run, received: Received) -> Arrival:
     if same is not None:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
         if same["removed_at"] is not None:
-            _return(run, same["id"], same["path"], received.at)
+            _return(run, received, same["id"], same["path"])
         elif received.fresh and same["kept"]:
             _process_again(run, received, same["id"])
         return Arrival.DUPLICATE
@@ -81,15 +82,22 @@ def enter_instance(run: Run, received: Received) -> Arrival:
     return Arrival.NEW if kept else Arrival.CONFLICT
 
 
-def _return(run: Run, instance_id: int, path: str, at: float) -> None:
+def _return(run: Run, received: Received, instance_id: int, path: str) -> None:
     """Enter that an instance whose file had been cleaned up has its file again. Raises CatalogError where it has not.
 
     Files are unlinked only within a write transaction such as this one, so what is seen here stays true. A file that lay
-    there when the instance came may have been unlinked since; then its sender must send it again.
+    there when the instance came may have been unlinked since; then its sender must send it again. A waiting study gathers
+    anew from here on, so that the time in which it lacked files is not held against it; and where the last revision had to
+    do without this one, the study waits for another revision.
     """
     if not (run.folder / path).exists():
         raise CatalogError("the instance's file was cleaned up while it came again; it must be sent once more")
-    run.execute("return_instance", instance_id=instance_id, at=at)
+    study = received.study_instance_uid
+    last = run.row("last_outcome", instance_id=instance_id)
+    if last is not None and (last["state"] == "processing" or last["reason"] == Reason.CLEANED):
+        run.execute("touch_study", study_instance_uid=study, at=received.at)
+    run.execute("gather_anew", study_instance_uid=study, at=received.at)
+    run.execute("return_instance", instance_id=instance_id, at=received.at)
     run.execute("forget_removal", instance_id=instance_id)
 
 

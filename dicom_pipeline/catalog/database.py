@@ -17,6 +17,11 @@ from dicom_pipeline.errors import CatalogError
 
 SCHEMA_VERSION = 4
 BUSY_SECONDS = 30.0
+LOG_BYTES = 64 * 1024**2
+"""Size to which the write-ahead log is cut again after it grew beside a long reader."""
+
+FURTHEST_SECONDS = 3600.0
+"""No attempt at anything is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
 
 
 class Catalog:
@@ -82,6 +87,7 @@ class Catalog:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
             except sqlite3.Error:
                 connection.close()
                 raise

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import Catalog, Run
-
-FURTHEST_SECONDS = 3600.0
-"""No attempt is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
 
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A delivery whose time has come. path: of the report, relative to the spool."""
+    """A delivery whose time has come. path: of the report, relative to the spool.
+
+    status, message: of the last attempt. not_committed: times that the destination took the report and did not commit it.
+    """
 
     report_uid: str
     destination: str
@@ -20,6 +20,9 @@ class DueDelivery:
     sop_class_uid: str
     attempts: int
     created_at: float
+    status: str = ""
+    message: str = ""
+    not_committed: int = 0
 
 
 def due_delivery(

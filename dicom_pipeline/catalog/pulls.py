@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def advance(catalog: Catalog, source: str, seq: int, due: Mapping[str, float]) -
             run.execute("want_pull", source=source, orthanc_id=orthanc_id, due_at=due_at)
 
 
-def next_pull(catalog: Catalog, source: str, now: float) -> Pull | None:
-    """The study that has been due longest, None without one."""
-    rows = catalog.read("next_pull", source=source, now=now)
+def next_pull(catalog: Catalog, source: str, now: float, furthest: float = FURTHEST_SECONDS) -> Pull | None:
+    """The study that has been due longest, None without one; a clock that was set back counts as in due_delivery."""
+    rows = catalog.read("next_pull", source=source, now=now, furthest=furthest)
     return Pull(**rows[0]) if rows else None
 
 

@@ -8,6 +8,9 @@ INSERT INTO study (study_instance_uid, first_at, last_at) VALUES (:study_instanc
 ON CONFLICT (study_instance_uid) DO UPDATE SET
     first_at = CASE WHEN waiting THEN first_at ELSE excluded.first_at END, last_at = excluded.last_at, waiting = 1;
 
+-- name: gather_anew
+UPDATE study SET first_at = :at, last_at = :at WHERE study_instance_uid = :study_instance_uid AND waiting = 1;
+
 -- name: ensure_study
 INSERT INTO study (study_instance_uid, first_at, last_at, waiting) VALUES (:study_instance_uid, :at, :at, 0)
 ON CONFLICT (study_instance_uid) DO NOTHING;
@@ -29,7 +32,7 @@ UPDATE instance SET removed_at = NULL, returned_at = :at WHERE id = :instance_id
 INSERT OR IGNORE INTO sender (study_instance_uid, calling_ae) VALUES (:study_instance_uid, :calling_ae);
 
 -- name: last_outcome
-SELECT ri.outcome, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
+SELECT ri.outcome, ri.reason, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
 WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
@@ -130,8 +133,10 @@ INSERT OR IGNORE INTO delivery (report_uid, destination, created_at, next_at)
 VALUES (:report_uid, :destination, :at, :at);
 
 -- name: due_delivery
-SELECT d.report_uid, d.attempts, d.created_at, p.path, p.sop_class_uid FROM delivery d JOIN report p
-ON p.sop_instance_uid = d.report_uid
+SELECT d.report_uid, d.attempts, d.created_at, d.status, d.message, p.path, p.sop_class_uid,
+    coalesce((SELECT w.failures FROM wanted_commitment w
+        WHERE w.report_uid = d.report_uid AND w.destination = d.destination), 0) AS not_committed
+FROM delivery d JOIN report p ON p.sop_instance_uid = d.report_uid
 WHERE d.destination = :destination AND d.state = 'pending' AND (d.next_at <= :now OR d.next_at > :now + :furthest)
 ORDER BY d.next_at LIMIT 1;
 
@@ -204,7 +209,8 @@ INSERT INTO pull (source, orthanc_id, due_at) VALUES (:source, :orthanc_id, :due
 ON CONFLICT (source, orthanc_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0;
 
 -- name: next_pull
-SELECT orthanc_id, attempts, due_at FROM pull WHERE source = :source AND due_at <= :now ORDER BY due_at LIMIT 1;
+SELECT orthanc_id, attempts, due_at FROM pull
+WHERE source = :source AND (due_at <= :now OR due_at > :now + :furthest) ORDER BY due_at LIMIT 1;
 
 -- name: postpone_pull
 UPDATE pull SET due_at = :due_at, attempts = attempts + 1 WHERE source = :source AND orthanc_id = :orthanc_id;
@@ -264,7 +270,7 @@ VALUES (:commitment_id, :sop_class_uid, :sop_instance_uid,
 
 -- name: due_commitments
 SELECT id, transaction_uid, calling_ae, asked_at, attempts FROM commitment
-WHERE state = 'pending' AND next_at <= :now ORDER BY next_at;
+WHERE state = 'pending' AND (next_at <= :now OR next_at > :now + :furthest) ORDER BY next_at;
 
 -- name: commitment_items
 SELECT sop_instance_uid, sop_class_uid, failure FROM committed WHERE commitment_id = :commitment_id
@@ -286,15 +292,16 @@ ON CONFLICT (report_uid, destination) DO UPDATE SET transaction_uid = excluded.t
 
 -- name: due_commitment_request
 SELECT transaction_uid, sop_class_uid, sop_instance_uid, attempts, wanted_at FROM wanted_commitment
-WHERE destination = :destination AND state = 'wanted' AND next_at <= :now ORDER BY next_at LIMIT 1;
+WHERE destination = :destination AND state = 'wanted' AND (next_at <= :now OR next_at > :now + :furthest)
+ORDER BY next_at LIMIT 1;
 
 -- name: postpone_commitment_request
 UPDATE wanted_commitment SET attempts = attempts + 1, next_at = :next_at, message = :message, state = :state
 WHERE transaction_uid = :transaction_uid AND state = 'wanted';
 
 -- name: commitment_request
-SELECT report_uid, destination, sop_instance_uid, failures FROM wanted_commitment
-WHERE transaction_uid = :transaction_uid AND state IN ('wanted', 'given-up');
+SELECT report_uid, destination, sop_instance_uid, state, failures FROM wanted_commitment
+WHERE transaction_uid = :transaction_uid;
 
 -- name: finish_commitment_request
 UPDATE wanted_commitment SET state = :state, message = :message, failures = :failures
@@ -304,7 +311,8 @@ WHERE transaction_uid = :transaction_uid;
 UPDATE delivery SET verified = 1 WHERE report_uid = :report_uid AND destination = :destination;
 
 -- name: repeat_delivery
-UPDATE delivery SET state = :state, verified = 0, finished_at = :finished_at, next_at = :next_at, message = :message
+UPDATE delivery SET state = 'pending', verified = 0, attempts = 0, created_at = :at, finished_at = NULL,
+    next_at = :next_at, message = :message
 WHERE report_uid = :report_uid AND destination = :destination AND state = 'delivered';
 
 -- name: forgive_commitment_failures

@@ -58,14 +58,25 @@ def spool_account(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def begin_removal(catalog: Catalog, study_instance_uid: str, at: float, also: Collection[str] = ()) -> int:
-    """Enter that a study's files go; returns how many, 0 where they may not go now. also: reasons that keep none."""
+def begin_removal(
+    catalog: Catalog,
+    study_instance_uid: str,
+    at: float,
+    also: Collection[str] = (),
+    tell: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Enter that a study's files go; returns how many, 0 where they may not go now. also: reasons that keep none.
+
+    tell: called with how many before the catalog has it, so that a kill leaves nothing that goes untold.
+    """
     with catalog.transaction() as run:
         study = run.row("spool_study", study_instance_uid=study_instance_uid)
         if study is None or study["kept_because"] not in ("", *also):
             return 0
         run.execute("want_removals", study_instance_uid=study_instance_uid)
-        return run.execute("remove_study_files", study_instance_uid=study_instance_uid, at=at)
+        count = run.execute("remove_study_files", study_instance_uid=study_instance_uid, at=at)
+        tell(count)
+        return count
 
 
 def unlink_removed(catalog: Catalog, unlink: Callable[[Path], bool], sync: Callable[[Path], None]) -> int:

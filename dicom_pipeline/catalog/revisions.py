@@ -100,23 +100,26 @@ def waiting_studies(catalog: Catalog) -> list[WaitingStudy]:
     return found
 
 
-def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str = "") -> int:
-    """Turn a study as it stands into its next revision; returns its number. rule: that ended the waiting."""
+def make_revision(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str = "") -> int | None:
+    """Turn a study as it stands into its next revision; returns its number. rule: that ended the waiting.
+
+    None where it waits no more, as someone asked for its revision meanwhile, or must wait on.
+    """
     with catalog.transaction() as run:
+        if not _may_go_on(run, study_instance_uid):
+            return None
         number, _ = _add_revision(run, study_instance_uid, at, cause, rule)
         return number
 
 
-def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str) -> int:
-    """Make a revision that is not processed: each of its instances has the reason DISCARDED. Returns its number."""
-    reason = Reason.DISCARDED
+def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: str, rule: str) -> int | None:
+    """Make a revision that is not processed: each of its instances has the reason DISCARDED. Returns as make_revision."""
     with catalog.transaction() as run:
+        if not _may_go_on(run, study_instance_uid):
+            return None
         number, revision_id = _add_revision(run, study_instance_uid, at, cause, rule)
-        run.execute("set_all_outcomes", revision_id=revision_id, outcome=reason.outcome.value, reason=reason.value)
-        message = f"rule {rule}: {reason.sentence}"
-        run.execute(
-            "finish_revision", revision_id=revision_id, state="discarded", fingerprint=None, message=message, at=at
-        )
+        message = f"rule {rule}: {Reason.DISCARDED.sentence}"
+        _end(run, revision_id, "discarded", Reason.DISCARDED, message, at)
         return number
 
 
@@ -148,6 +151,12 @@ def ask_revision(
             )
         number, _ = _add_revision(run, study_instance_uid, at, "asked", "")
         return number
+
+
+def _may_go_on(run: Run, study_instance_uid: str) -> bool:
+    """Whether a study still waits, and for nothing but a rule."""
+    study = run.row("study", study_instance_uid=study_instance_uid)
+    return study is not None and bool(study["waiting"]) and not (study["busy"] or study["held"] or study["removed"])
 
 
 def _add_revision(run: Run, study_instance_uid: str, at: float, cause: str, rule: str) -> tuple[int, int]:
@@ -215,16 +224,7 @@ def release_stale(catalog: Catalog, owner: str, most_attempts: int, at: float) -
     with catalog.transaction() as run:
         released = run.execute("release", owner=owner)
         for row in run.rows("worn_out", most=most_attempts):
-            reason = Reason.CRASHED_WORKER
-            run.execute("set_all_outcomes", revision_id=row["id"], outcome=reason.outcome.value, reason=reason.value)
-            run.execute(
-                "finish_revision",
-                revision_id=row["id"],
-                state="failed",
-                fingerprint=None,
-                message=reason.sentence,
-                at=at,
-            )
+            _end(run, row["id"], "failed", Reason.CRASHED_WORKER, Reason.CRASHED_WORKER.sentence, at)
     return released
 
 
@@ -279,12 +279,13 @@ def why_no_report(used: int) -> str:
 def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: float) -> None:
     """Enter that a revision failed as a whole."""
     with catalog.transaction() as run:
-        run.execute(
-            "set_all_outcomes", revision_id=claimed.revision_id, outcome=reason.outcome.value, reason=reason.value
-        )
-        run.execute(
-            "finish_revision", revision_id=claimed.revision_id, state="failed", fingerprint=None, message=message, at=at
-        )
+        _end(run, claimed.revision_id, "failed", reason, message, at)
+
+
+def _end(run: Run, revision_id: int, state: str, reason: Reason, message: str, at: float) -> None:
+    """End a revision as a whole: one reason for each of its instances that has none yet, no report."""
+    run.execute("set_all_outcomes", revision_id=revision_id, outcome=reason.outcome.value, reason=reason.value)
+    run.execute("finish_revision", revision_id=revision_id, state=state, fingerprint=None, message=message, at=at)
 
 
 def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dicom_pipeline.catalog.database import Catalog, Run
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
 
 PROCESSING_FAILURE = 0x0110
 REPEAT_SECONDS = 60.0
@@ -42,8 +42,11 @@ def answers_of(event: Any) -> dict[str, int | None]:
 
 
 def due_request(catalog: Catalog, destination: str, now: float) -> WantedCommitment | None:
-    """The commitment that a destination is to be asked for next, None without one."""
-    rows = catalog.read("due_commitment_request", destination=destination, now=now)
+    """The commitment that a destination is to be asked for next, None without one.
+
+    A clock that was set back counts as in due_delivery.
+    """
+    rows = catalog.read("due_commitment_request", destination=destination, now=now, furthest=FURTHEST_SECONDS)
     return WantedCommitment(**rows[0]) if rows else None
 
 
@@ -63,12 +66,15 @@ def postpone_request(catalog: Catalog, transaction_uid: str, *, next_at: float, 
 def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """Enter what a destination answered: SOP Instance UID -> failure reason, None where it is committed.
 
-    A committed report is verified. One that is not is sent again, later each time, and set aside for a person after
-    MOST_FAILURES such answers. False where nothing like it was asked.
+    A committed report is verified. One that is not is sent again, later each time; after MOST_FAILURES such answers
+    the sender sets it aside for a person. What was answered already stays: a peer that did not get our answer says it
+    again. False where nothing like it was asked.
     """
     asked = run.row("commitment_request", transaction_uid=transaction_uid)
     if asked is None or asked["sop_instance_uid"] not in failures:
         return False
+    if asked["state"] not in ("wanted", "given-up"):
+        return True
     failure = failures[asked["sop_instance_uid"]]
     delivery = {"report_uid": asked["report_uid"], "destination": asked["destination"]}
     answer = {"transaction_uid": transaction_uid, "failures": asked["failures"] + (failure is not None)}
@@ -77,13 +83,11 @@ def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | No
         run.execute("verify_delivery", **delivery)
         return True
     message = f"stored, but not committed: 0x{failure:04X}"
-    given_up = answer["failures"] >= MOST_FAILURES
     run.execute("finish_commitment_request", state="failed", message=message, **answer)
     run.execute(
         "repeat_delivery",
-        state="set-aside" if given_up else "pending",
-        next_at=at + REPEAT_SECONDS * 2.0 ** asked["failures"],
-        finished_at=at if given_up else None,
+        at=at,
+        next_at=at if answer["failures"] >= MOST_FAILURES else at + REPEAT_SECONDS * 2.0 ** asked["failures"],
         message=f"{message} ({answer['failures']} times)",
         **delivery,
     )

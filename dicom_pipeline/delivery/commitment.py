@@ -17,8 +17,8 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 from dicom_pipeline.catalog.wanted_commitments import answers_of
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
-ANSWER_SECONDS = 2.0
-"""How long the association stays open for a peer that answers on it at once."""
+ANSWER_SECONDS, BRIEF_SECONDS = 2.0, 0.1
+"""How long the association stays open for a peer that answers on it at once; brief: for one that did not so far."""
 
 
 class CommitmentRequest:
@@ -39,7 +39,7 @@ class CommitmentRequest:
         """Event handlers for the association."""
         return [(evt.EVT_N_EVENT_REPORT, self._take)]
 
-    def ask(self, association: Any) -> str:
+    def ask(self, association: Any, answer_seconds: float) -> str:
         """Ask on an association that has the context; "" where the peer took the question, else what is wrong."""
         try:
             answer, _ = association.send_n_action(self._request, 1, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE)
@@ -50,7 +50,7 @@ class CommitmentRequest:
             return "it did not answer the Storage Commitment request"
         if status != 0x0000:
             return f"Storage Commitment was answered 0x{status:04X} {answer.get('ErrorComment', '')}".strip()
-        self._come.wait(ANSWER_SECONDS)
+        self._come.wait(answer_seconds)
         return ""
 
     def _take(self, event: Any) -> tuple[int, None]:

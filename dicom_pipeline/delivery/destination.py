@@ -41,8 +41,10 @@ class Question:
 class Committing(Protocol):
     """A destination that can be asked whether it will keep what it was sent."""
 
-    def ask_commitment(self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Question:
-        """Ask; never raises for what a peer or network does."""
+    def ask_commitment(
+        self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str, answer_seconds: float
+    ) -> Question:
+        """Ask, and wait so long for an answer here; never raises for what a peer or network does."""
         ...
 
 

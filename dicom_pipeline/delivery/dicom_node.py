@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from dicom_pipeline.delivery.commitment import CommitmentRequest
+from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, CommitmentRequest
 from dicom_pipeline.delivery.destination import Attempt, Ending, Question
 from dicom_pipeline.delivery.handshakes import why_not
 from dicom_pipeline.delivery.query import find_instance
@@ -71,14 +71,20 @@ class DicomNode:
             return replace(attempt, message=f"{attempt.message} {note}".strip())
         return attempt
 
-    def ask_commitment(self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Question:
+    def ask_commitment(
+        self,
+        transaction_uid: str,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Question:
         """Ask for Storage Commitment; the answer may come here at once, or later to the listener."""
         request = CommitmentRequest(transaction_uid, sop_class_uid, sop_instance_uid)
         association = self._associate(str(StorageCommitmentPushModel), handlers=request.handlers)
         if isinstance(association, Attempt):
             return Question(association.message)
         try:
-            problem = request.ask(association)
+            problem = request.ask(association, answer_seconds)
         finally:
             if association.is_established:
                 association.release()

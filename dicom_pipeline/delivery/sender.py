@@ -21,7 +21,14 @@ from dicom_pipeline.catalog.outbox import (
     record_retry,
     record_set_aside,
 )
-from dicom_pipeline.catalog.wanted_commitments import due_request, postpone_request, take_result
+from dicom_pipeline.catalog.wanted_commitments import (
+    MOST_FAILURES,
+    WantedCommitment,
+    due_request,
+    postpone_request,
+    take_result,
+)
+from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, BRIEF_SECONDS
 from dicom_pipeline.delivery.destination import Attempt, Committing, Destination, Ending
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.delivery.words import without_patient
@@ -31,6 +38,9 @@ from dicom_pipeline.errors import CatalogError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+SENT_BETWEEN_QUESTIONS = 20
+"""However many reports are due, neither they nor the questions about earlier ones wait for the end of the others."""
+
 ASK_AGAIN_SECONDS = 3600.0
 COMMITMENT_SECONDS = 24 * 3600.0
 """After so long without an answer a commitment is given up; the report stays delivered, unverified."""
@@ -62,6 +72,7 @@ class Sender:
         self.destinations = destinations
         self.rules = rules or {}
         self._audit = audit
+        self._answering_elsewhere: set[str] = set()  # destinations whose last answer did not come where they were asked
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -92,7 +103,10 @@ class Sender:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
             faults.passing("report-read")
-            attempt = self._send(destination, report, first=not due.attempts)
+            if due.not_committed >= MOST_FAILURES:  # sending it once more changes nothing
+                attempt = Attempt(Ending.SET_ASIDE, due.status, due.message)
+            else:
+                attempt = self._send(destination, report, first=not due.attempts)
         faults.passing("report-sent")
         self._record(due, attempt, report)
         faults.passing("delivery-recorded")
@@ -103,20 +117,35 @@ class Sender:
         wanted = due_request(self.catalog, destination.name, time.time())
         if wanted is None or not isinstance(destination, Committing):
             return False
-        question = destination.ask_commitment(wanted.transaction_uid, wanted.sop_class_uid, wanted.sop_instance_uid)
-        now = time.time()
+        brief = destination.name in self._answering_elsewhere and not wanted.attempts
+        question = destination.ask_commitment(
+            wanted.transaction_uid,
+            wanted.sop_class_uid,
+            wanted.sop_instance_uid,
+            BRIEF_SECONDS if brief else ANSWER_SECONDS,
+        )
         if question.result is not None:
-            take_result(self.catalog, wanted.transaction_uid, question.result, now)
-            return True
+            self._answering_elsewhere.discard(destination.name)
+            if take_result(self.catalog, wanted.transaction_uid, question.result, time.time()):
+                return True
+        elif not question.problem:
+            self._answering_elsewhere.add(destination.name)
+        self._postpone(destination, wanted, question.problem)
+        return True
+
+    def _postpone(self, destination: Destination, wanted: WantedCommitment, problem: str) -> None:
+        """Plan the next question, which an answer in between makes needless. problem: "" where the peer took this one."""
+        now = time.time()
         again: float | None = now + ASK_AGAIN_SECONDS
-        if question.problem:
-            log.warning("%s: commitment not asked for: %s", destination.name, question.problem)
+        if problem:
+            log.warning("%s: commitment not asked for: %s", destination.name, problem)
             rule = self.rules.get(destination.name)
             again = next_attempt(wanted.attempts, wanted.wanted_at, now, wanted.transaction_uid, rule)
-        given_up = again is None or now - wanted.wanted_at > COMMITMENT_SECONDS
-        message = question.problem or ("no answer came" if given_up else "asked")
-        postpone_request(self.catalog, wanted.transaction_uid, next_at=again or now, message=message, given_up=given_up)
-        return True
+        late = again is None or now - wanted.wanted_at > COMMITMENT_SECONDS
+        given_up = late and wanted.attempts > 0  # the service may have stood still before the first question
+        message = problem or ("no answer came" if given_up else "asked")
+        next_at = now + ASK_AGAIN_SECONDS if again is None else again
+        postpone_request(self.catalog, wanted.transaction_uid, next_at=next_at, message=message, given_up=given_up)
 
     def _send(self, destination: Destination, report: bytes, *, first: bool) -> Attempt:
         if self._audit is not None and first:
@@ -132,15 +161,36 @@ class Sender:
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
             try:
-                sent = self.send_due(destination) or self.ask_due(destination)
+                busy = self._next(destination)
             except CatalogError as error:
                 log.error("%s: %s", destination.name, error)
-                sent = False
-            except Exception as error:  # the edge of a thread: one report must not stop the others
-                log.exception("%s: sending failed unexpectedly", destination.name)
-                sent = self._set_aside_oldest(destination, error)
-            if not sent:
+                busy = False
+            if not busy:
                 self._stop.wait(POLL_SECONDS)
+
+    def _next(self, destination: Destination) -> bool:
+        """Send what is due, some at a time, then ask once; False where nothing is due. Raises CatalogError."""
+        sent = False
+        try:
+            for _ in range(SENT_BETWEEN_QUESTIONS):
+                if self._stop.is_set() or not self.send_due(destination):
+                    break
+                sent = True
+        except CatalogError:
+            raise
+        except Exception as error:  # the edge of a thread: one report must not stop the others
+            log.exception("%s: sending failed unexpectedly", destination.name)
+            return self._set_aside_oldest(destination, error)
+        try:
+            return self.ask_due(destination) or sent
+        except CatalogError:
+            raise
+        except Exception as error:  # the edge of a thread: one question must not stop the others
+            log.exception("%s: asking failed unexpectedly", destination.name)
+            wanted = due_request(self.catalog, destination.name, time.time())
+            if wanted is not None:
+                self._postpone(destination, wanted, f"unexpected {type(error).__name__}")
+            return sent or wanted is not None
 
     def _set_aside_oldest(self, destination: Destination, error: Exception) -> bool:
         due = due_delivery(self.catalog, destination.name, time.time())

@@ -74,17 +74,17 @@ def decide(study: WaitingStudy, rule: CompletionRule, now: float) -> Decision:
     """Complete when the wanted series are there and the announced count is, or, where none was announced, when it has been
     quiet long enough and no open association sent it.
 
-    What has not come keeps a quiet study waiting until the cap. While a revision of the study is being processed the next
-    one waits, so that revisions never overtake each other. A study of which files were cleaned from the spool waits, beyond
-    the cap too, until these have come again: a report on what came late alone would stand for the whole study. A held study
-    waits for a person.
+    What has not come keeps a quiet study waiting until the cap, which is for studies that are not complete: one that is, and
+    was kept waiting by its own earlier revision, goes on whatever the time. While a revision of the study is being
+    processed the next one waits, so that revisions never overtake each other. A study of which files were cleaned from the
+    spool waits, beyond the cap too, until these have come again: a report on what came late alone would stand for the whole
+    study. A held study waits for a person.
     """
     if study.busy or study.held or study.removed:
         return Decision.WAIT
-    if now - study.first_at >= rule.hard_cap_seconds:
-        return AT_CAP[rule.at_hard_cap]
-    if study.open_association or rule.missing(study):
-        return Decision.WAIT
-    if study.expected is not None:
-        return Decision.EXPECTED if study.received >= study.expected else Decision.WAIT
-    return Decision.QUIET if now - study.last_at >= rule.quiet_seconds else Decision.WAIT
+    if not (study.open_association or rule.missing(study)):
+        if study.expected is None and now - study.last_at >= rule.quiet_seconds:
+            return Decision.QUIET
+        if study.expected is not None and study.received >= study.expected:
+            return Decision.EXPECTED
+    return AT_CAP[rule.at_hard_cap] if now - study.first_at >= rule.hard_cap_seconds else Decision.WAIT

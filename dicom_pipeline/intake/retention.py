@@ -82,9 +82,12 @@ def clean(
     unlink_removed(catalog, _unlink, sync_folder)
     studies = instances = size = 0
     for study in to_clean(catalog, rule, now, also):
-        count = begin_removal(catalog, study.study_instance_uid, now, also)
+
+        def tell(files: int, uid: str = study.study_instance_uid) -> None:
+            record(Deleted(now, uid, files, rule.words))
+
+        count = begin_removal(catalog, study.study_instance_uid, now, also, tell)
         if count:
-            record(Deleted(now, study.study_instance_uid, count, rule.words))
             unlink_removed(catalog, _unlink, sync_folder)
             log.info("study %s: %d files cleaned from the spool", short_uid(study.study_instance_uid), count)
             studies, instances, size = studies + 1, instances + count, size + study.bytes

@@ -145,19 +145,26 @@ class IncomingFile:
         return replace(stored, fresh=self._spool._place(self._path, stored))
 
     def sync(self, stored: Stored) -> None:
-        """Wait until the disk has the file and its folder. Raises OSError."""
+        """Wait until the disk has the file and its folder. Raises OSError.
+
+        FileNotFoundError: the same content lay there and was cleaned while it came; it must be sent once more.
+        """
         target = self._spool.folder / stored.path
         folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)
         try:
-            if os.fstat(self._stream.fileno()).st_nlink:
-                os.fsync(self._stream.fileno())
-            else:
-                sync_file(target)  # the same content lay there already, perhaps from this very moment
+            try:
+                if os.fstat(self._stream.fileno()).st_nlink:
+                    os.fsync(self._stream.fileno())
+                else:
+                    sync_file(target)  # the same content lay there already, perhaps from this very moment
+            finally:
+                folder.result()
+        except FileNotFoundError:
+            raise
         except OSError:
             self._spool._unsure.add(stored.path)
             raise
         finally:
-            folder.result()
             self._stream.close()
         if stored.path in self._spool._unsure:  # a sync of the same file failed just now, and is told only once
             raise OSError(errno.EIO, "the disk did not take an earlier copy of this file")

@@ -59,8 +59,12 @@ def _carry_out(catalog: Catalog, study: WaitingStudy, rule: CompletionRule, deci
         return False
     if decision is Decision.DISCARD:
         number = discard_study(catalog, uid, now, decision.value, rule.name)
+        if number is None:
+            return False
         log.warning("study %s: revision %d, discarded at the hard cap by rule %s", short_uid(uid), number, rule.name)
         return False
     number = make_revision(catalog, uid, now, decision.value, rule.name)
+    if number is None:
+        return False
     log.info("study %s: revision %d, %s by rule %s", short_uid(uid), number, decision.value, rule.name)
     return True

@@ -12,6 +12,7 @@ from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import OrthancApiException, ResourceNotFound
 
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS
 from dicom_pipeline.catalog.pulls import advance, forget_pull, last_change, next_pull, postpone_pull
 from dicom_pipeline.config import OrthancSource
 from dicom_pipeline.delivery import RetryRule, next_attempt, orthanc_client
@@ -80,7 +81,7 @@ class Poller:
 
     def fetch_due(self, now: float) -> bool:
         """Fetch the study that has been due longest; False where none is due."""
-        pull = next_pull(self.catalog, self.key, now)
+        pull = next_pull(self.catalog, self.key, now, max(FURTHEST_SECONDS, self.source.settle_seconds))
         if pull is None:
             return False
         try:

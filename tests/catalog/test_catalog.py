@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -249,8 +250,9 @@ def test_a_report_that_is_never_committed_waits_for_a_person_in_the_end(catalog)
             due, transaction = due_delivery(catalog, "pacs", 1e9), f"2.25.{100 + number}"
             again = Commitment(transaction, due.sop_class_uid, report)
             record_delivered(catalog, due, status="0x0000", message="", verified=False, at=0.0, commitment=again)
-    (waiting,) = service_account(catalog)["set_aside"]
-    assert "not committed: 0x0110 (5 times)" in waiting["message"]
+    due = due_delivery(catalog, "pacs", 0.0)
+    assert (due.not_committed, due.message) == (MOST_FAILURES, "stored, but not committed: 0x0110 (5 times)")
+    record_set_aside(catalog, due, status=due.status, message=due.message, at=0.0)
     assert retry_set_aside(catalog, 0.0) == 1
     due = due_delivery(catalog, "pacs", 1.0)
     again = Commitment("2.25.200", due.sop_class_uid, report)
@@ -265,3 +267,23 @@ def test_an_answer_after_giving_up_still_counts(catalog):
     assert due_request(catalog, "pacs", 2e9) is None
     assert take_result(catalog, transaction, {report: None}, 9.0)
     assert service_account(catalog)["commitments"] == {"pacs": {"committed": 1}}
+
+
+def test_what_the_log_grew_to_beside_a_long_reader_is_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicom_pipeline.catalog.database.LOG_BYTES", 500_000)
+    catalog, log = Catalog(tmp_path / "catalog.sqlite"), tmp_path / "catalog.sqlite-wal"
+
+    def write(count):
+        for number in range(count):
+            with catalog.transaction() as run:
+                run.execute("touch_study", study_instance_uid=f"1.{number}", at=time.time())
+
+    reader = sqlite3.connect(catalog.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM study").fetchone()
+    write(600)  # SQLite looks at its log from 1,000 pages on
+    assert log.stat().st_size > 4_000_000
+    reader.close()
+    write(10)
+    assert log.stat().st_size <= 500_000
+    catalog.close()

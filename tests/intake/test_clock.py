@@ -1,10 +1,12 @@
 """The machine's clock is set while studies gather: none is complete too early, none waits until the old time comes again."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_pipeline.catalog.revisions import WaitingStudy
-from dicom_pipeline.intake import Ages, CompletionRule, Decision, decide
+from dicom_pipeline.intake import Ages, AtCap, CompletionRule, Decision, decide
 
 QUIET, CAP = 20.0, 600.0
 RULE = CompletionRule(QUIET, CAP)
@@ -16,7 +18,8 @@ class World:
     def __init__(self, clock: float) -> None:
         self.offset = clock
         self.passed = 0.0
-        self.ages = Ages(lambda _: RULE)
+        self.rule = RULE
+        self.ages = Ages(lambda _: self.rule)
         self.study: WaitingStudy | None = None
 
     def arrive(self, **state) -> None:
@@ -28,7 +31,7 @@ class World:
     def look(self) -> Decision:
         now = self.passed + self.offset
         (study,) = self.ages.apply([self.study], now, self.passed + 5000)
-        return decide(study, RULE, now)
+        return decide(study, self.rule, now)
 
     def wait(self, seconds: float) -> list[Decision]:
         """Look four times a second, as the service does."""
@@ -93,3 +96,13 @@ def test_after_a_restart_the_hard_cap_goes_on():
     world.study = WaitingStudy("1.2", 1.7e9 - 500, 1.7e9 - 1, None, 1, True, False)
     world.look()
     assert world.wait(101)[-1] is Decision.HARD_CAP
+
+
+@given(jumps, st.sampled_from(AtCap))
+def test_after_a_long_stop_a_study_that_is_complete_is_neither_held_nor_discarded(jump, at_cap):
+    """Its cap passed while the service stood still, in which nothing could come."""
+    world = World(1.7e9 + jump)
+    world.study = WaitingStudy("1.2", 1.7e9 - 90_000, 1.7e9 - 89_000, None, 3, False, False)
+    world.rule = replace(RULE, at_hard_cap=at_cap)
+    assert set(world.wait(QUIET - 0.5)) <= {Decision.WAIT}
+    assert world.wait(1.0)[-1] is Decision.QUIET

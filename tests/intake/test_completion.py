@@ -1,6 +1,7 @@
 """Completion rules as a pure decision: by sender and modality, wanted series, and what happens at the hard cap."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,17 @@ from hypothesis import strategies as st
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received, announce, record_instance
-from dicom_pipeline.catalog.revisions import WaitingStudy, ask_revision, waiting_studies
+from dicom_pipeline.catalog.revisions import (
+    MadeReport,
+    WaitingStudy,
+    ask_revision,
+    claim_next,
+    finish,
+    waiting_studies,
+)
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.config import load_settings
+from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import AtCap, CompletionRule, Decision, decide, rule_for
 from dicom_pipeline.service.completing import complete_studies, completion_rules
@@ -54,7 +63,7 @@ def test_the_decision_keeps_its_promises(study, rule, now):
     may_go_on = not (study.busy or study.held or study.removed)
     assert may_go_on or decision is Decision.WAIT
     if may_go_on and now >= rule.hard_cap_seconds:
-        assert decision is AT_CAP[rule.at_hard_cap.value], "nothing waits beyond the cap"
+        assert decision in {AT_CAP[rule.at_hard_cap.value], *DONE}, "nothing waits beyond the cap"
     else:
         assert decision not in AT_CAP.values(), "the cap has not come"
     if decision in DONE:
@@ -184,3 +193,48 @@ def test_a_discarded_study_is_looked_at_anew_when_more_comes(catalog, by_setting
         ("discarded", 1),
         ("ready", 2),
     ]
+
+
+def finish_what_is_ready(catalog):
+    claimed = claim_next(catalog, "w")
+    account = Account(dict.fromkeys(claimed.revision.instances, (Outcome.USED, None, "")))
+    made = [MadeReport(f"9.{claimed.revision.number}", "1.2.840.10008.5.1.4.1.1.88.34", "r.dcm", "h", ())]
+    finish(catalog, claimed, account, fingerprint="f", reports=made, at=90.0)
+
+
+@pytest.mark.parametrize("sender", ["GATE", "CT1"])
+def test_a_complete_study_that_waited_for_a_busy_worker_beyond_the_cap_is_complete(catalog, by_settings, sender):
+    """The cap is for what is not complete: a queue before the worker must not make a rule discard or hold a study."""
+    receive(catalog, "1.1", "lung", sender=sender)
+    receive(catalog, "1.2", "bone", sender=sender)
+    assert complete_studies(catalog, by_settings, 20.0) == 1
+    receive(catalog, "1.3", "bone", at=30.0, sender=sender)  # late, while the first revision waits for its turn
+    assert complete_studies(catalog, by_settings, 9000.0) == 0
+    finish_what_is_ready(catalog)
+    assert complete_studies(catalog, by_settings, 9001.0) == 1
+    assert service_account(catalog)["revisions"][-1]["cause"] == "quiet"
+
+
+@given(studies, rules, st.floats(0, 2000))
+def test_what_is_complete_is_neither_held_nor_discarded_nor_said_to_be_cut_off(study, rule, now):
+    if decide(study, replace(rule, hard_cap_seconds=1e9), now) in DONE:
+        assert decide(study, rule, now) in DONE
+
+
+class AskedMeanwhile:
+    """Between the look at the waiting studies and the decision a person asks for the study's revision."""
+
+    def __init__(self, catalog):
+        self.catalog = catalog
+
+    def apply(self, studies, now, monotonic):
+        assert ask_revision(self.catalog, "1", now) == 1
+        return studies
+
+
+@pytest.mark.parametrize("sender", ["CT1", "GATE"])
+def test_a_revision_that_a_person_asks_for_at_the_same_moment_is_made_once(catalog, by_settings, sender):
+    receive(catalog, "1.1", "AX", sender=sender, modality="MR")
+    announce(catalog, "1", 2, 0.0)
+    assert complete_studies(catalog, by_settings, 601.0, AskedMeanwhile(catalog)) == 0
+    assert [r["cause"] for r in service_account(catalog)["revisions"]] == ["asked"]

@@ -210,3 +210,38 @@ def test_a_disk_without_room(tmp_path):
 def can_mount(prefix: list[str], folder: Path) -> bool:
     command = [*prefix, "mount", "-t", "tmpfs", "-o", "size=1m", "probe", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_file_that_the_cleaner_takes_while_it_comes_again_is_taken_the_next_time(tmp_path):
+    spool = Spool(tmp_path)
+    kept = tmp_path / spool.store("1.2", b"header", b"content").path
+    again = spool.receive(b"header")
+    again.write(b"content")
+    stored = again.place("1.2")
+    kept.unlink()
+    with pytest.raises(FileNotFoundError):
+        again.sync(stored)
+    assert spool.store("1.2", b"header", b"content").fresh
+    assert kept.read_bytes() == b"headercontent"
+
+
+def test_a_folder_whose_sync_failed_is_not_trusted_the_next_time(tmp_path, monkeypatch):
+    """A disk tells of a failure once: a sync without an error after it says nothing about the name that was lost."""
+    header = bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + bytes(4)
+    spool = Spool(tmp_path)
+    spool.store("1.1", header, b"another")  # so that later syncs of its folder are of files alone
+
+    def fail(folder):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        coming = spool.receive(header)
+        coming.write(b"content")
+        stored = coming.place("1.2")
+        patched.setattr(spool_module, "sync_folder", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            coming.sync(stored)
+    assert coming._stream.closed
+    first = (tmp_path / stored.path).stat().st_ino
+    assert spool.store("1.2", header, b"content").fresh
+    assert (tmp_path / stored.path).stat().st_ino != first, "the name was not written anew"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -20,6 +21,7 @@ from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_deliv
 from dicom_pipeline.catalog.retention import SpoolStudy, begin_removal, spool_account, spool_studies, trust_rebuilt
 from dicom_pipeline.catalog.revisions import (
     MadeReport,
+    WaitingStudy,
     ask_revision,
     claim_next,
     discard_study,
@@ -30,10 +32,10 @@ from dicom_pipeline.catalog.revisions import (
     waiting_studies,
 )
 from dicom_pipeline.catalog.studies import study_account
-from dicom_pipeline.catalog.wanted_commitments import take_result
+from dicom_pipeline.catalog.wanted_commitments import postpone_request, take_result
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
-from dicom_pipeline.intake import CompletionRule, Decision, Spool, Taken, Uploads, decide
+from dicom_pipeline.intake import AtCap, CompletionRule, Decision, Spool, Taken, Uploads, decide
 from dicom_pipeline.intake.retention import RetentionRule, choose, clean, to_clean
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -93,6 +95,10 @@ class Kept:
     def why(self) -> str:
         (study,) = spool_studies(self.catalog)
         return study.kept_because
+
+    def waiting(self) -> WaitingStudy:
+        (study,) = waiting_studies(self.catalog)
+        return study
 
     def files(self) -> int:
         return len(list((self.folder / "instances").rglob("*.dcm")))
@@ -383,7 +389,7 @@ def test_a_late_instance_of_a_cleaned_study_makes_no_half_result(kept):
     for number in range(3):
         assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.WAIT
         assert kept.take(number) is Taken.DUPLICATE
-    assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.HARD_CAP
+    assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.QUIET
     assert service_account(kept.catalog)["held"] == []
     make_revision(kept.catalog, kept.study, 700.0, "quiet")
     claimed = claim_next(kept.catalog, "w")
@@ -430,3 +436,73 @@ def test_files_of_a_rebuilt_catalog_wait_for_a_persons_word(kept):
     assert kept.why == "rebuilt"
     assert trust_rebuilt(kept.catalog) == 1
     assert kept.why == ""
+
+
+@pytest.mark.parametrize("at_cap", AtCap)
+def test_the_cap_counts_from_when_the_last_cleaned_file_came_again(kept, at_cap):
+    """A study that waited for cleaned files, beyond its cap, is not cut off, held or discarded while they come."""
+    kept.delivered(2)
+    clean(kept.catalog, AT_ONCE, LATER)
+    kept.take(7)
+    begun = kept.waiting().first_at
+    for number in range(2):
+        kept.take(number)
+    study = replace(kept.waiting(), open_association=True)
+    rule = CompletionRule(quiet_seconds=5, hard_cap_seconds=60, at_hard_cap=at_cap)
+    assert study.removed == 0
+    assert study.first_at > begun
+    assert decide(study, rule, study.first_at + 59) is Decision.WAIT
+    assert decide(replace(study, open_association=False), rule, study.first_at + 59) is Decision.QUIET
+
+
+def test_what_comes_again_after_a_partial_release_makes_a_whole_revision(kept):
+    kept.delivered(2)
+    clean(kept.catalog, AT_ONCE, LATER)
+    kept.take(7)
+    assert ask_revision(kept.catalog, kept.study, 3000.0, partial=True) == 2
+    claimed = claim_next(kept.catalog, "w")
+    outcomes = {
+        i.sop_instance_uid: (Outcome.FAILED, Reason.CLEANED, "") if i.removed else (Outcome.USED, None, "")
+        for i in claimed.instances
+    }
+    finish(kept.catalog, claimed, Account(outcomes), fingerprint="f", reports=[], at=3001.0)
+    kept.take(0)
+    assert kept.waiting().removed == 1  # the other one is waited for
+    kept.take(1)
+    study = kept.waiting()
+    assert decide(study, CompletionRule(quiet_seconds=5, hard_cap_seconds=60), study.last_at + 6) is Decision.QUIET
+
+
+def test_killed_while_it_is_told_what_is_cleaned_nothing_goes_untold(kept):
+    kept.delivered(2)
+    told = []
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clean(kept.catalog, AT_ONCE, LATER, record=killed)
+    clean(kept.catalog, RetentionRule(), LATER, record=told.append)
+    assert kept.files() == 2, "gone, and the trail knows nothing of it"
+    clean(kept.catalog, AT_ONCE, LATER, record=told.append)
+    assert (kept.files(), [fact.instances for fact in told]) == (0, [2])
+
+
+def test_a_report_whose_commitment_fails_after_its_study_was_cleaned_is_sent_again(kept):
+    """Given up asking, cleaned, and then the answer is no: the report is in the results, which are never cleaned."""
+    kept.take(0)
+    make_revision(kept.catalog, kept.study, 500.0, "quiet")
+    kept.process()
+    kept.deliver(Commitment("2.25.7", SR, "9.1"))
+    postpone_request(kept.catalog, "2.25.7", next_at=0.0, message="no answer came", given_up=True)
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
+    assert take_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0)
+    due = due_delivery(kept.catalog, "pacs", LATER)
+    assert (kept.folder / due.path).read_bytes() == b"report"
+    kept.take(0)
+    assert kept.why == "not-delivered"
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 0
+    kept.deliver(Commitment("2.25.8", SR, "9.1"))
+    assert kept.why == "not-committed"
+    assert take_result(kept.catalog, "2.25.8", {"9.1": None}, 3001.0)
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 1

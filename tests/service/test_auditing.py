@@ -101,9 +101,8 @@ def test_a_delivery_is_told_once_when_it_begins_and_once_when_it_has_ended(
     catalog = Catalog(tmp_path / "catalog.sqlite")
     with catalog.transaction() as run:
         run.execute("touch_study", study_instance_uid="1.2", at=0)
-        revision = run.execute(
-            "add_revision", study_instance_uid="1.2", number=1, at=0, cause="quiet", state="ready", predecessor=None
-        )
+        made = {"number": 1, "cause": "quiet", "rule": "", "state": "ready", "predecessor": None}
+        revision = run.execute("add_revision", study_instance_uid="1.2", at=0, **made)
         values = {"sop_instance_uid": "1.2.9", "sop_class_uid": "1.2", "path": "r.dcm", "sha256": ""}
         run.execute("add_report", revision_id=revision, at=0, **values)
         run.execute("add_delivery", report_uid="1.2.9", destination="pacs", at=time.time())

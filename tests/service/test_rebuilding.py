@@ -8,8 +8,17 @@ import pytest
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.outbox import Commitment
 from dicom_pipeline.catalog.records import revision_record
-from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision, waiting_studies
+from dicom_pipeline.catalog.revisions import (
+    MadeReport,
+    claim_next,
+    discard_study,
+    finish,
+    make_revision,
+    waiting_studies,
+)
+from dicom_pipeline.catalog.wanted_commitments import take_result
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError, UsageError
@@ -197,3 +206,35 @@ def test_killed_in_the_middle_the_old_catalog_stands_and_the_next_rebuild_is_who
     assert service_account(kept.catalog)["totals"]["instances"] == 4
     kept.catalog.close()
     assert kept.anew(force=True).entered == 4
+
+
+def test_what_is_made_and_delivered_after_a_rebuild_is_as_without_it(kept):
+    """Later revisions name the report before with its class, promises to be asked for come with the deliveries, and neither
+    the audit trail nor a discarded revision is taken for something to restore.
+    """
+    kept.take(1)
+    kept.process()
+    kept.deliver(Commitment("2.25.7", SR, "9.1"))
+    assert take_result(kept.catalog, "2.25.7", {"9.1": None}, 2001.0)
+    kept.take(2)
+    discard_study(kept.catalog, kept.study, 2002.0, "discard", "gate")
+    for name in ("audit/audit-000001.log", "audit/odd.dcm", "results/hash/r3.part/revision.json"):
+        (kept.folder / name).parent.mkdir(exist_ok=True)
+        (kept.folder / name).write_bytes(b"<AuditMessage/>")
+    kept.lose()
+    done = kept.anew()
+    assert (done.files, done.entered, done.left, done.records_left) == (2, 2, {}, {})
+    account = service_account(kept.catalog)
+    assert [r["state"] for r in account["revisions"]] == ["done"]
+    assert (account["deliveries"], account["commitments"]) == ({"pacs": {"pending": 1}}, {})
+    (study,) = waiting_studies(kept.catalog)
+    assert study.received == 2, "what was discarded is looked at anew"
+    kept.deliver(Commitment("2.25.8", SR, "9.1"))
+    assert not take_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0), (
+        "an answer to a question before the rebuild"
+    )
+    assert kept.why == "receiving"
+    assert make_revision(kept.catalog, kept.study, 3000.0, "quiet") == 2
+    revision = claim_next(kept.catalog, "w").revision
+    assert (revision.predecessor, revision.predecessor_class) == ("9.1", SR)
+    assert service_account(kept.catalog)["commitments"] == {"pacs": {"wanted": 1}}
