@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -22,6 +24,13 @@ from dicom_pipeline.cli import (
     storing,
 )
 from dicom_pipeline.errors import DicomPipelineError, UsageError
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dicom-pipeline {version('dicom-pipeline')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="dicom-pipeline",
@@ -58,6 +67,18 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(research.probe, name="probe")
+
+
+@app.callback()
+def _everywhere(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """From a PACS to MedSigLIP embeddings, label scores and DICOM Structured Reports. Research use only."""
+    del show_version
+
+
 app.add_typer(models.models, name="models")
 
 pseudonyms = typer.Typer(help="Pseudonyms of exports.", no_args_is_help=True, rich_markup_mode=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import socket
 import tempfile
 import time
@@ -32,9 +31,9 @@ ENDED = ("done", "no-image", "failed")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; replaced if it is there.")] = Path(
-        "demo-output"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the results; an earlier run's are replaced.")
+    ] = Path("demo-output"),
     data: Annotated[Path, typer.Option(help="Folder of the studies to send.")] = Path("sample_data/studies"),
 ) -> None:
     """Start a listener on loopback, send the sample studies to it, wait, and show what came of them."""
@@ -42,6 +41,7 @@ def demo(
     headers = [header for members in found.studies.values() for header in members]
     if not headers:
         raise UsageError(f"there is no DICOM in {data}; run this in the project's folder, or give --data")
+    OutputFolder(out).check()
     with tempfile.TemporaryDirectory(prefix="dicom-pipeline-demo-") as work:
         settings = _settings(Path(work))
         service = multiprocessing.get_context("spawn").Process(target=_serve, args=(settings,))
@@ -63,8 +63,6 @@ def demo(
         finally:
             service.terminate()
             service.join()
-        if out.exists():
-            shutil.rmtree(out)
         folder = OutputFolder(out)
         for revision in account["revisions"]:
             where = result_folder(revision["study_instance_uid"], revision["number"])

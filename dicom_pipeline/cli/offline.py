@@ -65,6 +65,7 @@ def process(
     )
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be written costs none
     folder = OutputFolder(out, found.left_out.get("", []), found.other_files)
+    folder.check()
     failed = _any_failed(found)
     for result in pipeline.process(study_inputs_of(found)):
         folder.add(StudyOutput.of(result, pipeline.encoder.dimension))

@@ -26,9 +26,10 @@ class EncoderSection(Section):
         description='Encoder: "phantom" (shipped, trained on drawings only), "google/medsiglip-448", or a folder.',
     )
     revision: str | None = Field(None, description="Git revision of a hub model; pin it for reproducible numbers.")
-    device: str = Field("auto", description='"auto" measures; or "cpu", "cuda", "cuda:1".')
+    device: str = Field("auto", description='"auto" is CUDA where there is one; or "cpu", "cuda", "cuda:1".')
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number format of the model; auto takes the fastest one that keeps the embeddings."
+        "auto",
+        description="Number format of the model; auto: bfloat16 on a GPU or a CPU with units for it (AMX).",
     )
     batch_size: int | None = Field(
         None,

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dicom_pipeline.domain import LeftOut
+from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import contact_sheet, stack_sheets
 from dicom_pipeline.intake.spool import sync_folder, write_durably
 from dicom_pipeline.pipeline import StudyResult
@@ -107,8 +108,22 @@ class OutputFolder:
         self.companions.update(output.companions)
         self.sheets.append(output.sheet)
 
+    def check(self) -> None:
+        """Raise UsageError for a folder in which `write` would replace what no earlier run made."""
+        ours = (self.folder / "plan.json").exists()
+        for name in ("reports", "companions"):
+            if not ours and (self.folder / name).is_dir() and any((self.folder / name).iterdir()):
+                raise UsageError(
+                    f"{self.folder / name} is there and was not made by an earlier run, which it would be replaced by; "
+                    "give --out a folder of its own"
+                )
+
     def write(self) -> None:
-        """Write everything; reports of an earlier run in the same folder are replaced."""
+        """Write everything; reports of an earlier run in the same folder are replaced. Raises UsageError, see `check`."""
+        self.check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("embeddings.parquet", "contact_sheet.png"):  # a run without any must not leave an earlier one's
+            (self.folder / name).unlink(missing_ok=True)
         for folder, objects in (("reports", self.reports), ("companions", self.companions)):
             if (self.folder / folder).is_dir():
                 shutil.rmtree(self.folder / folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -224,3 +225,24 @@ def test_no_pages_with_port_0(tmp_path):
     path.write_text("[service]\nweb_port = -1\n")
     with pytest.raises(ConfigError, match="web_port"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("command", ["process", "demo"])
+def test_what_no_earlier_run_made_is_not_replaced(command, tmp_path, sample_data):
+    """`--out .` beside a folder of delivered reports: nothing of it is touched, and nothing else in there."""
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "delivered.dcm").write_bytes(b"kept")
+    (tmp_path / "thesis.txt").write_text("kept")
+    words = [command, "--out", str(tmp_path)]
+    words += (
+        [str(sample_data / "studies" / "cr-chest-normal")] if command == "process" else ["--data", str(sample_data)]
+    )
+    result = run(*words, status=2)
+    assert "give --out a folder of its own" in result.stderr
+    assert (tmp_path / "reports" / "delivered.dcm").read_bytes() == b"kept"
+    assert (tmp_path / "thesis.txt").read_text() == "kept"
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_the_version_is_told():
+    assert re.fullmatch(r"dicom-pipeline \d+\.\d+\.\d+\n", run("--version").stdout)
