@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
@@ -128,11 +129,22 @@ class DicomNode:
             tls = (self._tls(), self.host) if self.tls_ca else None
         except (OSError, ssl.SSLError) as error:
             return Attempt(Ending.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
-        association = entity.associate(
-            self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=list(handlers)
-        )
-        if association.is_established:
-            return association
+        for _ in range(2):
+            began, opened = time.monotonic(), list[Any]()
+            told = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
+            association = entity.associate(
+                self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
+            )
+            if association.is_established:
+                return association
+            # a peer that rejects and hangs up at once may be gone before pynetdicom has read its words: ask once more
+            wordless = not association.is_rejected and association.acceptor.primitive is None
+            if not (opened and wordless and time.monotonic() - began < self.timeout_seconds / 2):
+                break
+        return self._why_not(association, abstract_syntaxes[0], tls[0] if tls else None)
+
+    def _why_not(self, association: Any, abstract_syntax: str, tls: ssl.SSLContext | None) -> Attempt:
+        """What an association that did not come about means for a delivery."""
         where = f"{self.ae_title}@{self.host}:{self.port}"
         if association.is_rejected:
             answer = association.acceptor.primitive
@@ -143,9 +155,9 @@ class DicomNode:
         if association.acceptor.primitive is not None:
             return Attempt(
                 Ending.SET_ASIDE,
-                message=f"{where} accepts no presentation context for {UID(abstract_syntaxes[0]).name}",
+                message=f"{where} accepts no presentation context for {UID(abstract_syntax).name}",
             )
-        why = self._why_no_handshake(tls[0]) if tls else ""
+        why = self._why_no_handshake(tls) if tls else ""
         return Attempt(Ending.RETRY, message=f"{where} cannot be reached{why}")
 
     def _advice(self, words: str) -> str:

@@ -91,6 +91,9 @@ GONE = (
 )
 """What Orthanc says of something that it does not hold, or whose file it cannot read (any more)."""
 
+UNDER_WAY = ("Pending", "Running", "Paused", "Retry")
+"""States of an Orthanc job that has not ended."""
+
 NOT_READABLE = "gone from Orthanc or not readable there"
 
 
@@ -634,7 +637,14 @@ class Worker:
             self.queue.finish(study, time.time() + wait, attempts=row["attempts"] + 1)
 
     def _release(self, row):
-        """Forget a study that is gone from Orthanc: the pipeline need not wait for what was announced and not sent."""
+        """Forget a study that is gone from Orthanc: the pipeline need not wait for what was announced and not sent.
+
+        While Orthanc's job still sends, more may come than the pipeline holds now.
+        """
+        job = get(f"/jobs/{row['transfer']}") if row["transfer"] else None
+        if job and job["State"] in UNDER_WAY:
+            self.queue.finish(row["study"], time.time() + 1.0)
+            return
         if row["uid"] and self.options["Pipeline"]:
             held = self._held(row["uid"])
             if held:
@@ -763,7 +773,7 @@ class Worker:
         """
         job = get(f"/jobs/{row['transfer']}")
         state = job["State"] if job else "Failure"
-        if state in ("Pending", "Running", "Paused", "Retry"):
+        if state in UNDER_WAY:
             self.queue.finish(row["study"], time.time() + 1.0)
             return
         content, held = Content(row["study"]), self._held(row["uid"])

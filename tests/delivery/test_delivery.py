@@ -18,6 +18,7 @@ from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, Re
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.reporting import encode
+from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 from tests.reporting.made import report
@@ -180,3 +181,19 @@ def test_a_destination_that_comes_back_gets_it_once_and_holds_up_no_other(tmp_pa
         sender.stop()
     assert len(list(received.iterdir())) == 1
     assert service_account(catalog)["deliveries"] == {"pacs": {"delivered": 1}, "files": {"delivered": 1}}
+
+
+def test_a_peer_that_hangs_up_without_a_word_is_asked_once_more():
+    """As a busy Orthanc that rejects: its connection may be gone before its words are read."""
+    entity, port = AE(), free_port()
+    entity.add_supported_context("1.2.840.10008.1.1")
+    server = entity.start_server(("127.0.0.1", port), block=False)
+    try:
+        with CuttingRelay(port, [Cut(answers=0)]) as relay:
+            assert node(relay.port).echo() == ""
+            assert relay.broken == 1
+        with CuttingRelay(port, [Cut(answers=0), Cut(answers=0)]) as relay:
+            assert "cannot be reached" in node(relay.port).echo()
+            assert relay.broken == 2
+    finally:
+        server.shutdown()

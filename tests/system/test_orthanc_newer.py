@@ -116,3 +116,22 @@ def test_a_queue_of_an_earlier_version_is_taken_over(monkeypatch, tmp_path):
         assert (row["study"], row["uid"], row["transfers"]) == ("a-study", "", 0)
     queue.want("a-study")
     assert queue.next_due()["force"] == 1
+
+
+def test_a_deleted_study_is_not_let_go_while_orthanc_still_sends_it(monkeypatch, tmp_path):
+    """What arrives after the announcement was taken back would leave the study waiting for what never comes."""
+    held = {"/jobs/a-job": {"State": "Running"}}
+    plug_in = load(monkeypatch, stand_in(tmp_path, held, QueueFile=str(tmp_path / "queue.sqlite")))
+    worker = plug_in.Worker(plug_in.read_configuration())
+    announced = []
+    monkeypatch.setattr(worker, "_held", lambda _: ["1.2.3.4.1", "1.2.3.4.2"])
+    monkeypatch.setattr(worker, "_announce", lambda *what: announced.append(what))
+    worker.queue.want("a-study")
+    worker.queue.finish("a-study", None, uid="1.2.3", transfer="a-job", expected=25)
+    worker._release(worker.queue.row("a-study"))
+    assert announced == []
+    assert worker.queue.row("a-study")["due"] is not None
+    held["/jobs/a-job"] = {"State": "Success", "Content": {}}
+    worker._attempt(worker._follow_transfer, worker.queue.row("a-study"))
+    assert announced == [("1.2.3", 2)]
+    assert worker.queue.row("a-study") is None
