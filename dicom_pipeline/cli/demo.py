@@ -79,6 +79,7 @@ def _settings(work: Path) -> Settings:
             "listener": settings.listener.model_copy(update={"ae_title": AE_TITLE, "port": _free_port()}),
             "spool": settings.spool.model_copy(update={"folder": work}),
             "assembly": settings.assembly.model_copy(update={"quiet_seconds": 1.0}),
+            "store": settings.store.model_copy(update={"write": False}),  # it would go with the folder
             "service": settings.service.model_copy(update={"web_port": None, "log_level": "WARNING"}),
         }
     )

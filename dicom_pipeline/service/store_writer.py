@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 
 from dicom_pipeline.config import Settings, store_place
 from dicom_pipeline.domain import short_uid
@@ -31,6 +32,12 @@ class StoreWriter:
         self._store: EmbeddingStore | None = None
         self._studies = self._rows = 0  # written since the last compaction
         self._off = not settings.store.write
+        if not self._off and find_spec("lancedb") is None:
+            log.warning(
+                "the embedding store needs lancedb (pip install 'dicom-pipeline[research]'): nothing is written to it; results "
+                "are kept, and `store re-embed` writes them once it is there. store.write = false says that this is meant"
+            )
+            self._off = True
 
     def write(self, study_instance_uid: str, revision: int, output: StudyOutput) -> bool:
         """Write a revision's rows; whether the store has them now. A failure is logged, not raised."""
