@@ -24,8 +24,9 @@ Labelled = Sequence[tuple[str, float]]
 
 def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) -> npt.NDArray[np.uint8]:
     """RGB uint8 (H, 896, 3): banner, the rendering, a line and a bar a score. Text stays legible at 512 px."""
-    notes = _wrapped(_drawable(notice), 62)
-    height = 64 + PICTURE + 2 * MARGIN + LINE * len(scores) + 30 * (1 + len(notes)) + MARGIN
+    said = f"{title}. Research scores, uncalibrated unless a probe made them."
+    notes = [line for text in (said, notice) for line in _wrapped(_drawable(text), 62)]
+    height = 64 + PICTURE + 2 * MARGIN + LINE * len(scores) + 30 * len(notes) + MARGIN
     page = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((WIDTH // 2, 34), BANNER, RED, ImageFont.load_default(38), anchor="mm")
@@ -38,7 +39,7 @@ def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) 
         draw.rectangle((580, y + 8, 780, y + 28), outline=FAINT)
         draw.text((WIDTH - MARGIN, y), f"{value:.2f}", INK, ImageFont.load_default(30), anchor="ra")
         y += LINE
-    for line in (f"{title}. Research scores, uncalibrated unless a probe made them.", *notes):
+    for line in notes:
         draw.text((MARGIN, y + 6), line, FAINT, ImageFont.load_default(24))
         y += 30
     return np.asarray(page)

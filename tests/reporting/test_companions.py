@@ -175,3 +175,12 @@ def test_a_pipeline_makes_them_and_orthanc_keeps_them(tmp_path, sample_data):
     (raw,) = [d for d in back if d.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66"]
     np.testing.assert_array_equal(read_back(raw)[1][0], result.embeddings[0].vector)
     assert result.report is not None
+
+
+def test_nothing_that_is_written_on_a_key_image_runs_over_its_edge():
+    blank = np.zeros((448, 448, 3), np.uint8)
+    image = key_image_pixels(
+        blank, [("A label " * 20, 0.5)], "Study …306831207600, revision 12", "Trained on drawings. " * 9
+    )
+    edge = image[70:, -12:]  # below the banner, which is centred
+    assert (edge == edge[0, -1]).all()
