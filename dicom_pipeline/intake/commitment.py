@@ -31,7 +31,7 @@ from dicom_pipeline.catalog.commitments import (
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import messages
-from dicom_pipeline.intake.admission import ListenerSettings
+from dicom_pipeline.intake.admission import ListenerSettings, Peer
 from dicom_pipeline.intake.commits import Committer
 from dicom_pipeline.intake.event_reports import send_event_report
 from dicom_pipeline.intake.messages import Command, Element, Field
@@ -135,13 +135,18 @@ class Commitments:
         while not self._stop.wait(POLL_SECONDS):
             try:
                 for pending in due_commitments(self._catalog, time.time()):
-                    self._send(pending)
+                    # a node that is not known is answered on the association that asks, not from here
+                    if self._peer(pending) or time.time() - pending.asked_at >= GIVE_UP_SECONDS:
+                        self._send(pending)
             except CatalogError as error:
                 log.error("cannot answer commitments: %s", error)
         self._catalog.close()
 
+    def _peer(self, pending: Pending) -> Peer | None:
+        return next((p for p in self.settings.peers if p.ae_title == pending.calling_ae), None)
+
     def _send(self, pending: Pending) -> None:
-        peer = next((p for p in self.settings.peers if p.ae_title == pending.calling_ae), None)
+        peer = self._peer(pending)
         if peer is None:
             problem = "its node is not in [[peers]]"
         else:

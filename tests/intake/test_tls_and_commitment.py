@@ -16,9 +16,10 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool
+from dicom_pipeline.intake.commitment import POLL_SECONDS
 from dicom_pipeline.service.supervisor import serve
 from tests.peers.certificates import Authority
-from tests.peers.programs import free_port, need
+from tests.peers.programs import free_port, need, wait_until
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -116,6 +117,34 @@ def test_commitment_is_answered_on_the_association_that_asks(listening):
     assert report.TransactionUID == "2.25.77"
     assert [i.ReferencedSOPInstanceUID for i in report.ReferencedSOPSequence] == [image.SOPInstanceUID]
     assert [(i.ReferencedSOPInstanceUID, i.FailureReason) for i in report.FailedSOPSequence] == [("1.2.3", 0x0112)]
+
+
+def test_an_answer_that_is_slowly_taken_on_the_asking_association_is_not_set_aside_meanwhile(listening):
+    """The thread that answers known nodes looks every second; what goes out on the association is not its business."""
+    listener = listening()
+    image = stored(listener)
+    seen, came = [], threading.Event()
+
+    def state():
+        with listener.catalog.transaction() as run:
+            return [row["state"] for row in run.connection.execute("SELECT state FROM commitment")]
+
+    def take(_):
+        time.sleep(3 * POLL_SECONDS)
+        seen.append(state())
+        came.set()
+        return 0x0000, None
+
+    entity = AE(ae_title="MODALITY")
+    entity.add_requested_context(StorageCommitmentPushModel)
+    association = entity.associate(
+        "127.0.0.1", listener.settings.port, ae_title="DICOMPIPE", evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)]
+    )
+    association.send_n_action(question(image.SOPInstanceUID), 1, StorageCommitmentPushModel, INSTANCE)
+    assert came.wait(20)
+    wait_until(lambda: state() != ["pending"], 10, "the answer was not entered")
+    association.release()
+    assert (seen, state()) == ([["pending"]], ["answered"])
 
 
 def test_a_damaged_file_is_not_committed_and_a_known_node_is_told_on_its_own_port(listening, tmp_path):
