@@ -8,7 +8,7 @@ from typing import Any
 
 from dicom_pipeline.catalog.arrivals import Received, enter_instance
 from dicom_pipeline.catalog.database import Catalog, Run
-from dicom_pipeline.catalog.revisions import Claimed, MadeReport, outcome_of, why_no_report
+from dicom_pipeline.catalog.revisions import Claimed, MadeReport, enter_results, outcome_of
 from dicom_pipeline.domain import Account, Outcome
 
 RECORD_SCHEMA = "dicom_pipeline/revision/1"
@@ -63,20 +63,16 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
     for instance in record["instances"]:
         outcome = _of(instance, "sop_instance_uid", "sha256", "outcome", "reason", "detail")
         run.execute("restore_outcome", revision_id=revision_id, **outcome)
-    for report in record["reports"]:
-        made = _of(report, "sop_instance_uid", "sop_class_uid", "path", "sha256")
-        run.execute("add_report", revision_id=revision_id, at=record["finished_at"], **made)
-        for destination in report["destinations"]:
-            run.execute("add_delivery", report_uid=report["sop_instance_uid"], destination=destination, at=at)
+    reports = [
+        MadeReport(
+            **_of(report, "sop_instance_uid", "sop_class_uid", "path", "sha256"),
+            destinations=tuple(report["destinations"]),
+        )
+        for report in record["reports"]
+    ]
     used = sum(instance["outcome"] == Outcome.USED for instance in record["instances"])
-    run.execute(
-        "finish_revision",
-        revision_id=revision_id,
-        state="done" if record["reports"] else "no-image",
-        fingerprint=record["fingerprint"],
-        message="" if record["reports"] else why_no_report(used),
-        at=record["finished_at"],
-    )
+    fingerprint, finished_at = record["fingerprint"], record["finished_at"]
+    enter_results(run, revision_id, reports, used=used, fingerprint=fingerprint, at=finished_at, due_at=at)
 
 
 def settle_rebuilt(run: Run, at: float) -> None:

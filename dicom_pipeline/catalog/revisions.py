@@ -249,26 +249,44 @@ def finish(
                 reason=reason.value if reason else None,
                 detail=detail,
             )
-        for report in reports:
-            run.execute(
-                "add_report",
-                revision_id=claimed.revision_id,
-                sop_instance_uid=report.sop_instance_uid,
-                sop_class_uid=report.sop_class_uid,
-                path=report.path,
-                sha256=report.sha256,
-                at=at,
-            )
-            for destination in report.destinations:
-                run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=at)
+        used = account.counts[Outcome.USED]
+        enter_results(run, claimed.revision_id, reports, used=used, fingerprint=fingerprint, at=at, due_at=at)
+
+
+def enter_results(
+    run: Run,
+    revision_id: int,
+    reports: Sequence[MadeReport],
+    *,
+    used: int,
+    fingerprint: str,
+    at: float,
+    due_at: float,
+) -> None:
+    """Enter the reports of a revision, a delivery a report and destination, due at `due_at`, and that the revision ended.
+
+    used: how many of its instances were.
+    """
+    for report in reports:
         run.execute(
-            "finish_revision",
-            revision_id=claimed.revision_id,
-            state="done" if reports else "no-image",
-            fingerprint=fingerprint,
-            message="" if reports else why_no_report(account.counts[Outcome.USED]),
+            "add_report",
+            revision_id=revision_id,
+            sop_instance_uid=report.sop_instance_uid,
+            sop_class_uid=report.sop_class_uid,
+            path=report.path,
+            sha256=report.sha256,
             at=at,
         )
+        for destination in report.destinations:
+            run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=due_at)
+    run.execute(
+        "finish_revision",
+        revision_id=revision_id,
+        state="done" if reports else "no-image",
+        fingerprint=fingerprint,
+        message="" if reports else why_no_report(used),
+        at=at,
+    )
 
 
 def why_no_report(used: int) -> str:
