@@ -55,8 +55,9 @@ test: $(VENV)/.installed-dev peers lint
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not long and not gpu and not system"
 
+# The long tests, and the short ones' properties with examples that no earlier run had.
 test-long: $(VENV)/.installed-dev peers
-	$(BIN)/pytest -m "long"
+	$(BIN)/pytest --hypothesis-profile=searching -m "long or hypothesis"
 
 bench: $(VENV)/.installed-dev peers
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

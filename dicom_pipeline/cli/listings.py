@@ -10,6 +10,7 @@ import typer
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import list_presets
@@ -31,6 +32,8 @@ def show(
         raise UsageError(f"{file} is no DICOM file: expected one with a DICM preamble (PS3.10)") from error
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror or type(error).__name__}") from error
+    except UNPARSABLE as error:
+        raise UsageError(f"{file} is broken: {type(error).__name__} while reading it") from error
     if html is not None:
         html.write_text(report_html(report), encoding="utf-8")
         console().print(f"  {html}", highlight=False, soft_wrap=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
 
+NO_OBJECT_READ_BACK = "stored, but what was read back is no DICOM object"
+
 
 def changed_attributes(sent: Dataset, back: Dataset) -> list[str]:
     """Names of the attributes that came back with another value or not at all, at the top level; never their values.

@@ -10,7 +10,8 @@ from typing import Any
 import requests
 from pydicom import Dataset, dcmread
 
-from dicom_pipeline.delivery.comparison import difference
+from dicom_pipeline.attributes import UNPARSABLE, integer_of, items_of
+from dicom_pipeline.delivery.comparison import NO_OBJECT_READ_BACK, difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
 from dicom_pipeline.delivery.statuses import attempt_of
 
@@ -62,6 +63,10 @@ class DicomWebServer:
             back = client.retrieve_instance(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
         except requests.HTTPError as error:
             return _unread(stored, error.response.status_code if error.response is not None else 0)
+        except UNPARSABLE as error:
+            if isinstance(error, OSError):
+                raise  # the connection, not what came over it
+            return replace(stored, ending=Ending.RETRY, message=NO_OBJECT_READ_BACK)
         differs = difference(dataset, back)
         if differs and not stored.message:
             return Attempt(Ending.SET_ASIDE, stored.status, differs)
@@ -110,12 +115,13 @@ class _Session(requests.Session):
 
 def stored_attempt(answer: Dataset) -> Attempt:
     """What a Store Instances Response says became of one object (PS3.18 table I.2-1): its failure, its warning, or success."""
-    for item in answer.get("FailedSOPSequence") or ():
-        failed = attempt_of(int(item.get("FailureReason", 0xC000)))
+    for item in items_of(answer, "FailedSOPSequence"):
+        reason = integer_of(item, "FailureReason")
+        failed = attempt_of(0xC000 if reason is None else reason)
         return failed if failed.ending is not Ending.DELIVERED else replace(failed, ending=Ending.SET_ASIDE)
-    for item in answer.get("ReferencedSOPSequence") or ():
-        if item.get("WarningReason"):
-            return attempt_of(int(item.WarningReason))
+    for item in items_of(answer, "ReferencedSOPSequence"):
+        if warning := integer_of(item, "WarningReason"):
+            return attempt_of(warning)
     return Attempt(Ending.DELIVERED, "200")
 
 
@@ -134,7 +140,7 @@ def _http_attempt(error: Any) -> Attempt:
             answer = Dataset.from_json(error.response.json())
         except (ValueError, TypeError, LookupError, AttributeError):
             answer = Dataset()
-        if answer.get("FailedSOPSequence"):
+        if items_of(answer, "FailedSOPSequence"):
             return stored_attempt(answer)
     words = {401: "the server refuses the user name, password or token", 403: "the server forbids storing"}
     if status in (408, 429) or status >= 500 or status == 0:

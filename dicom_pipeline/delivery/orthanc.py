@@ -29,7 +29,8 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import SSLError
 from urllib3.util import Retry
 
-from dicom_pipeline.delivery.comparison import difference
+from dicom_pipeline.attributes import UNPARSABLE
+from dicom_pipeline.delivery.comparison import NO_OBJECT_READ_BACK, difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
 
 TIMEOUT_SECONDS = 60.0
@@ -65,9 +66,7 @@ class OrthancServer:
             return Attempt(Ending.SET_ASIDE, message=f"Orthanc refuses the object: {type(error).__name__}")
         except (OrthancApiException, OSError) as error:
             return Attempt(Ending.RETRY, message=_explain(error))
-        if differs := difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back))):
-            return Attempt(Ending.SET_ASIDE, "200", differs)
-        return Attempt(Ending.DELIVERED, "200", verified=True)
+        return _compared(report, back)
 
     def echo(self) -> str:
         """ "" where Orthanc answers, else what is wrong."""
@@ -75,6 +74,16 @@ class OrthancServer:
 
     def _client(self) -> OrthancApiClient:
         return orthanc_client(self.url, self.username, self.password, self.tls_ca)
+
+
+def _compared(report: bytes, back: bytes) -> Attempt:
+    try:
+        differs = difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back)))
+    except UNPARSABLE:
+        return Attempt(Ending.RETRY, "200", NO_OBJECT_READ_BACK)
+    if differs:
+        return Attempt(Ending.SET_ASIDE, "200", differs)
+    return Attempt(Ending.DELIVERED, "200", verified=True)
 
 
 class _Client(OrthancApiClient):  # type: ignore[misc] # the library has no types

@@ -10,14 +10,16 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 from pydicom.pixels import apply_color_lut
 
+from dicom_pipeline.attributes import MALFORMED, integer_of, items_of, read_value
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.quiet import quiet
 
 
 def is_colour(stored: Stored) -> bool:
     """Whether the frame holds colour samples or palette indices."""
-    return stored.values.ndim == 3 or stored.dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
+    return stored.values.ndim == 3 or read_value(stored.dataset, "PhotometricInterpretation") == "PALETTE COLOR"
 
 
 def to_srgb(stored: Stored) -> npt.NDArray[np.uint8]:
@@ -25,8 +27,9 @@ def to_srgb(stored: Stored) -> npt.NDArray[np.uint8]:
     values = stored.values
     if values.ndim == 2:
         try:
-            values = apply_color_lut(values, stored.dataset)[..., :3]
-        except (ValueError, AttributeError) as error:
+            with quiet():
+                values = apply_color_lut(values, stored.dataset)[..., :3]
+        except MALFORMED as error:
             raise InstanceError(Reason.MISSING_ATTRIBUTE, "palette lookup tables") from error
     if values.shape[-1] != 3:
         raise InstanceError(Reason.UNSUPPORTED_PIXEL_FORMAT, f"{values.shape[-1]} samples a pixel")
@@ -37,19 +40,19 @@ def _eight_bit(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.uint8
     if values.dtype == np.uint8:
         return values
     palette = stored.values.ndim == 2
-    bits = values.dtype.itemsize * 8 if palette else int(stored.dataset.get("BitsStored") or 16)
+    bits = values.dtype.itemsize * 8 if palette else integer_of(stored.dataset, "BitsStored") or 16
     return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 
 def _with_profile(image: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
-    path = stored.dataset.get("OpticalPathSequence") or []
-    profile = stored.dataset.get("ICCProfile") or (path[0].get("ICCProfile") if path else None)
+    sources = (stored.dataset, *items_of(stored.dataset, "OpticalPathSequence")[:1])
+    profile = next((found for source in sources if (found := read_value(source, "ICCProfile"))), None)
     if not profile:
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(Image.fromarray(image), source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError) as error:
+    except (ImageCms.PyCMSError, OSError, TypeError) as error:
         raise InstanceError(Reason.INVALID_ATTRIBUTE, "ICCProfile cannot be read") from error
     return np.asarray(converted)

@@ -6,7 +6,6 @@ Sources: PS3.5 section 8 (pixel encoding), PS3.3 C.7.6.3 (Image Pixel), C.7.6.16
 from __future__ import annotations
 
 import functools
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from dicom_pipeline.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
 from dicom_pipeline.domain import Frame, Reason
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging import jpeg12
 from dicom_pipeline.imaging.limits import Limits
+from dicom_pipeline.quiet import quiet
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""
@@ -44,25 +44,20 @@ class Stored:
 
     def find(self, keyword: str) -> Any:
         """Value of an attribute that applies to this frame: per-frame, shared, then the instance; None without."""
-        for source in (*self.functional, self.dataset):
-            value = source.get(keyword)
-            if value is not None and value != "":
-                return value
-        return None
+        return next((v for d in (*self.functional, self.dataset) if (v := read_value(d, keyword)) is not None), None)
 
-    def holder(self, keyword: str) -> Dataset:
-        """The data set (per-frame, shared or instance) that holds an attribute, the instance where none does."""
-        return next((d for d in self.functional if keyword in d), self.dataset)
+    def holder(self, keyword: str) -> Dataset | None:
+        """The data set (per-frame, shared or instance) that holds a sequence with items; None where none does."""
+        return next((d for d in (*self.functional, self.dataset) if items_of(d, keyword)), None)
 
 
 @functools.lru_cache(maxsize=8)
 def read_image_header(path: Path) -> Dataset:
     """The data set before its pixel data. Raises InstanceError. The last few are kept: frames come file by file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values are judged where they are used
+        with quiet():
             dataset = dcmread(path, stop_before_pixels=True, force=True)
-    except (InvalidDicomError, OSError, ValueError, EOFError, KeyError, AttributeError, zlib.error) as error:
+    except UNPARSABLE as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
     return dataset
 
@@ -74,24 +69,18 @@ def decode(frame: Frame, limits: Limits | None = None) -> Stored:
     """
     dataset = read_image_header(frame.path)
     _check(dataset, frame, limits or Limits())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of padding and excess frames that we can live with
+    with quiet():  # pydicom warns of padding and excess frames that we can live with
         values = _decoded(frame.path, dataset, frame.key.frame)
     return Stored(values, dataset, _functional_groups(dataset, frame.key.frame))
 
 
 def _check(dataset: Dataset, frame: Frame, limits: Limits) -> None:
-    missing = [name for name in NEEDED if dataset.get(name) in (None, "")]
+    missing = [name for name in NEEDED if read_value(dataset, name) is None]
     if missing:
         raise InstanceError(Reason.MISSING_ATTRIBUTE, ", ".join(missing))
-    try:
-        limits.check(dataset)
-    except (TypeError, ValueError) as error:
-        raise InstanceError(Reason.INVALID_ATTRIBUTE, "Rows, Columns or NumberOfFrames") from error
-    if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
-        raise InstanceError(Reason.INVALID_ATTRIBUTE, "Rows or Columns is zero")
-    if frame.key.frame > int(dataset.get("NumberOfFrames") or 1):
-        raise InstanceError(Reason.TRUNCATED, f"frame {frame.key.frame} of {dataset.get('NumberOfFrames') or 1}")
+    frames = limits.check(dataset)
+    if frame.key.frame > frames:
+        raise InstanceError(Reason.TRUNCATED, f"frame {frame.key.frame} of {frames}")
     if dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         _check_inflated(frame.path, limits.max_inflated_bytes)
 
@@ -124,7 +113,7 @@ def _decoded(path: Path, dataset: Dataset, number: int) -> npt.NDArray[Any]:
     except ValueError as error:
         short = any(word in str(error) for word in ("less than", "expected", "insufficient", "actual", "reshape"))
         raise InstanceError(Reason.TRUNCATED if short else Reason.DECODE_FAILED, type(error).__name__) from error
-    except (RuntimeError, NotImplementedError, KeyError, TypeError, OSError, zlib.error) as error:
+    except (*UNPARSABLE, RuntimeError) as error:
         raise InstanceError(Reason.DECODE_FAILED, type(error).__name__) from error
     if values.ndim == 2 and values.dtype.kind in "iu":
         return _stored_bits(values, dataset, encapsulated=UID(syntax).is_encapsulated if syntax else False)
@@ -151,8 +140,9 @@ def _named(error: Exception) -> str:
 def _stored_bits(values: npt.NDArray[Any], dataset: Dataset, *, encapsulated: bool) -> npt.NDArray[Any]:
     """Values with overlay bits masked and an odd HighBit shifted down (PS3.5 8.1.1); sign-extended where signed."""
     allocated = values.dtype.itemsize * 8
-    stored = int(dataset.get("BitsStored") or allocated)
-    high = int(dataset.get("HighBit", stored - 1) if dataset.get("HighBit") not in (None, "") else stored - 1)
+    stored = integer_of(dataset, "BitsStored") or allocated
+    high = integer_of(dataset, "HighBit")
+    high = stored - 1 if high is None else high
     if encapsulated or stored >= allocated or not 0 < stored <= high + 1 <= allocated:
         return values
     unsigned = values.view(f"u{values.dtype.itemsize}")
@@ -165,9 +155,6 @@ def _stored_bits(values: npt.NDArray[Any], dataset: Dataset, *, encapsulated: bo
 
 def _functional_groups(dataset: Dataset, number: int) -> tuple[Dataset, ...]:
     """The data sets of the frame's own functional groups, then of the shared ones (PS3.3 C.7.6.16)."""
-    found: list[Dataset] = []
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    for groups in (*per_frame[number - 1 : number], *shared[:1]):
-        found.extend(item for element in groups if element.VR == "SQ" for item in element.value[:1])
-    return tuple(found)
+    per_frame = items_of(dataset, "PerFrameFunctionalGroupsSequence")[number - 1 : number]
+    shared = items_of(dataset, "SharedFunctionalGroupsSequence")[:1]
+    return tuple(item for groups in (*per_frame, *shared) for item in nested_items(groups))

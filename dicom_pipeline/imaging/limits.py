@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
+from dicom_pipeline.attributes import integer_of
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import InstanceError
 
@@ -23,9 +24,12 @@ class Limits:
     max_frames: int = 100_000
     max_inflated_bytes: int = 4 * 1024**3
 
-    def check(self, dataset: Dataset) -> None:
-        """Raise InstanceError TOO_LARGE where the header promises more than the bounds."""
-        rows, columns = int(dataset.Rows), int(dataset.Columns)
-        frames = int(dataset.get("NumberOfFrames") or 1)
+    def check(self, dataset: Dataset) -> int:
+        """Number of frames. Raises InstanceError: no image size, or TOO_LARGE where it promises more than the bounds."""
+        rows, columns = integer_of(dataset, "Rows") or 0, integer_of(dataset, "Columns") or 0
+        if rows < 1 or columns < 1:
+            raise InstanceError(Reason.INVALID_ATTRIBUTE, "Rows or Columns is no positive number")
+        frames = max(1, integer_of(dataset, "NumberOfFrames") or 1)
         if max(rows, columns) > self.max_side or rows * columns > self.max_pixels or frames > self.max_frames:
             raise InstanceError(Reason.TOO_LARGE, f"{rows} x {columns} pixels, {frames} frames")
+        return frames

@@ -9,13 +9,16 @@ pixels, colour and the PIL resizes go through the same functions on the whole ar
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dicom_pipeline.attributes import MALFORMED, integer_of, read_value
 from dicom_pipeline.domain import IMAGE_SIZE, Frame, Reason, Rendering
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging import colour, resize, serving, voi
@@ -43,8 +46,16 @@ class SeriesRenderer:
         self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
     def render(self, frame: Frame) -> Rendering:
-        """The rendering of one frame. Raises InstanceError with the reason where there can be none."""
-        return Rendering(frame, self.render_stored(decode(frame, self.limits)))
+        """The rendering of one frame. Raises InstanceError with the reason where there can be none.
+
+        What nobody foresaw of an odd instance is that instance's failure, not its study's and its neighbours'.
+        """
+        try:
+            return Rendering(frame, self.render_stored(decode(frame, self.limits)))
+        except MALFORMED as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+            raise InstanceError(Reason.RENDER_FAILED, place) from error
 
     def render_stored(self, stored: Stored) -> npt.NDArray[np.uint8]:
         """Decoded values -> uint8 (448, 448, 3)."""
@@ -62,9 +73,7 @@ class SeriesRenderer:
         spans = self._spans(stored)
         inverted = voi.is_inverted(stored)
         padding = voi.padding_range(stored)
-        lut = "ModalityLUTSequence" in stored.holder("ModalityLUTSequence") or (
-            spans is None and voi.has_voi_lut(stored)
-        )
+        lut = stored.holder("ModalityLUTSequence") is not None or (spans is None and voi.has_voi_lut(stored))
         key = None
         if not lut:
             window = (voi.window_of(stored), str(stored.find("VOILUTFunction"))) if spans is None else spans
@@ -164,7 +173,7 @@ def content_of(frame: Frame) -> float:
     """
     stored = decode(frame)
     sample = _sample(stored, step=8)
-    if stored.dataset.get("Modality") == "CT":
+    if read_value(stored.dataset, "Modality") == "CT":
         return float((sample > -500).mean())
     low, high = float(sample.min()), float(np.percentile(sample, 99.5))
     return float((sample > low + 0.1 * (high - low)).mean()) if high > low else 0.0
@@ -203,12 +212,12 @@ def _percentiles(samples: Sequence[npt.NDArray[np.float32]], percentiles: tuple[
 
 def _is_eight_bit(stored: Stored) -> bool:
     """Whether the stored range is what a display shows; counts and measurements of more bits fill little of theirs."""
-    return stored.values.dtype.kind != "f" and int(stored.dataset.get("BitsStored") or 16) <= 8
+    return stored.values.dtype.kind != "f" and (integer_of(stored.dataset, "BitsStored") or 16) <= 8
 
 
 def _full_range(stored: Stored) -> Span:
     """The whole range of the stored type in modality units: what an 8-bit ultrasound frame means by itself."""
-    bits = int(stored.dataset.get("BitsStored") or stored.values.dtype.itemsize * 8)
+    bits = integer_of(stored.dataset, "BitsStored") or stored.values.dtype.itemsize * 8
     signed = stored.values.dtype.kind == "i"
     ends = np.array([-(1 << (bits - 1)) if signed else 0, (1 << (bits - 1 if signed else bits)) - 1])
     low, high = sorted(voi.modality_values(ends, stored).tolist())

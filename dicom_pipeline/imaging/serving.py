@@ -15,16 +15,18 @@ from PIL import Image
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
+from dicom_pipeline.attributes import read_value
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels, Reason
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.voi import attribute, number
 
 MODALITIES = ("CT", "CR", "DX")
 
 
 def render(stored: Stored) -> Pixels:
     """Decoded values -> uint8 (448, 448, 3). Raises InstanceError for what the container refuses."""
-    modality = str(stored.dataset.get("Modality"))
+    modality = str(read_value(stored.dataset, "Modality"))
     if modality not in MODALITIES or stored.values.ndim != 2:
         raise InstanceError(Reason.UNSUPPORTED_PIXEL_FORMAT, f"the serving container takes no {modality} like this")
     unit = _ct(stored) if modality == "CT" else _radiograph(stored)
@@ -34,10 +36,10 @@ def render(stored: Stored) -> Pixels:
 
 
 def _scalar_window(stored: Stored) -> tuple[float, float] | None:
-    centre, width = stored.dataset.get("WindowCenter"), stored.dataset.get("WindowWidth")
-    if centre in (None, "") or width in (None, "") or isinstance(centre, MultiValue) or isinstance(width, MultiValue):
+    centre, width = (read_value(stored.dataset, name) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or isinstance(centre, MultiValue) or isinstance(width, MultiValue):
         return None
-    return float(centre), float(width)
+    return number(centre, 0.0, "WindowCenter"), number(width, 0.0, "WindowWidth")
 
 
 def _to_uint16(values: npt.NDArray[Any], centre: float, width: float) -> npt.NDArray[np.float64]:
@@ -46,20 +48,21 @@ def _to_uint16(values: npt.NDArray[Any], centre: float, width: float) -> npt.NDA
 
 
 def _ct(stored: Stored) -> npt.NDArray[np.float64]:
-    slope, intercept = stored.dataset.get("RescaleSlope"), stored.dataset.get("RescaleIntercept")
+    slope, intercept = (read_value(stored.dataset, name) for name in ("RescaleSlope", "RescaleIntercept"))
     if (slope is None) != (intercept is None):
         raise InstanceError(Reason.MISSING_ATTRIBUTE, "one of RescaleSlope and RescaleIntercept")
     values = stored.values.astype(np.float64)
     if slope is not None:
-        values = values * float(slope) + float(intercept)
+        values = values * number(slope, 1.0, "RescaleSlope") + number(intercept, 0.0, "RescaleIntercept")
     scaled = _to_uint16(values, *(_scalar_window(stored) or (100.0, 2500.0)))
-    if stored.dataset.PhotometricInterpretation == "MONOCHROME1":
+    if read_value(stored.dataset, "PhotometricInterpretation") == "MONOCHROME1":
         scaled = 65535 - scaled
     return scaled / 65535
 
 
 def _radiograph(stored: Stored) -> npt.NDArray[np.float64]:
-    values = np.asarray(apply_modality_lut(stored.values, stored.dataset))
+    with attribute("ModalityLUTSequence or Rescale Slope"):
+        values = np.asarray(apply_modality_lut(stored.values, stored.dataset))
     window = _scalar_window(stored)
     if window is not None:
         values = _to_uint16(values, *window).astype(np.uint16)
@@ -70,6 +73,6 @@ def _radiograph(stored: Stored) -> npt.NDArray[np.float64]:
     if values.dtype != np.uint8:
         low, high = result.min(), result.max()
         result = np.round((result - low) / (high - low) * most) if high > low else np.zeros_like(result)
-    if stored.dataset.PhotometricInterpretation == "MONOCHROME1":
+    if read_value(stored.dataset, "PhotometricInterpretation") == "MONOCHROME1":
         result = result.max() - result
     return result / most

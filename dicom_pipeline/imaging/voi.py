@@ -6,6 +6,8 @@ interpretation), C.7.5.1.1.2 (pixel padding).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,23 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi
 
+from dicom_pipeline.attributes import MALFORMED, integer_of, read_value
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging.frames import Stored
 from dicom_pipeline.imaging.windows import rescale
+from dicom_pipeline.quiet import quiet
+
+MOST = 1e25
+"""Largest slope, intercept or window that is taken: times the largest stored value it must fit a float32."""
 
 
 def modality_values(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.float32]:
     """Stored values through the Modality LUT or rescale, float32. Raises InstanceError on a senseless slope."""
     holder = stored.holder("ModalityLUTSequence")
-    if "ModalityLUTSequence" in holder:
-        return np.asarray(apply_modality_lut(values, holder)).astype(np.float32)
+    if holder is not None:
+        with attribute("ModalityLUTSequence"):
+            return np.asarray(apply_modality_lut(values, holder)).astype(np.float32)
     slope, intercept = rescale_of(stored)
     return rescale(values, slope, intercept)
 
@@ -38,7 +46,7 @@ def rescale_of(stored: Stored) -> tuple[float, float]:
 
 
 def number(value: Any, default: float, name: str) -> float:
-    """The first value as a finite number. Raises InstanceError where it is none."""
+    """The first value as a number of at most MOST. Raises InstanceError where it is none."""
     if isinstance(value, MultiValue | list | tuple):
         value = value[0] if value else None
     if value is None:
@@ -47,8 +55,8 @@ def number(value: Any, default: float, name: str) -> float:
         result = float(value)
     except (TypeError, ValueError) as error:
         raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is no number") from error
-    if not np.isfinite(result):
-        raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is not finite")
+    if not abs(result) <= MOST:
+        raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is not finite or beyond all measurements")
     return result
 
 
@@ -63,22 +71,32 @@ def window_of(stored: Stored) -> tuple[float, float] | None:
 
 def has_voi_lut(stored: Stored) -> bool:
     """Whether the frame carries a VOI LUT Sequence, which then goes before a window."""
-    return "VOILUTSequence" in stored.holder("VOILUTSequence")
+    return stored.holder("VOILUTSequence") is not None
 
 
 def voi_grey(values: npt.NDArray[np.float32], stored: Stored) -> npt.NDArray[np.uint8] | None:
     """Modality values through the frame's own VOI LUT or first window to 0..255; None where it has neither."""
-    if has_voi_lut(stored):
-        holder = stored.holder("VOILUTSequence")
-        table = holder.VOILUTSequence[0]
-        looked_up = apply_voi(np.rint(values).astype(np.int32), holder).astype(np.float64)
-        bits = int(table.LUTDescriptor[2])
+    holder = stored.holder("VOILUTSequence")
+    if holder is not None:
+        with attribute("VOILUTSequence"):
+            looked_up = apply_voi(np.rint(values).astype(np.int32), holder).astype(np.float64)
+            bits = int(holder.VOILUTSequence[0].LUTDescriptor[2])
         return np.rint(np.clip(looked_up / (2.0 ** min(bits, 16) - 1), 0, 1) * 255).astype(np.uint8)
     window = window_of(stored)
     if window is None:
         return None
     function = str(stored.find("VOILUTFunction") or "LINEAR")
     return np.rint(_windowed(values, *window, function) * np.float32(255)).astype(np.uint8)
+
+
+@contextmanager
+def attribute(name: str) -> Iterator[None]:
+    """What pydicom raises of an attribute (or a lookup table) that is not as it should be, as InstanceError with its name."""
+    try:
+        with quiet():
+            yield
+    except MALFORMED as error:
+        raise InstanceError(Reason.INVALID_ATTRIBUTE, name) from error
 
 
 def _windowed(values: npt.NDArray[np.float32], centre: float, width: float, function: str) -> npt.NDArray[np.float32]:
@@ -95,15 +113,13 @@ def _windowed(values: npt.NDArray[np.float32], centre: float, width: float, func
 
 def is_inverted(stored: Stored) -> bool:
     """Whether low values are white: MONOCHROME1, or Presentation LUT Shape INVERSE."""
-    shape = str(stored.dataset.get("PresentationLUTShape") or "")
-    return stored.dataset.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE"
+    shape = read_value(stored.dataset, "PresentationLUTShape")
+    return read_value(stored.dataset, "PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE"
 
 
 def padding_range(stored: Stored) -> tuple[int, int] | None:
-    """Lowest and highest stored value that stand for padding, None where the instance has none."""
-    low = stored.dataset.get("PixelPaddingValue")
-    if low in (None, "") or isinstance(low, bytes):
+    """Lowest and highest stored value that stand for padding, None where the instance has none that is a number."""
+    low, high = (integer_of(stored.dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if low is None:
         return None
-    high = stored.dataset.get("PixelPaddingRangeLimit")
-    ends = sorted((int(low), int(high if high not in (None, "") and not isinstance(high, bytes) else low)))
-    return ends[0], ends[1]
+    return (low, low) if high is None else (min(low, high), max(low, high))

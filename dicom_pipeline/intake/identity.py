@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +10,13 @@ from typing import BinaryIO
 
 from pydicom import Dataset
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
-from pydicom.errors import BytesLengthException
 from pydicom.filereader import data_element_generator
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import is_own_object
 
 LAST_TAG = 0x0020000E
@@ -32,21 +30,8 @@ WANTED = {
     0x0020000E: "series_instance_uid",
 }
 EQUIPMENT = 0x0018A001
-UNREADABLE = (
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    OverflowError,
-    struct.error,  # pydicom's, for an element that is cut in its length
-)
 INFLATE_STEP = 256 * 1024
 MOST_VALUE_BYTES = 65536
-_WARNINGS = threading.Lock()
 MOST_HEADER_BYTES = 64 * 1024**2
 
 
@@ -94,7 +79,7 @@ def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) ->
                 own = element.value is not None and _is_own(element)
             elif isinstance(element, RawDataElement):
                 values[WANTED[element.tag]] = _text(element.value)
-    except (*UNREADABLE, BytesLengthException) as error:
+    except UNPARSABLE as error:
         raise IdentityError("unreadable") from error
     if not found:
         raise IdentityError("unreadable")
@@ -139,8 +124,7 @@ def _inflated_start(stream: BinaryIO, most: int) -> bytes:
 
 
 def _is_own(element: RawDataElement | DataElement) -> bool:
-    """is_own_object of one element. A filter of warnings belongs to the process, so only one thread sets it at a time."""
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
+    """is_own_object of one element."""
+    with quiet():
         converted = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
         return is_own_object(Dataset({converted.tag: converted}))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import struct
 import time
-import warnings
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from dicom_pipeline.attributes import UNPARSABLE, read_value
 from dicom_pipeline.audit import Node, unrecorded
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
@@ -19,7 +18,8 @@ from dicom_pipeline.catalog.arrivals import Received, record_instance, record_re
 from dicom_pipeline.intake.admission import supported_transfer_syntaxes
 from dicom_pipeline.intake.held import HELD
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.planning.headers import is_valid_uid, read_value
+from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import is_own_object
 
 META_GROUP_LENGTH = struct.Struct("<HH2sHI")
@@ -136,25 +136,12 @@ def _read(content: bytes) -> tuple[Upload, Dataset, int]:
     wanted.append("PatientID")
     offset = _data_set_offset(content)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom would quote what it finds odd
+        with quiet():
             dataset = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=wanted)
             uids = [str(dataset.get(name, "")) for name in wanted[:4]]
             own = is_own_object(dataset)
             syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-    except (
-        InvalidDicomError,
-        BytesLengthException,
-        ValueError,
-        EOFError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        OSError,
-        RecursionError,
-        struct.error,
-    ):
+    except UNPARSABLE:
         return Upload(Taken.UNREADABLE), Dataset(), 0
     sop, sop_class, study, _ = uids
     if offset is None:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from dicom_pipeline.attributes import first_number, items_of, nested_items, read_value
 from dicom_pipeline.domain import Frame, FrameKey
-from dicom_pipeline.planning.headers import Header, first_number, read_value
+from dicom_pipeline.planning.headers import Header
 
 SPLITTERS = (
     "TemporalPositionIdentifier",
@@ -71,8 +72,8 @@ class Placed:
 
 def place(header: Header) -> list[Placed]:
     """Every frame of an instance with its geometry."""
-    shared = _group_items((read_value(header.dataset, "SharedFunctionalGroupsSequence") or ())[:1])
-    per_frame = read_value(header.dataset, "PerFrameFunctionalGroupsSequence") or ()
+    shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
+    per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
     placed = []
     for index in range(header.frames):
@@ -177,7 +178,7 @@ def _is_tilted(ordered: Sequence[Placed]) -> bool:
 
 
 def _group_items(groups: Sequence[Dataset]) -> tuple[Dataset, ...]:
-    return tuple(item for group in groups for element in group if element.VR == "SQ" for item in element.value[:1])
+    return tuple(item for group in groups for item in nested_items(group))
 
 
 def _find(functional: Sequence[Dataset], dataset: Dataset, keyword: str) -> Any:

@@ -6,21 +6,17 @@ pixels are missing is found, and written down, when they are decoded.
 
 from __future__ import annotations
 
-import math
 import re
-import struct
-import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
+from dicom_pipeline.attributes import UNPARSABLE, first_number, integer_of, read_value
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.quiet import quiet
 
 VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -62,51 +58,14 @@ class Header:
         return first_number(read_value(self.dataset, keyword))
 
 
-def read_value(dataset: Dataset, keyword: str) -> Any:
-    """An attribute's value, None where it is missing, empty or cannot be converted from what was received."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = dataset.get(keyword)
-    except (ValueError, TypeError, LookupError, BytesLengthException, NotImplementedError, OverflowError):
-        return None
-    return None if value == "" else value
-
-
-def first_number(value: Any) -> float | None:
-    """The first of one or several values as a finite number."""
-    if value is not None and hasattr(value, "__iter__") and not isinstance(value, str | bytes):
-        value = next(iter(value), None)
-    try:
-        result = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return result if math.isfinite(result) else None
-
-
 def read_header(path: Path) -> Header:
     """The header of a DICOM file. Raises InstanceError: UNREADABLE or MISSING_UID."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             dataset = dcmread(path, stop_before_pixels=True, force=True)
             uids = {name: str(read_value(dataset, name) or "") for name in _UIDS}
-            frames = first_number(read_value(dataset, "NumberOfFrames"))
-    except (
-        InvalidDicomError,
-        OSError,
-        ValueError,
-        EOFError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        zlib.error,
-        BytesLengthException,
-        NotImplementedError,
-        RecursionError,
-        OverflowError,
-        struct.error,  # pydicom's, for an element that is cut in its length
-    ) as error:
+            frames = integer_of(dataset, "NumberOfFrames")
+    except UNPARSABLE as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
     wrong = [name for name, uid in uids.items() if not is_valid_uid(uid)]
     if len(wrong) == len(uids):
@@ -123,7 +82,7 @@ def read_header(path: Path) -> Header:
         sop_class_uid=str(read_value(dataset, "SOPClassUID") or ""),
         transfer_syntax_uid=str((meta or {}).get("TransferSyntaxUID") or UID("1.2.840.10008.1.2")),
         modality=str(read_value(dataset, "Modality") or ""),
-        frames=max(1, int(frames or 1)),
+        frames=max(1, frames or 1),
     )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pydicom.uid import UID
 
+from dicom_pipeline.attributes import items_of, read_value
 from dicom_pipeline.domain import Reason
-from dicom_pipeline.planning.headers import Header, read_value
+from dicom_pipeline.planning.headers import Header
 
 OWN_MANUFACTURER = "dicom_pipeline"
 """Manufacturer of everything that this pipeline makes."""
@@ -65,8 +66,8 @@ def image_type(header: Header) -> tuple[str, ...]:
 
 
 def _own(header: Header) -> tuple[Reason, str] | None:
-    equipment = read_value(header.dataset, "ContributingEquipmentSequence") or ()
-    makers = {header.text("Manufacturer"), *(str(item.get("Manufacturer", "")) for item in equipment)}
+    equipment = items_of(header.dataset, "ContributingEquipmentSequence")
+    makers = {header.text("Manufacturer"), *(read_value(item, "Manufacturer") for item in equipment)}
     return (Reason.OWN_OBJECT, "") if OWN_MANUFACTURER in makers else None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from dicom_pipeline.attributes import first_number, items_of, read_value, texts_of
 from dicom_pipeline.domain import (
     Account,
     Frame,
@@ -21,7 +22,7 @@ from dicom_pipeline.domain import (
     SeriesPlan,
 )
 from dicom_pipeline.planning.geometry import Placed, place, stacks_of
-from dicom_pipeline.planning.headers import Header, read_value
+from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.kinds import reason_against
 from dicom_pipeline.planning.rules import RenderRule, Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
@@ -229,18 +230,17 @@ def _named_frames(headers: Sequence[Header]) -> frozenset[FrameKey]:
     for header in headers:
         if header.modality in ("KO", "PR"):
             for sequence in ("CurrentRequestedProcedureEvidenceSequence", "ReferencedSeriesSequence"):
-                for item in read_value(header.dataset, sequence) or ():
+                for item in items_of(header.dataset, sequence):
                     named |= _referenced(item)
     return frozenset(named)
 
 
 def _referenced(item: Dataset) -> set[FrameKey]:
     found: set[FrameKey] = set()
-    series = [item, *(read_value(item, "ReferencedSeriesSequence") or ())]
-    for each in series:
+    for each in (item, *items_of(item, "ReferencedSeriesSequence")):
         for sequence in ("ReferencedSOPSequence", "ReferencedImageSequence"):
-            for reference in read_value(each, sequence) or ():
-                frames = read_value(reference, "ReferencedFrameNumber") or 1
-                numbers = frames if hasattr(frames, "__iter__") and not isinstance(frames, str) else [frames]
-                found |= {FrameKey(str(reference.ReferencedSOPInstanceUID), int(n)) for n in numbers}
+            for reference in items_of(each, sequence):
+                uid = str(read_value(reference, "ReferencedSOPInstanceUID") or "")
+                numbers = (first_number(text) for text in texts_of(reference, "ReferencedFrameNumber") or ["1"])
+                found |= {FrameKey(uid, int(number)) for number in numbers if number is not None}
     return found

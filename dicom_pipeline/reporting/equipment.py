@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from dicom_pipeline.attributes import items_of, read_value
 from dicom_pipeline.domain import Provenance
 from dicom_pipeline.reporting.uids import DEVICE_UID
 
@@ -37,10 +38,10 @@ def is_own_object(dataset: Dataset) -> bool:
     The Device UID says so; in a copy whose UIDs were replaced (PS3.15 E.1), as archives make when they anonymise,
     manufacturer and model do.
     """
-    return any(_is_own_device(item) for item in dataset.get("ContributingEquipmentSequence") or ())
+    return any(_is_own_device(item) for item in items_of(dataset, "ContributingEquipmentSequence"))
 
 
 def _is_own_device(item: Dataset) -> bool:
-    if str(item.get("DeviceUID", "")) == DEVICE_UID:
+    if read_value(item, "DeviceUID") == DEVICE_UID:
         return True
-    return (item.get("Manufacturer"), item.get("ManufacturerModelName")) == (MANUFACTURER, MODEL_NAME)
+    return (read_value(item, "Manufacturer"), read_value(item, "ManufacturerModelName")) == (MANUFACTURER, MODEL_NAME)

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import functools
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
-from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
-from pydicom.valuerep import PersonName
 
+from dicom_pipeline.attributes import texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -54,13 +51,13 @@ SINGLE_FRAME = frozenset(
 
 def text_of(dataset: Dataset, keyword: str, most: int) -> str:
     """A text attribute's first value, without control characters, cut to `most`; "" where it cannot be read."""
-    first = next(iter(_values(dataset, keyword)), "")
+    first = next(iter(texts_of(dataset, keyword)), "")
     return cut("".join(c for c in first if c.isprintable() and c != "\\").strip(), most)
 
 
 def identifier_of(dataset: Dataset, keyword: str, most: int) -> str:
     """An attribute that identifies: as it is or "", for a part of an identifier could be that of another patient."""
-    values = _values(dataset, keyword)
+    values = texts_of(dataset, keyword)
     text = values[0].strip(" \0\t\r\n") if len(values) == 1 else ""
     return text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and cut(text, most) == text else ""
 
@@ -214,19 +211,3 @@ def _name(dataset: Dataset, keyword: str) -> str:
 def cut(text: str, most: int) -> str:
     """The text's beginning of at most `most` bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore").strip()
-
-
-def _values(dataset: Dataset, keyword: str) -> list[str]:
-    """An attribute's values as they stand; none where it is missing, no text (bytes, a sequence) or cannot be read.
-
-    pydicom's warnings quote values, which are patient data, and what they warn of is put right here: they are silenced.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = dataset.get(keyword)
-            several = hasattr(value, "__iter__") and not isinstance(value, str | bytes | PersonName)
-            values = list(value) if several else [value]
-            return [str(v) for v in values if isinstance(v, str | PersonName | int | float | Decimal)]
-    except (ValueError, TypeError, LookupError, BytesLengthException, NotImplementedError, ArithmeticError):
-        return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
@@ -12,6 +11,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.domain import FrameKey
+from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.evidence import frame_number_of, reference_to
 from dicom_pipeline.reporting.uids import uid_of
@@ -25,8 +25,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         referenced_objects=headers,
         description="Frames with the highest research scores; not for diagnosis",
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
+    with quiet():  # highdicom remarks on names without components; they are as received
         made: Dataset = KeyObjectSelectionDocument(
             evidence=[copy.deepcopy(header) for header in headers],
             content=content,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,6 +13,7 @@ from pydicom.uid import CTImageStorage
 
 from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
+from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
@@ -67,8 +67,7 @@ def build_report(
     clean = {uid: _cleaned(headers[uid], instances[uid]) for uid in used if uid in shown}
     root = content(revision, plan, clean, scores, label_set, provenance, key_frames)
     first = clean[used[0]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom remarks on names without components; they are as received
+    with quiet():  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](
             evidence=[_as_ct(first)],
             content=_bare(root),  # highdicom would copy and search the tree, a third of all the time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dicom_pipeline.errors import StoreError, UsageError
+from dicom_pipeline.quiet import quiet
 from dicom_pipeline.research.pages import map_page
 from dicom_pipeline.research.pooling import normalised
 
@@ -43,8 +43,7 @@ def _pca(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _umap(unit: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TensorFlow, which it does not need, and of its own choice of defaults
+    with quiet():  # of TensorFlow, which it does not need, and of its own choice of defaults
         return _fitted(unit, seed)
 
 

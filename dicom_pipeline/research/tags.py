@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Any
 
 from pydicom import Dataset
-from pydicom.errors import BytesLengthException
+
+from dicom_pipeline.attributes import first_number, read_value, texts_of
 
 TEXT_TAGS = {
     "modality": "Modality",
@@ -52,23 +52,9 @@ def _age_band(age: str | None) -> str | None:
     return "90+" if years >= 90 else f"{years // 10 * 10:02d}-{years // 10 * 10 + 9:02d}"
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
-    try:
-        value = dataset.get(keyword)
-    except (ValueError, TypeError, LookupError, BytesLengthException, NotImplementedError):
-        return None
-    if value is not None and hasattr(value, "__iter__") and not isinstance(value, str | bytes):
-        value = next(iter(value), None)
-    return value
-
-
 def _text(dataset: Dataset, keyword: str) -> str | None:
-    value = _value(dataset, keyword)
-    return str(value).strip()[:64] or None if value is not None else None
+    return next(iter(texts_of(dataset, keyword)), "").strip()[:64] or None
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:
-    try:
-        return float(_value(dataset, keyword))
-    except (TypeError, ValueError):
-        return None
+    return first_number(read_value(dataset, keyword))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dicom_pipeline import faults
+from dicom_pipeline.attributes import read_value
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
@@ -25,7 +26,6 @@ from dicom_pipeline.errors import CatalogError, InstanceError
 from dicom_pipeline.intake.spool import sync_folder, sync_tree, write_durably
 from dicom_pipeline.pipeline import Pipeline, StudyResult
 from dicom_pipeline.planning import Header, StudyInput, read_header
-from dicom_pipeline.planning.headers import read_value
 from dicom_pipeline.reporting import object_kind
 from dicom_pipeline.service.auditing import record_of, report_made
 from dicom_pipeline.service.destinations import rules_of

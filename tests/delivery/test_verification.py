@@ -210,3 +210,11 @@ def test_what_a_dicomweb_server_says_of_storing_and_reading_back(post, get, endi
     assert attempt.ending is ending
     assert words in attempt.message
     assert not attempt.verified
+
+
+@pytest.mark.filterwarnings("ignore:message sent by origin server")
+def test_an_answer_to_reading_back_that_is_no_object_is_asked_for_again(sr):
+    """Some proxies answer everything with a page of their own and 200."""
+    attempt = Archive((200, {}), (200, "<html>sign in</html>")).send(sr)
+    assert attempt.ending is Ending.RETRY
+    assert not attempt.verified

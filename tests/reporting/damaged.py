@@ -1,7 +1,7 @@
 """Image headers as hospitals never should send them: written byte by byte, so that nothing is put right on the way."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -111,6 +111,7 @@ ODD_VALUES: Mapping[str, tuple[bytes, ...]] = {
     "UI": (b"1.02.3", b"1.2.", b".1.2", b"1..2", b"abc", b"1.2.3 ", b"1.2.3\\1.2.4", b"1." + b"2" * 70, b"0.0", b"0", b"1.2.a",
            b"1.2.3\x00\x00", b"\x00", b"1.2.840.10008.1.2", b"007.1", b"2.25." + b"9" * 59),
     "IS": (b"99999999999999", b"-99999999999", b"1.5", b"3.0", b"1e3", b"three", b"0", b"-1", b"1\\2", b"+7", b" 2 "),
+    "US": (b"\0\0", b"\1\0", b"\x08\0", b"\x20\0", b"\xff\xff", b"\1\0\2\0", b"\1"),
     "DS": (b"1e400", b"NaN", b"Inf", b"1.234567890123456789", b"1,5", b"1\\2", b""),
 }  # fmt: skip
 
@@ -125,6 +126,23 @@ KEYWORDS = (
     "IssuerOfAccessionNumberSequence", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "StudyInstanceUID",
     "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "ContributingEquipmentSequence", "ContentQualification",
 )  # fmt: skip
+
+IMAGE_KEYWORDS = (
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "ModalityLUTSequence", "RescaleSlope",
+    "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape", "PhotometricInterpretation",
+    "BitsStored", "HighBit", "BitsAllocated", "PixelRepresentation", "SamplesPerPixel", "PlanarConfiguration", "Rows",
+    "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
+    "ICCProfile", "OpticalPathSequence", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "RedPaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImageType", "Modality", "SliceLocation", "InstanceNumber", "EchoNumbers", "EchoTime",
+    "TemporalPositionIdentifier", "AcquisitionNumber", "ContributingEquipmentSequence", "BodyPartExamined", "ViewPosition",
+    "SliceThickness", "SeriesDescription", "ProtocolName", "ConvolutionKernel", "AcquisitionTime", "SeriesNumber",
+    "TriggerTime", "DiffusionBValue", "Manufacturer", "SOPClassUID", "SeriesInstanceUID", "ReferencedSeriesSequence",
+    "CurrentRequestedProcedureEvidenceSequence",
+)  # fmt: skip
+"""What planning and rendering look at."""
+
+PHOTOMETRIC = (b"MONOCHROME1", b"RGB", b"PALETTE COLOR", b"YBR_FULL", b"YBR_FULL_422", b"HSV")
 
 
 def tag_of(keyword: str) -> int:
@@ -183,7 +201,7 @@ def _element(tag: int, vr: str, value: bytes) -> bytes:
 @st.composite
 def odd_values(draw: st.DrawFn, keyword: str, encoding: str) -> tuple[str, bytes] | None:
     """What stands under an attribute: None for nothing, else VR and bytes."""
-    right = dictionary_VR(tag_of(keyword))
+    right = dictionary_VR(tag_of(keyword)).split(" ")[0]
     how = draw(st.sampled_from(("missing", "empty", "spaces", "text", "odd", "binary", "long", "wrong-vr", "several")))
     text = draw(st.sampled_from(NAMES)).encode(encoding, "replace")
     if how == "missing":
@@ -192,7 +210,7 @@ def odd_values(draw: st.DrawFn, keyword: str, encoding: str) -> tuple[str, bytes
         "empty": b"",
         "spaces": b"   ",
         "text": text,
-        "odd": draw(st.sampled_from(ODD_VALUES.get(right, NAMES_AS_BYTES))),
+        "odd": draw(st.sampled_from(PHOTOMETRIC if keyword[:5] == "Photo" else ODD_VALUES.get(right, NAMES_AS_BYTES))),
         "binary": draw(st.binary(max_size=24)),
         "long": draw(st.sampled_from((b"9", b"y", b"\xe4", b"^", b"1.", "山".encode()))) * draw(st.integers(17, 300)),
         "wrong-vr": draw(st.sampled_from((text, b"", b"\1\2\3\4\5\6\7\x08", b"20260102"))),
@@ -210,7 +228,7 @@ SEQUENCE = struct.pack("<HHI", 0xFFFE, 0xE000, len(INNER)) + INNER
 
 
 @st.composite
-def damages(draw: st.DrawFn) -> dict[int, tuple[str, bytes] | None]:
+def damages(draw: st.DrawFn, keywords: Sequence[str] = KEYWORDS) -> dict[int, tuple[str, bytes] | None]:
     """Tag -> what stands there instead of the right value."""
     character_set = draw(st.sampled_from(sorted(CHARACTER_SETS)))
     encoding = CHARACTER_SETS[character_set]
@@ -219,7 +237,7 @@ def damages(draw: st.DrawFn) -> dict[int, tuple[str, bytes] | None]:
         made[0x00080005] = draw(odd_values("SpecificCharacterSet", encoding))
     name = draw(st.sampled_from(NAMES)).encode(encoding, "replace")
     made[tag_of("PatientName")] = ("PN", name)
-    for keyword in draw(st.lists(st.sampled_from(KEYWORDS), min_size=1, max_size=8, unique=True)):
+    for keyword in draw(st.lists(st.sampled_from(keywords), min_size=1, max_size=8, unique=True)):
         made[tag_of(keyword)] = draw(odd_values(keyword, encoding))
     if draw(st.booleans()):
         made[0x00090010] = ("LO", draw(st.sampled_from((b"SOME MAKER", b"", b"\xff\xff", b"DICOM_PIPELINE"))))
