@@ -75,7 +75,7 @@ def test_every_broad_except_says_why():
 
 def test_every_command_and_setting_is_in_the_docs():
     pages = "".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
-    names = [command.callback.__name__ for command in app.registered_commands]
+    names = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     for group in app.registered_groups:
         names += [
             f"{group.name} {command.name or command.callback.__name__.replace('_', '-')}"
@@ -107,7 +107,7 @@ def test_every_statement_of_the_catalog_is_run_and_every_function_is_called():
 
 def test_help_texts_of_all_commands_are_whole():
     for command in app.registered_commands:
-        result = CliRunner().invoke(app, [command.callback.__name__, "--help"])
+        result = CliRunner().invoke(app, [command.callback.__name__.replace("_", "-"), "--help"])
         assert result.exit_code == 0
         assert (command.callback.__doc__ or "").split(".")[0].split("\n")[0][:30] in result.output
 

@@ -1,4 +1,4 @@
-"""The account: received = used + skipped + failed; reports made = delivered + pending + set aside."""
+"""The account: received = used + skipped + failed; reports made = delivered + pending + set aside + given up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Any
 from dicom_pipeline.catalog.database import Catalog
 from dicom_pipeline.catalog.retention import spool_account
 
+LAST_REVISIONS = 100
+"""Of which `status` shows each by itself, unless it is asked for more."""
 
-def service_account(catalog: Catalog) -> dict[str, Any]:
-    """Everything that `status` shows, as plain values: totals, revisions with their outcomes, deliveries, refusals."""
-    revisions = [revision_account(catalog, dict(row)) for row in catalog.read("revisions")]
+
+def service_account(catalog: Catalog, last: int | None = LAST_REVISIONS) -> dict[str, Any]:
+    """Everything that `status` shows, as plain values: totals, revisions with their outcomes, deliveries, refusals.
+
+    last: of how many revisions, the newest, each is told (oldest first); None for all. Totals and counts are of all.
+    """
+    newest = catalog.read("revisions", most=-1 if last is None else last)
+    revisions = [revision_account(catalog, dict(row)) for row in newest]
     deliveries: dict[str, dict[str, int]] = {}
     for row in catalog.read("delivery_counts"):
         deliveries.setdefault(row["destination"], {})[row["state"]] = row["count"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 30.0
 LOG_BYTES = 64 * 1024**2
 """Size to which the write-ahead log is cut again after it grew beside a long reader."""

@@ -83,10 +83,21 @@ def record_set_aside(catalog: Catalog, due: DueDelivery, *, status: str, message
 
 
 def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
-    """Make set-aside deliveries pending again, of one destination or all; returns how many."""
+    """Make set-aside deliveries pending again, of one destination or all; returns how many. Of a named one also what was
+    given up.
+    """
     with catalog.transaction() as run:
         run.execute("forgive_commitment_failures", destination=destination)
         return run.execute("retry_set_aside", now=now, destination=destination)
+
+
+def give_up(catalog: Catalog, destination: str, now: float, *, pending: bool) -> int:
+    """Enter that deliveries to a destination, set aside or (pending) still to be tried, will never be made; returns how many.
+
+    The reports stay where they are; only the spool's files no longer wait for them.
+    """
+    with catalog.transaction() as run:
+        return run.execute("give_up", destination=destination, now=now, pending=int(pending))
 
 
 def _enter(

@@ -32,8 +32,9 @@ UPDATE instance SET removed_at = NULL, returned_at = :at WHERE id = :instance_id
 INSERT OR IGNORE INTO sender (study_instance_uid, calling_ae) VALUES (:study_instance_uid, :calling_ae);
 
 -- name: last_outcome
-SELECT ri.outcome, ri.reason, r.state FROM revision_instance ri JOIN revision r ON r.id = ri.revision_id
-WHERE ri.instance_id = :instance_id ORDER BY r.number DESC LIMIT 1;
+SELECT ri.outcome, ri.reason, r.state FROM instance i JOIN revision r ON r.study_instance_uid = i.study_instance_uid
+JOIN revision_instance ri ON ri.revision_id = r.id AND ri.instance_id = i.id
+WHERE i.id = :instance_id ORDER BY r.number DESC LIMIT 1;
 
 -- name: trim_refusals
 DELETE FROM refusal WHERE id <= :last;
@@ -147,7 +148,12 @@ WHERE report_uid = :report_uid AND destination = :destination;
 
 -- name: retry_set_aside
 UPDATE delivery SET state = 'pending', next_at = :now, created_at = :now, attempts = 0
-WHERE state = 'set-aside' AND (:destination = '' OR destination = :destination);
+WHERE (state = 'set-aside' AND (:destination = '' OR destination = :destination))
+    OR (state = 'given-up' AND destination = :destination);
+
+-- name: give_up
+UPDATE delivery SET state = 'given-up', finished_at = :now WHERE destination = :destination
+    AND (state = 'set-aside' OR (:pending AND state = 'pending'));
 
 -- name: delivery_counts
 SELECT destination, state, count(*) AS count FROM delivery GROUP BY destination, state ORDER BY destination, state;
@@ -158,7 +164,7 @@ SELECT report_uid, destination, status, message FROM delivery WHERE state = 'set
 -- name: revisions
 SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.rule, r.message, r.created_at, r.finished_at, r.fingerprint,
     (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
-FROM revision r ORDER BY r.id;
+FROM (SELECT * FROM revision ORDER BY id DESC LIMIT :most) r ORDER BY r.id;
 
 -- name: outcome_counts
 SELECT outcome, reason, count(*) AS count FROM revision_instance WHERE revision_id = :revision_id
@@ -175,6 +181,9 @@ SELECT (SELECT count(*) FROM instance WHERE kept = 1) AS instances,
     (SELECT count(*) FROM study WHERE waiting = 1) AS waiting,
     (SELECT count(*) FROM study WHERE held = 1) AS held,
     (SELECT count(*) FROM association) AS associations,
+    (SELECT count(*) FROM revision) AS revisions,
+    (SELECT count(*) FROM revision r WHERE r.state = 'failed' OR EXISTS (SELECT 1 FROM revision_instance ri
+        WHERE ri.revision_id = r.id AND ri.outcome = 'failed')) AS failed_revisions,
     (SELECT count(*) FROM refusal) AS refusals;
 
 -- name: refusal_counts
@@ -185,6 +194,7 @@ SELECT s.study_instance_uid, s.expected, s.waiting, s.held,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1
         AND i.removed_at IS NOT NULL) AS removed,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 1) AS received,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.kept = 0) AS conflicts,
     EXISTS (SELECT 1 FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
         AND r.state IN ('ready', 'processing')) AS busy
 FROM study s WHERE s.study_instance_uid = :study_instance_uid;

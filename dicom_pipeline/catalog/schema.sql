@@ -87,7 +87,7 @@ CREATE TABLE report (
 CREATE TABLE delivery (
     report_uid TEXT NOT NULL REFERENCES report,
     destination TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending', -- pending -> delivered | set-aside; set-aside -> pending by a person
+    state TEXT NOT NULL DEFAULT 'pending', -- pending -> delivered | set-aside; a person makes set-aside pending or given-up
     attempts INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL,
     next_at REAL NOT NULL,

@@ -27,8 +27,9 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
     """All that is known of a study as plain values; None for a study of which neither instance nor announcement came.
 
     state: announced, receiving, held (waits for a person), ready, processing, done, no-image, discarded or failed: of the
-    instances that no revision holds yet, else of the last revision. cleaned: instances whose files were cleaned from the
-    spool. revisions: oldest first, each with its account, reports and deliveries.
+    instances that no revision holds yet, else of the last revision. received: instances; conflicts: those that came besides,
+    with other content under a known UID. cleaned: instances whose files were cleaned from the spool.
+    revisions: oldest first, each with its account, reports and deliveries.
     """
     rows = catalog.read("study", study_instance_uid=study_instance_uid)
     if not rows:
@@ -44,6 +45,7 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
         "study_instance_uid": study_instance_uid,
         "state": state,
         "received": study["received"],
+        "conflicts": study["conflicts"],
         "cleaned": study["removed"],
         "expected": study["expected"],
         "revisions": revisions,

@@ -47,6 +47,7 @@ for command in (
     running.init,
     running.status,
     running.retry,
+    running.give_up,
     keeping.release,
     keeping.clean,
     keeping.rebuild,

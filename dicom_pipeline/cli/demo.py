@@ -111,7 +111,7 @@ def _wait_for_results(settings: Settings, studies: int, tell: Any) -> dict[str, 
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        account = service_account(catalog)
+        account = service_account(catalog, last=None)
         ended = [r for r in account["revisions"] if r["state"] in ENDED]
         tell(f"{len(ended)} of {studies} studies processed")
         if len(ended) >= studies and not account["totals"]["waiting"]:

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
+from dicom_pipeline.catalog.outbox import give_up as give_up_deliveries
 from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table
 from dicom_pipeline.cli.security import handshake_checks, listener_answer, peer_checks, tls_checks
@@ -52,19 +53,34 @@ def init(
     typer.echo(f"wrote {file}; start with: dicom-pipeline serve --config {file}")
 
 
-def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def status(
+    config: Config = DEFAULT_CONFIG,
+    last: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Revisions that are listed, the newest; 0 for all.")
+    ] = LAST_REVISIONS,
+    as_json: AsJson = False,
+) -> None:
     """Show the account: what came, what became of it, what was delivered, what waits for a person."""
-    account = service_account(open_catalog(load_settings(config)))
+    settings = load_settings(config)
+    account = service_account(open_catalog(settings), last or None)
+    unknown = _unknown_destinations(settings, account)
     if as_json:
         print_json(account)
     else:
         _print_account(account)
-    bad = (
-        account["set_aside"]
-        or account["held"]
-        or any(r["failed"] or r["state"] == "failed" for r in account["revisions"])
-    )
+        for name, count in unknown.items():
+            console().print(
+                f"waits: {count} deliveries to {name}, which is not in the settings; `dicom-pipeline give-up {name}` ends that"
+            )
+    bad = account["set_aside"] or account["held"] or unknown or account["totals"]["failed_revisions"]
     raise typer.Exit(1 if bad else 0)
+
+
+def _unknown_destinations(settings: Settings, account: dict[str, Any]) -> dict[str, int]:
+    """Deliveries that nobody makes: the number pending to each destination that was taken out of the settings."""
+    known = {there.name for there in settings.destinations}
+    counts = {name: states.get("pending", 0) for name, states in account["deliveries"].items() if name not in known}
+    return {name: count for name, count in counts.items() if count}
 
 
 def retry(
@@ -78,6 +94,23 @@ def retry(
     if destination and not count and destination not in names:
         raise UsageError(f"no destination is called {destination!r}; there are: {', '.join(names) or 'none'}")
     typer.echo(f"{count} deliveries are pending again")
+
+
+def give_up(
+    destination: Annotated[str, typer.Argument(help="Its name, as `status` has it.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Give up deliveries that were set aside, and all to a destination that is no longer in the settings.
+
+    The reports stay in the data folder; the studies' files need no longer be kept for them. `retry --destination` undoes it.
+    """
+    settings = load_settings(config)
+    known = destination in [there.name for there in settings.destinations]
+    catalog = open_catalog(settings)
+    if not known and destination not in service_account(catalog, last=0)["deliveries"]:
+        raise UsageError(f"there is no delivery to a destination called {destination!r}")
+    count = give_up_deliveries(catalog, destination, time.time(), pending=not known)
+    typer.echo(f"given up: {count} of the deliveries to {destination}")
 
 
 def doctor(
@@ -118,9 +151,9 @@ def _print_account(account: dict[str, Any]) -> None:
         f"{totals['instances']} instances of {totals['studies']} studies received, {totals['waiting']} studies waiting, "
         f"{totals['associations']} associations open, {totals['refusals']} refusals, {totals['conflicts']} conflicts"
     )
-    made = table(
-        "Revisions", ("study", "no", "state", "received", "used", "skipped", "failed", "why not", "deliveries")
-    )
+    shown = len(account["revisions"])
+    title = "Revisions" if shown == totals["revisions"] else f"The last {shown} of {totals['revisions']} revisions"
+    made = table(title, ("study", "no", "state", "received", "used", "skipped", "failed", "why not", "deliveries"))
     for r in account["revisions"]:
         why = "\n".join(f"{count} x {reason}" for reason, count in r["reasons"].items()) or r["message"]
         sent = "\n".join(

@@ -92,12 +92,13 @@ def load_settings(path: Path | str | None = None) -> Settings:
 
 def _explain(error: ValidationError, path: Path | str | None) -> str:
     lines = [f"{path or 'the settings'}: {error.error_count()} setting(s) are wrong"]
+    untyped = False
     for problem in error.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in problem["loc"])
         message = "no such setting; look for a typing error" if problem["type"] == "extra_forbidden" else problem["msg"]
         lines.append(f"  {where}: {message}")
-    names = [d for d in error.errors(include_url=False, include_input=False) if d["loc"][:1] == ("destinations",)]
-    if names:
+        untyped = untyped or (problem["loc"][0] == "destinations" and problem["type"].startswith("union_tag"))
+    if untyped:
         lines.append('  each [[destinations]] needs a type: "dicom", "dicomweb", "orthanc" or "folder"')
     return "\n".join(lines)
 

@@ -13,10 +13,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.service.auditing import http_access, record_of
@@ -74,7 +74,7 @@ class Pages:
                 good, values = readiness(self._settings, self._catalog, self._states())
                 answer = Answer.of(200 if good else 503, values)
             elif path == "/status":
-                answer = Answer.of(200, service_account(self._catalog))
+                answer = self._status(target)
             else:
                 answer = self._studies.answer(method, target, body, content_type, address)
                 if access := http_access(method, target, answer.status, address):
@@ -89,6 +89,13 @@ class Pages:
         finally:
             self._catalog.close()
         return answer
+
+    def _status(self, target: str) -> Answer:
+        """The account; ?last=N lists so many revisions, the newest, 0 all."""
+        text = parse_qs(urlsplit(target).query).get("last", [str(LAST_REVISIONS)])[-1]
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            return Answer.of(400, {"error": "last is no number"})
+        return Answer.of(200, service_account(self._catalog, int(text) or None))
 
     def refusal(self, path: str, headers: Any) -> Answer | None:
         """Why a request is not answered, None where it is.
