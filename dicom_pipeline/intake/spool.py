@@ -4,6 +4,11 @@ A file is written under a name of its own in incoming/, then linked to its final
 at the same time, and only then is it entered in the catalog. So what the catalog names is on the disk as a whole, whenever the
 power fails. What lies here without an entry was not answered Success: its sender sends it again, and what is incomplete under
 its name is then replaced.
+
+The path of a single instance is plain text here, never a Path: before Python 3.14 pathlib interns each part of each path
+(`sys.intern`). Names that come once wear out the interpreter's table of interned strings, and each new table, of megabytes,
+comes from the memory arena of whichever thread needed it: a hole in one after the other. Python 3.12 at first never freed the
+names at all (CPython issue 113993).
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ import os
 import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+INCOMING = "incoming"
 SYNC_THREADS = 8
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links answer."""
@@ -42,9 +49,9 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._root = str(folder)
         (folder / "instances").mkdir(parents=True, exist_ok=True)
-        self._incoming = folder / "incoming"
-        self._incoming.mkdir(exist_ok=True)
+        (folder / INCOMING).mkdir(exist_ok=True)
         sync_folder(folder)
         self._numbers = itertools.count()
         self._replacing = threading.Lock()
@@ -54,7 +61,7 @@ class Spool:
 
     def receive(self, header: bytes) -> IncomingFile:
         """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
-        return IncomingFile(self, self._incoming / f"{os.getpid()}-{next(self._numbers)}", header)
+        return IncomingFile(self, f"{self._root}/{INCOMING}/{os.getpid()}-{next(self._numbers)}", header)
 
     def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
         """A whole instance at once, synced. Raises OSError."""
@@ -74,7 +81,7 @@ class Spool:
 
     def clear_incoming(self) -> int:
         """Remove what a killed process left half-written; returns how many files. Only while no listener runs."""
-        leftovers = list(self._incoming.iterdir())
+        leftovers = list((self.folder / INCOMING).iterdir())
         for path in leftovers:
             path.unlink()
         return len(leftovers)
@@ -82,18 +89,21 @@ class Spool:
     def is_whole(self, stored: Stored) -> bool:
         """Whether a file's data set is there and has its sha256."""
         try:
-            return dataset_sha256(self.folder / stored.path) == stored.sha256
+            return dataset_sha256(self._path(stored)) == stored.sha256
         except OSError:
             return False
 
-    def _place(self, temporary: Path, stored: Stored) -> bool:
+    def _path(self, stored: Stored) -> str:
+        return f"{self._root}/{stored.path}"
+
+    def _place(self, temporary: str, stored: Stored) -> bool:
         """Give a written file its final name. Where the same content lies there already, that file stays: then False."""
-        target = self.folder / stored.path
-        name = target.parent.name
-        if name not in self._known_folders:
-            target.parent.mkdir(exist_ok=True)
-            sync_folder(target.parent.parent)
-            self._known_folders.add(name)
+        target = self._path(stored)
+        folder = os.path.dirname(target)
+        if folder not in self._known_folders:
+            os.makedirs(folder, exist_ok=True)
+            sync_folder(os.path.dirname(folder))
+            self._known_folders.add(folder)
         fresh = True
         try:
             os.link(temporary, target)
@@ -104,22 +114,22 @@ class Spool:
                 # nothing is there, or what a power cut or a failing disk left incomplete
                 fresh = stored.path in self._unsure or not self.is_whole(stored)
                 if fresh:
-                    temporary.rename(target)
+                    os.rename(temporary, target)
                     self._unsure.discard(stored.path)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         return fresh
 
 
 class IncomingFile:
     """One instance on its way into the spool: write, then place, then sync; or drop."""
 
-    def __init__(self, spool: Spool, path: Path, header: bytes) -> None:
+    def __init__(self, spool: Spool, path: str, header: bytes) -> None:
         self._spool = spool
         self._path = path
         self._header_bytes = len(header)
         self._digest = hashlib.sha256()
         self.dataset_bytes = 0
-        self._stream = path.open("w+b", buffering=0)
+        self._stream = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by sync or drop
         try:
             self._write(header)
         except OSError:
@@ -134,14 +144,14 @@ class IncomingFile:
 
     def read_dataset(self) -> BinaryIO:
         """The data set so far, as a stream to be read from its start."""
-        stream = self._path.open("rb")
+        stream = open(self._path, "rb")  # noqa: SIM115 - closed by who asked for it
         stream.seek(self._header_bytes)
         return stream
 
     def place(self, sop_instance_uid: str) -> Stored:
         """Give the file its final name, which holds UID and content. It does not count before `sync`. Raises OSError."""
         digest = self._digest.hexdigest()
-        stored = Stored(str(instance_path(sop_instance_uid, digest)), self._header_bytes + self.dataset_bytes, digest)
+        stored = Stored(instance_path(sop_instance_uid, digest), self._header_bytes + self.dataset_bytes, digest)
         return replace(stored, fresh=self._spool._place(self._path, stored))
 
     def sync(self, stored: Stored) -> None:
@@ -149,8 +159,8 @@ class IncomingFile:
 
         FileNotFoundError: the same content lay there and was cleaned while it came; it must be sent once more.
         """
-        target = self._spool.folder / stored.path
-        folder: Future[None] = self._spool._syncs.submit(sync_folder, target.parent)
+        target = self._spool._path(stored)
+        folder: Future[None] = self._spool._syncs.submit(sync_folder, os.path.dirname(target))
         try:
             try:
                 if os.fstat(self._stream.fileno()).st_nlink:
@@ -172,7 +182,7 @@ class IncomingFile:
     def drop(self) -> None:
         """Forget a file that was not placed."""
         self._stream.close()
-        self._path.unlink(missing_ok=True)
+        _remove(self._path)
 
     def _write(self, part: memoryview | bytes) -> None:
         written = 0
@@ -180,18 +190,18 @@ class IncomingFile:
             written += self._stream.write(part[written:] if written else part) or 0
 
 
-def instance_path(sop_instance_uid: str, sha256: str) -> Path:
+def instance_path(sop_instance_uid: str, sha256: str) -> str:
     """Where an instance lies, relative to the spool: the same instance twice is the same file, other content another."""
     name = hashlib.sha256(f"{sop_instance_uid}\0{sha256}".encode()).hexdigest()
-    return Path("instances") / name[:2] / f"{name}.dcm"
+    return f"instances/{name[:2]}/{name}.dcm"
 
 
-def dataset_sha256(path: Path) -> str:
+def dataset_sha256(path: Path | str) -> str:
     """sha256 (hex) of a Part 10 file's data set: what follows preamble and file meta information. Raises OSError."""
-    with path.open("rb") as stream:
+    with open(path, "rb") as stream:
         start = stream.read(144)
         if len(start) < 144 or start[128:132] != b"DICM":
-            raise OSError(f"no Part 10 file: {path.name}")
+            raise OSError(f"no Part 10 file: {os.path.basename(path)}")
         stream.seek(144 + int.from_bytes(start[140:144], "little"))
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -204,9 +214,9 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def sync_file(path: Path) -> None:
+def sync_file(path: Path | str) -> None:
     """Wait until the disk has a file."""
-    with path.open("rb") as stream:
+    with open(path, "rb") as stream:
         os.fsync(stream.fileno())
 
 
@@ -217,10 +227,16 @@ def sync_tree(folder: Path) -> None:
     sync_folder(folder)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Wait until the disk has a folder's entries."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _remove(path: str) -> None:
+    """Unlink a file, if it is there. Raises OSError."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)

@@ -138,7 +138,7 @@ def _read(path: Path, name: str, most_inflated: int) -> Received | str:
         return "unreadable: no DICOM file, or cut short in its header"
     if not identity.whole:
         return "missing-uid: lacks a valid study, series or SOP Instance UID"
-    if str(instance_path(identity.sop_instance_uid, sha256)) != name:
+    if instance_path(identity.sop_instance_uid, sha256) != name:
         return "torn: its content is not what its name says; it was never acknowledged, or is damaged"
     return Received(
         sop_instance_uid=identity.sop_instance_uid,

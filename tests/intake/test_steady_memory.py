@@ -1,19 +1,26 @@
-"""A listener in a process of its own, under random streams: it answers as ever and does not grow."""
+"""A listener does not grow: in a process of its own, under random streams and under instance after instance."""
 
 import random
 import resource
 import socket
 import struct
+import sys
+import tempfile
+import threading
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.intake import Listener, ListenerSettings, Spool
 from tests.peers.crashing import start_listener
 from tests.peers.programs import free_port
-from tests.peers.raw import RawSender, data, data_set, request, store_command
+from tests.peers.raw import RawSender, data, data_set, request, store_command, store_pdus
 
 WARM, MOST_GROWTH = 200, 20 * 1024**2
+SENDERS = 4
 
 
 def stream(rng: random.Random) -> bytes:
@@ -69,3 +76,57 @@ def test_a_listener_does_not_grow_under_random_streams(tmp_path):
 @pytest.mark.long
 def test_a_listener_does_not_grow_under_tens_of_thousands_of_streams(tmp_path):
     throw_all(tmp_path, 20_000)
+
+
+def test_no_name_of_an_instance_is_interned(tmp_path, monkeypatch):
+    """Each would be used once; what that did to the memory of a listener is said in the spool."""
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    listener = Listener(ListenerSettings(port=free_port()), catalog, Spool(tmp_path), "run")
+    listener.start()
+    try:
+        peer = RawSender(listener.settings.port)
+        interned, intern = [], sys.intern
+        monkeypatch.setattr(sys, "intern", lambda text: interned.append(text) or intern(text))
+        for number in range(100):
+            new, other = f"1.2.{number}", f"1.3.{number}"
+            assert peer.store(new, data_set(new, "1.4", bytes(100))) == 0
+            assert peer.store(new, data_set(new, "1.4", bytes(100))) == 0  # the same again
+            assert peer.store(new, data_set(other, "1.4", bytes(100))) == 0xA900  # refused
+            peer.socket.sendall(b"".join(store_pdus(other, data_set(other, "1.4", bytes(100)))[:-1]))
+            peer.socket.close()  # in the middle
+            peer = RawSender(listener.settings.port)
+        peer.release()
+    finally:
+        listener.stop()
+        catalog.close()
+    assert len(set(interned)) < 10, interned[:5]
+
+
+@pytest.mark.long
+def test_a_listener_does_not_grow_with_each_instance():
+    memory = Path("/dev/shm")  # no disk to wait for
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        folder, port, numbers = Path(name), free_port(), count()
+        process = start_listener(folder, port)
+        rounds = []
+        for _ in range(11):  # the first fills what is filled once, such as SQLite's cache of pages
+            threads = [threading.Thread(target=send, args=(port, numbers, 5000)) for _ in range(SENDERS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            rounds.append(resident_bytes(process) / 1024**2)
+            for path in (folder / "instances").rglob("*.dcm"):
+                path.unlink()
+        process.terminate()
+        process.join(60)
+    assert next(numbers) == 11 * SENDERS * 5000
+    assert process.exitcode == 0
+    assert max(rounds) - rounds[0] < 2, [round(mebibytes, 1) for mebibytes in rounds]
+
+
+def send(port, numbers, instances: int) -> None:
+    peer = RawSender(port)
+    for number in (next(numbers) for _ in range(instances)):
+        assert peer.store(f"1.2.{number}", data_set(f"1.2.{number}", "1.3", bytes(3000))) == 0
+    peer.release()
