@@ -243,6 +243,7 @@ class Pipeline:
         provenance = self.provenance(plan)
         frame_scores, joined = self._scores(running.embeddings, plan, provenance)
         report, beside, problem = None, [], ""
+        self._progress()
         if joined:
             try:
                 report = self._report(study.revision, plan, headers, [*joined, *frame_scores], provenance)

@@ -45,8 +45,8 @@ def readiness(settings: Settings, catalog: Catalog, states: Mapping[str, ChildSt
     """Whether it is ready, and each thing that was looked at. Raises CatalogError, OSError where those do not answer.
 
     Ready: the listener listens, the worker is there (it may load its model: what comes meanwhile is kept), neither they nor
-    the supervisor hang, the disk is above its watermark and the catalog answers. Senders and pollers that are down or hang are shown, but hold up no
-    sender of studies.
+    the supervisor hang, the disk is above its watermark and the catalog answers. Senders and pollers that are down or hang
+    are shown, but hold up no sender of studies.
     """
     study_account(catalog, "")
     free = shutil.disk_usage(settings.spool.folder).free

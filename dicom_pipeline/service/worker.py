@@ -147,6 +147,7 @@ class Worker:
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
         study = claimed.revision.study_instance_uid
         where = result_folder(study, claimed.revision.number)
+        self._progress()
         output = StudyOutput.of(result, pipeline.encoder.dimension)
         faults.passing("encoded")
         facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))

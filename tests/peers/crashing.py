@@ -1,4 +1,4 @@
-"""Processes of the service that are made to die, started in some ten milliseconds from a server that has loaded all modules."""
+"""Processes of the service that are made to die or hang, started in some ten milliseconds from a server that has loaded most modules."""
 
 import multiprocessing
 import signal
