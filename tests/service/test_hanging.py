@@ -54,8 +54,8 @@ def add_study(place: Place, folder, sample_data, name: str, count: int = INSTANC
     return study
 
 
-def worker(target=armed("", run_worker)) -> Child:
-    return Child("worker", target, ("worker",))
+def worker(target=None) -> Child:
+    return Child("worker", target or armed("", run_worker), ("worker",))
 
 
 def wait_for(place: Place, states: list[str], seconds: float = 120) -> None:
