@@ -42,6 +42,7 @@ class Systemd:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address  # an abstract socket
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+                connection.setblocking(False)  # a manager that does not read must not hold up the supervisor
                 connection.connect(address)
                 connection.sendall(word.encode())
         except OSError as error:

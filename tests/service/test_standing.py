@@ -104,6 +104,17 @@ def test_systemd_is_told(tmp_path, monkeypatch, abstract):
             manager.recv(100)
 
 
+def test_a_systemd_that_does_not_read_holds_nothing_up(tmp_path, monkeypatch, caplog):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv(SOCKET, str(tmp_path / "notify"))
+        monkeypatch.setenv(SPAN, "4000000")
+        systemd = Systemd()
+        for second in range(2000):  # more than a socket's queue takes
+            systemd.alive(float(second))
+    assert "systemd is not told WATCHDOG=1: Resource temporarily unavailable" in caplog.text
+
+
 def test_without_systemd_or_its_watchdog_nothing_is_said(monkeypatch, caplog):
     monkeypatch.delenv(SOCKET, raising=False)
     monkeypatch.delenv(SPAN, raising=False)
