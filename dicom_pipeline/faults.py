@@ -1,7 +1,8 @@
-"""Named points at which a process may be made to die, so that tests can show what a crash there leaves behind.
+"""Named points at which a process may be made to die or hang, so that tests can show what that leaves behind.
 
 Off unless the environment variable DICOM_PIPELINE_FAULT names a point and a passing: `placed:3` is SIGKILL, by the process to
-itself, when it passes `placed` for the third time. A point that is passed while nothing is armed costs one comparison.
+itself, when it passes `placed` for the third time; with `placed:3:hang` the thread stands still there for ever. A point that
+is passed while nothing is armed costs one comparison.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 from dicom_pipeline.errors import ConfigError
 
@@ -43,28 +45,34 @@ POINTS = (*RECEIVE_POINTS, *WORK_POINTS, *SEND_POINTS)
 
 
 class _Fuse:
-    """What is armed: a point, and how many passings are left."""
+    """What is armed: a point, how many passings are left, and what happens then."""
 
     point = ""
     left = 0
+    hang = False
     lock = threading.Lock()
 
 
 def arm(text: str) -> None:
-    """Arm `point:passing`; an empty text disarms. Raises ConfigError for anything else."""
-    point, _, passing = text.partition(":")
+    """Arm `point:passing` or `point:passing:hang`; an empty text disarms. Raises ConfigError for anything else."""
+    point, _, passing = text.removesuffix(":hang").partition(":")
     if text and (point not in POINTS or not passing.isdecimal() or int(passing) < 1):
-        raise ConfigError(f"{VARIABLE} is {text!r}; expected one of {', '.join(POINTS)}, a colon and a number from 1")
-    _Fuse.point, _Fuse.left = point, int(passing or 0)
+        raise ConfigError(
+            f"{VARIABLE} is {text!r}; expected one of {', '.join(POINTS)}, a colon and a number from 1, and perhaps :hang"
+        )
+    _Fuse.point, _Fuse.left, _Fuse.hang = point, int(passing or 0), text.endswith(":hang")
 
 
 def passing(point: str) -> None:
-    """Die here if this is the armed point and its passing has come."""
+    """Die or hang here if this is the armed point and its passing has come."""
     if point == _Fuse.point:
         with _Fuse.lock:
             _Fuse.left -= 1
-            if _Fuse.left == 0:
+            struck = _Fuse.left == 0
+            if struck and not _Fuse.hang:
                 os.kill(os.getpid(), signal.SIGKILL)
+        while struck:
+            time.sleep(60.0)
 
 
 arm(os.environ.get(VARIABLE, ""))

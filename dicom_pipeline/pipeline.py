@@ -9,7 +9,7 @@ by the batch, not by the study. `Pipeline.process_study` is its one-study case.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -112,6 +112,7 @@ class Pipeline:
 
     preset, selection: one choice for every series instead of the rule table's.
     keep_renderings: how many renderings of a study, evenly over its frames, the result hands back (600 kB each).
+    progress: called by the thread that takes the results whenever a frame or a batch is through.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Pipeline:
         companions: Sequence[str] = (),
         render_threads: int = 2,
         keep_renderings: int = 0,
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
         self.encoder = encoder
         self.label_set = label_set
@@ -144,6 +146,7 @@ class Pipeline:
         self.batch_size = encoder.batch_size
         self.render_threads = render_threads
         self.keep_renderings = keep_renderings
+        self._progress = progress
         self.probes = tuple(probes)
         for probe in self.probes:
             probe.check_encoder(encoder.weights, encoder.name)
@@ -159,6 +162,7 @@ class Pipeline:
         preset: str | None = None,
         selection: str | None = None,
         keep_renderings: int = 0,
+        progress: Callable[[], object] = lambda: None,
     ) -> Pipeline:
         """A pipeline from settings or a TOML file (defaults without one); keyword arguments win over the file.
 
@@ -187,6 +191,7 @@ class Pipeline:
             companions=settings.report.companions,
             render_threads=settings.encoder.render_threads,
             keep_renderings=keep_renderings,
+            progress=progress,
         )
 
     def plan(self, headers: Sequence[Header]) -> Plan:
@@ -196,7 +201,7 @@ class Pipeline:
             self.rules,
             selection=self.selection,
             preset=self.preset,
-            content=content_of,
+            content=self._content_of,
             vectors=self._vectors_of,
         )
 
@@ -218,6 +223,7 @@ class Pipeline:
         """
         running: deque[_Running] = deque()
         for item in encode_stream(self.encoder, self._items(studies, running)):
+            self._progress()
             if item is not None:
                 (study, rendering), vector = item
                 study.embeddings.append(Embedding(rendering.frame, vector))
@@ -237,6 +243,7 @@ class Pipeline:
         provenance = self.provenance(plan)
         frame_scores, joined = self._scores(running.embeddings, plan, provenance)
         report, beside, problem = None, [], ""
+        self._progress()
         if joined:
             try:
                 report = self._report(study.revision, plan, headers, [*joined, *frame_scores], provenance)
@@ -290,6 +297,7 @@ class Pipeline:
             ranked = sorted(mine, key=lambda s: -s.value)
             (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
             pixels = SeriesRenderer(load_preset(series.preset), series.reference_frames).render(frame).pixels
+            self._progress()
             shown.append(key_frame(frame.key, pixels, ranked, headers[frame.key.sop_instance_uid]))
         return make_companions(
             self.companions, report, running.study.revision, headers, shown, running.embeddings, provenance
@@ -370,15 +378,15 @@ class Pipeline:
                         yield from self._drain(ahead, max(8, 2 * self.batch_size))
             yield from self._drain(ahead, 0)
 
-    @staticmethod
     def _drain(
-        ahead: deque[tuple[_Running, Frame, Future[Rendering]]], keep: int
+        self, ahead: deque[tuple[_Running, Frame, Future[Rendering]]], keep: int
     ) -> Iterator[tuple[tuple[_Running, Rendering], Pixels]]:
         """Give out finished renderings, oldest first, until at most `keep` are under way."""
         while len(ahead) > keep:
+            self._progress()
             state, frame, future = ahead.popleft()
             try:
-                rendering = future.result()
+                rendering = future.result()  # a frame whose decoder hangs is waited for here, in silence
             except InstanceError as error:
                 state.failures.append(
                     LeftOut(
@@ -400,6 +408,11 @@ class Pipeline:
         shown = plan.frames[:: max(1, -(-len(plan.frames) // self.keep_renderings))] if self.keep_renderings else ()
         return _Running(study, plan, outstanding=len(plan.frames), kept=frozenset(frame.key for frame in shown))
 
+    def _content_of(self, frame: Frame) -> float:
+        """As content_of, for the `body` selection, which looks at each frame of a series."""
+        self._progress()
+        return content_of(frame)
+
     def _vectors_of(self, frames: Sequence[Frame], preset: str) -> npt.NDArray[np.float32]:
         """Embeddings (N, D) of frames, for the `diverse` selection; a frame that cannot be rendered gets zeros."""
         vectors = np.zeros((len(frames), self.encoder.dimension), np.float32)
@@ -409,10 +422,22 @@ class Pipeline:
         for indices in by_series.values():
             renderer = SeriesRenderer(load_preset(preset), [frames[i] for i in indices][:: -(-len(indices) // 32)])
             for start in range(0, len(indices), self.batch_size):
-                made = _rendered(renderer, frames, indices[start : start + self.batch_size])
+                made = self._rendered(renderer, frames, indices[start : start + self.batch_size])
                 if made:
                     vectors[list(made)] = self.encoder.encode_images(np.stack(list(made.values())))
+                self._progress()
         return vectors
+
+    def _rendered(self, renderer: SeriesRenderer, frames: Sequence[Frame], indices: Sequence[int]) -> dict[int, Pixels]:
+        """Renderings by index; frames that fail are absent here, and get their reason where they are rendered to be used."""
+        made = {}
+        for index in indices:
+            self._progress()
+            try:
+                made[index] = renderer.render(frames[index]).pixels
+            except InstanceError:
+                continue
+        return made
 
 
 def _carried_out(plan: Plan, failures: Sequence[LeftOut]) -> Plan:
@@ -427,14 +452,3 @@ def _carried_out(plan: Plan, failures: Sequence[LeftOut]) -> Plan:
         kept = tuple(frame for frame in each.frames if frame not in set(lost))
         series.append(replace(each, frames=kept, left_out=each.left_out + items))
     return replace(plan, series=tuple(series))
-
-
-def _rendered(renderer: SeriesRenderer, frames: Sequence[Frame], indices: Sequence[int]) -> dict[int, Pixels]:
-    """Renderings by index; frames that fail are absent here, and get their reason where they are rendered to be used."""
-    made = {}
-    for index in indices:
-        try:
-            made[index] = renderer.render(frames[index]).pixels
-        except InstanceError:
-            continue
-    return made

@@ -219,6 +219,11 @@ def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
     return Claimed(row["id"], revision, instances, row["attempts"] + 1)
 
 
+def next_attempts(catalog: Catalog) -> int:
+    """How often the revision that claim_next would give was claimed before; 0 where nothing is ready."""
+    return next((int(row["attempts"]) for row in catalog.read("next_ready")), 0)
+
+
 def release_stale(catalog: Catalog, owner: str, most_attempts: int, at: float) -> int:
     """Make ready again what a dead worker held; what has died too often fails with CRASHED_WORKER. Returns how many."""
     with catalog.transaction() as run:

@@ -28,6 +28,7 @@ from dicom_pipeline.service.destinations import destinations_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import client_of
 from dicom_pipeline.service.processes import listener_settings
+from dicom_pipeline.service.standing import standing
 
 Config = Annotated[Path, typer.Option(help="Settings file (TOML).")]
 DEFAULT_CONFIG = Path("pipeline.toml")
@@ -60,9 +61,9 @@ def status(
     ] = LAST_REVISIONS,
     as_json: AsJson = False,
 ) -> None:
-    """Show the account: what came, what became of it, what was delivered, what waits for a person."""
+    """Show how the service stands, and the account: what came, what became of it, what was delivered, what waits."""
     settings = load_settings(config)
-    account = service_account(open_catalog(settings), last or None)
+    account = {"service": standing(settings.spool.folder), **service_account(open_catalog(settings), last or None)}
     unknown = _unknown_destinations(settings, account)
     if as_json:
         print_json(account)
@@ -72,7 +73,13 @@ def status(
             console().print(
                 f"waits: {count} deliveries to {name}, which is not in the settings; `dicom-pipeline give-up {name}` ends that"
             )
-    bad = account["set_aside"] or account["held"] or unknown or account["totals"]["failed_revisions"]
+    bad = (
+        account["service"]["silent"]
+        or account["set_aside"]
+        or account["held"]
+        or unknown
+        or account["totals"]["failed_revisions"]
+    )
     raise typer.Exit(1 if bad else 0)
 
 
@@ -147,6 +154,11 @@ def open_catalog(settings: Settings) -> Catalog:
 
 def _print_account(account: dict[str, Any]) -> None:
     totals, screen = account["totals"], console()
+    service = account["service"]
+    processes = "".join(f", {name} {state}" for name, state in service["processes"].items())
+    screen.print(f"service {service['state']}{processes}")
+    for words in service["silent"]:
+        screen.print(f"silent: {words}")
     screen.print(
         f"{totals['instances']} instances of {totals['studies']} studies received, {totals['waiting']} studies waiting, "
         f"{totals['associations']} associations open, {totals['refusals']} refusals, {totals['conflicts']} conflicts"

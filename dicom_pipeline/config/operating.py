@@ -21,6 +21,15 @@ class ServiceSection(Section):
         None, description="Environment variable with the token that the study routes ask for; beyond loopback needed."
     )
     max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
+    silent_seconds: float = Field(
+        600.0,
+        ge=5,
+        description="Seconds without progress after which a process that hangs is killed and started again; "
+        "a batch on a slow machine takes minutes.",
+    )
+    starting_seconds: float = Field(
+        3600.0, ge=5, description="The same while a process starts: it may fetch and load its model."
+    )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -57,7 +57,10 @@ class Told(Protocol):
 
 
 class Sender:
-    """Empties the outbox. folder: what the reports' paths are relative to. rules: by a destination's name, or the default."""
+    """Empties the outbox. folder: what the reports' paths are relative to. rules: by a destination's name, or the default.
+
+    progress: called with a destination's name after each object or question, and while none is due.
+    """
 
     def __init__(
         self,
@@ -66,12 +69,14 @@ class Sender:
         destinations: Sequence[Destination],
         rules: Mapping[str, RetryRule] | None = None,
         audit: Told | None = None,
+        progress: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.catalog = catalog
         self.folder = folder
         self.destinations = destinations
         self.rules = rules or {}
         self._audit = audit
+        self._progress = progress
         self._answering_elsewhere: set[str] = set()  # destinations whose last answer did not come where they were asked
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -160,6 +165,7 @@ class Sender:
 
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
+            self._progress(destination.name)
             try:
                 busy = self._next(destination)
             except CatalogError as error:
@@ -176,6 +182,7 @@ class Sender:
                 if self._stop.is_set() or not self.send_due(destination):
                     break
                 sent = True
+                self._progress(destination.name)
         except CatalogError:
             raise
         except Exception as error:  # the edge of a thread: one report must not stop the others

@@ -12,11 +12,12 @@ the spool.
 from dicom_pipeline.intake.admission import ListenerSettings, Peer, check_address
 from dicom_pipeline.intake.ages import Ages
 from dicom_pipeline.intake.completion import AtCap, CompletionRule, Decision, decide, rule_for
-from dicom_pipeline.intake.listener import Listener
+from dicom_pipeline.intake.listener import PARTS, Listener
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.upload import Taken, Upload, Uploads
 
 __all__ = [
+    "PARTS",
     "Ages",
     "AtCap",
     "CompletionRule",

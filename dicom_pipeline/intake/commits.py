@@ -18,6 +18,7 @@ from dicom_pipeline.errors import CatalogError
 log = logging.getLogger(__name__)
 
 MOST_JOBS = 64
+IDLE_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
 """After a failure, how long before what must be done is tried again."""
 
@@ -32,10 +33,14 @@ class _Job:
 
 
 class Committer:
-    """One thread that owns the listener's catalog connection. Jobs are committed in the order in which they were given."""
+    """One thread that owns the listener's catalog connection. Jobs are committed in the order in which they were given.
 
-    def __init__(self, catalog: Catalog) -> None:
+    progress: called after each transaction, and while there is none to make.
+    """
+
+    def __init__(self, catalog: Catalog, progress: Callable[[], object] = lambda: None) -> None:
         self._catalog = catalog
+        self._progress = progress
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._again: list[_Job] = []
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -58,6 +63,7 @@ class Committer:
     def _run(self) -> None:
         going = True
         while going:
+            self._progress()
             batch = self._gather()
             going = not batch or batch[-1] is not None
             jobs = [*self._again, *(job for job in batch if job is not None)]
@@ -70,9 +76,9 @@ class Committer:
         self._catalog.close()
 
     def _gather(self) -> list[_Job | None]:
-        """What waits, at least one job unless something is to be tried again; None at the end says stop."""
+        """What waits, nothing where none has come for a moment; None at the end says stop."""
         try:
-            batch = [self._jobs.get(timeout=AGAIN_SECONDS if self._again else None)]
+            batch = [self._jobs.get(timeout=AGAIN_SECONDS if self._again else IDLE_SECONDS)]
         except queue.Empty:
             return []
         while len(batch) < MOST_JOBS and batch[-1] is not None and not self._jobs.empty():

@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.audit.alerts import Alerts
@@ -34,8 +36,11 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 128
 STOP_SECONDS = 10.0
-SWEEP_SECONDS = 10.0
-"""Between two looks at alerts whose repetitions are to be told, while nobody connects."""
+SWEEP_SECONDS = 1.0
+"""Between two looks at alerts whose repetitions are to be told, while nobody connects; and two signs of getting on."""
+
+PARTS = ("accepting", "committing")
+"""What must get on, whoever sends: the loop that takes connections, and the thread that every C-STORE waits for."""
 
 REJECTIONS_AT_ONCE = 32
 """Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
@@ -44,11 +49,17 @@ REJECTIONS_AT_ONCE = 32
 class Listener:
     """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
 
-    record: takes what the audit trail is to tell.
+    record: takes what the audit trail is to tell. progress: called with one of PARTS whenever that has got on.
     """
 
     def __init__(
-        self, settings: ListenerSettings, catalog: Catalog, spool: Spool, owner: str, record: Record = unrecorded
+        self,
+        settings: ListenerSettings,
+        catalog: Catalog,
+        spool: Spool,
+        owner: str,
+        record: Record = unrecorded,
+        progress: Callable[[str], object] = lambda _: None,
     ) -> None:
         check_address(settings)
         self.settings = settings
@@ -56,6 +67,7 @@ class Listener:
         self.spool = spool
         self.owner = owner
         self._record = record
+        self._progress = progress
         self._alerts = Alerts(record)
         self._supported = supported_contexts(settings.sop_classes)
         self._tls = TlsSource(settings) if settings.tls_certificate else None
@@ -75,14 +87,15 @@ class Listener:
         except OSError as error:
             raise ConfigError(f"listener.port {port} on {host} cannot be used: {error.strerror}") from error
         door.setblocking(False)
-        self._committer = Committer(self.catalog)
+        accepting, committing = (partial(self._progress, part) for part in PARTS)
+        self._committer = Committer(self.catalog, committing)
         storage = Storage(self.settings, self.spool, self._committer)
         self._commitments = Commitments(self.settings, self.catalog, self.spool, self._committer)
         self._commitments.start()
         self._shared = Shared(
             self.settings, storage, self._commitments, self._supported, self.owner, self._record, self._alerts
         )
-        self._thread = threading.Thread(target=self._accept, args=(door,), name="listener", daemon=True)
+        self._thread = threading.Thread(target=self._accept, args=(door, accepting), name="listener", daemon=True)
         self._thread.start()
         log.info("listening as %s on %s:%d", self.settings.ae_title, self.settings.host, self.settings.port)
 
@@ -109,11 +122,12 @@ class Listener:
         self._stop_reader.close()
         self._stop_writer.close()
 
-    def _accept(self, door: socket.socket) -> None:
+    def _accept(self, door: socket.socket, progress: Callable[[], object]) -> None:
         with selectors.DefaultSelector() as ready, door:
             ready.register(door, selectors.EVENT_READ)
             ready.register(self._stop_reader, selectors.EVENT_READ)
             while True:
+                progress()
                 found = ready.select(SWEEP_SECONDS)
                 self._alerts.sweep()
                 if any(key.fileobj is self._stop_reader for key, _ in found):

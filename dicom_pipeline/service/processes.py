@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from multiprocessing.synchronize import Semaphore
+from functools import partial
 
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
@@ -23,6 +23,7 @@ from dicom_pipeline.service.cleaning import clean_spool
 from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
 from dicom_pipeline.service.logs import set_up_logs
 from dicom_pipeline.service.poller import Poller
+from dicom_pipeline.service.signs import Signs
 
 log = logging.getLogger(__name__)
 
@@ -32,52 +33,50 @@ CLEAN_SECONDS = 10.0
 REST = 20
 """Times the length of a look until the next: one at a million instances takes seconds."""
 
-Child = Callable[[Settings, str, Semaphore], None]
-"""What a child process runs: settings, the run of the service, and what it releases once it does its work.
-
-A semaphore, as reading it takes no lock: one that a killed child held would stop the supervisor.
-"""
+Target = Callable[[Settings, str, Signs], None]
+"""What a child process runs: settings, the run of the service, and what it lets the supervisor see."""
 
 
-def run_listener(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
     """Listen until told to stop."""
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
     record = record_of(settings, "listener")
     forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
-    listener = Listener(listener_settings(settings), catalog, spool, owner, record)
+    listener = Listener(listener_settings(settings), catalog, spool, owner, record, signs.progress)
     listener.start()
-    running.release()
+    signs.work()
     stop.wait()
     listener.stop()
 
 
-def run_worker(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_worker(settings: Settings, owner: str, signs: Signs) -> None:
     """Process revisions until told to stop."""
     from dicom_pipeline.service.worker import Worker
 
     stop = _begin(settings)
     if settings.encoder.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
-    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=running.release).run()
+    progress = partial(signs.progress, "worker")
+    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=signs.work, progress=progress).run()
 
 
-def run_sender(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_sender(settings: Settings, owner: str, signs: Signs) -> None:
     """Deliver until told to stop."""
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
     audit = Deliveries(record_of(settings, "sender"), settings.destinations)
-    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit)
+    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit, signs.progress)
     sender.start()
-    running.release()
+    signs.work()
     stop.wait()
     sender.stop()
 
 
-def run_poller(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_poller(settings: Settings, owner: str, signs: Signs) -> None:
     """Fetch from the sources until told to stop, a thread each."""
     del owner
     stop = _begin(settings)
@@ -90,17 +89,17 @@ def run_poller(settings: Settings, owner: str, running: Semaphore) -> None:
     threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.source.name) for poller in pollers]
     for thread in threads:
         thread.start()
-    running.release()
+    signs.work()
     for thread in threads:
         thread.join()
 
 
-def run_cleaner(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_cleaner(settings: Settings, owner: str, signs: Signs) -> None:
     """Clean what may go from the spool until told to stop."""
     del owner
     stop = _begin(settings)
     catalog, record = Catalog(settings.spool.folder / "catalog.sqlite"), record_of(settings, "cleaner")
-    running.release()
+    signs.work()
     while not stop.is_set():
         began = time.monotonic()
         try:
@@ -110,12 +109,12 @@ def run_cleaner(settings: Settings, owner: str, running: Semaphore) -> None:
         stop.wait(max(CLEAN_SECONDS, REST * (time.monotonic() - began)))
 
 
-def run_forwarder(settings: Settings, owner: str, running: Semaphore) -> None:
+def run_forwarder(settings: Settings, owner: str, signs: Signs) -> None:
     """Send the audit trail to the syslog server until told to stop."""
     del owner
     stop = _begin(settings)
     forwarder = forwarder_of(settings)
-    running.release()
+    signs.work()
     if forwarder is not None:
         forwarder.run(stop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,34 +14,53 @@ from dicom_pipeline.config import Settings
 
 
 class State(StrEnum):
-    """Of a child process. STARTING: it loads its model or opens its port."""
+    """Of a child process. STARTING: it loads its model or opens its port. SILENT: it is there, and seems to hang."""
 
     DOWN = "down"
     STARTING = "starting"
     RUNNING = "running"
+    SILENT = "silent"
 
 
-States = Callable[[], Mapping[str, State]]
+@dataclass(frozen=True, slots=True)
+class ChildState:
+    """The state of a child process. part: which of its threads is silent, and for how many seconds."""
+
+    state: State
+    part: str = ""
+    seconds: float = 0.0
+
+    def words(self, name: str) -> str:
+        """A sentence for a person; name: of the child."""
+        if self.state is not State.SILENT:
+            return f"the {name} is {self.state.value}"
+        part = "" if self.part == name else f" ({self.part})"
+        return f"the {name}{part} is silent: it has not got on for {self.seconds:.0f} s"
 
 
-def readiness(settings: Settings, catalog: Catalog, states: Mapping[str, State]) -> tuple[bool, dict[str, Any]]:
+States = Callable[[], Mapping[str, ChildState]]
+
+
+def readiness(settings: Settings, catalog: Catalog, states: Mapping[str, ChildState]) -> tuple[bool, dict[str, Any]]:
     """Whether it is ready, and each thing that was looked at. Raises CatalogError, OSError where those do not answer.
 
-    Ready: the listener listens, the worker is there (it may load its model: what comes meanwhile is kept), the disk is above
-    its watermark and the catalog answers. Senders and pollers that are down are shown, but hold up no sender of studies.
+    Ready: the listener listens, the worker is there (it may load its model: what comes meanwhile is kept), neither they nor
+    the supervisor hang, the disk is above its watermark and the catalog answers. Senders and pollers that are down or hang
+    are shown, but hold up no sender of studies.
     """
     study_account(catalog, "")
     free = shutil.disk_usage(settings.spool.folder).free
-    reasons = []
-    if states.get("listener") is not State.RUNNING:
-        reasons.append(f"the listener is {states.get('listener', State.DOWN).value}")
-    if states.get("worker", State.DOWN) is State.DOWN:
-        reasons.append("the worker is down")
+    needed = {"listener": (State.RUNNING,), "worker": (State.RUNNING, State.STARTING), "supervisor": (State.RUNNING,)}
+    found = {"listener": ChildState(State.DOWN), "worker": ChildState(State.DOWN), **states}
+    reasons = [
+        found[name].words(name) for name, good in needed.items() if name in found and found[name].state not in good
+    ]
     if free < settings.spool.min_free_bytes:
         reasons.append("the disk is below spool.min_free_bytes")
     values = {
         "status": "not-ready" if reasons else "ready",
-        "processes": {name: state.value for name, state in states.items()},
+        "processes": {name: child.state.value for name, child in states.items()},
+        "silent": [child.words(name) for name, child in states.items() if child.state is State.SILENT],
         "disk": {"free_bytes": free, "min_free_bytes": settings.spool.min_free_bytes},
         "reasons": reasons,
     }

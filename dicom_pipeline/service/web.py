@@ -21,6 +21,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.service.auditing import http_access, record_of
 from dicom_pipeline.service.readiness import States, readiness
+from dicom_pipeline.service.standing import standing
 from dicom_pipeline.service.study_pages import Answer, StudyPages
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ class Pages:
         text = parse_qs(urlsplit(target).query).get("last", [str(LAST_REVISIONS)])[-1]
         if not re.fullmatch(r"[0-9]{1,9}", text):
             return Answer.of(400, {"error": "last is no number"})
-        return Answer.of(200, service_account(self._catalog, int(text) or None))
+        account = service_account(self._catalog, int(text) or None)
+        return Answer.of(200, {"service": standing(self._settings.spool.folder), **account})
 
     def refusal(self, path: str, headers: Any) -> Answer | None:
         """Why a request is not answered, None where it is.

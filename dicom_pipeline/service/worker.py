@@ -18,7 +18,7 @@ from dicom_pipeline import faults
 from dicom_pipeline.attributes import read_value
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
-from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, release_stale
+from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, next_attempts, release_stale
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import StudyFacts, wants
 from dicom_pipeline.domain import LeftOut, Reason, short_uid
@@ -50,6 +50,7 @@ class Worker:
     """Processes revisions until `stop` is set. owner: names this process in the catalog.
 
     questions: the run of the service, whose other processes may ask; None where nobody does. running: called once it works.
+    progress: called whenever it has got on (a header, a frame, a batch, a step of a study's end) or waits on purpose.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Worker:
         stop: threading.Event,
         questions: str | None = None,
         running: Callable[[], object] = lambda: None,
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self.owner = owner
@@ -67,6 +69,7 @@ class Worker:
         self._stop = stop
         self._asked_as = questions
         self._running = running
+        self._progress = progress
         self._record = record_of(settings, "worker")
         self._rules = rules_of(settings)
         self._store = StoreWriter(settings)
@@ -77,7 +80,7 @@ class Worker:
         released = release_stale(self.catalog, self.owner, self.settings.service.max_attempts, time.time())
         if released:
             log.warning("%d revision(s) were being processed when a worker died", released)
-        pipeline = Pipeline.from_config(self.settings, keep_renderings=SHEET_FRAMES)
+        pipeline = Pipeline.from_config(self.settings, keep_renderings=SHEET_FRAMES, progress=self._progress)
         log.info("encoder %s on %s is ready", pipeline.encoder.name, pipeline.encoder.precision)
         asked_as = self._asked_as
         questions = Questions(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
@@ -91,14 +94,15 @@ class Worker:
 
     def _studies(self) -> Iterator[StudyInput | None]:
         while not self._stop.is_set():
+            self._progress()
+            if self._claimed and self._suspect_is_next():
+                yield None  # what may have killed a worker runs alone, so that it takes no other study along
             claimed = self._claim()
             if claimed is None:
                 yield None
                 self._stop.wait(IDLE_SECONDS)
                 continue
             suspect = claimed.attempts > 1
-            if suspect:
-                yield None  # what may have killed a worker runs alone, so that it takes no other study along
             faults.passing("claimed")
             self._claimed.append(claimed)
             study = self._study_input(claimed)
@@ -106,6 +110,13 @@ class Worker:
             yield study
             if suspect:
                 yield None
+
+    def _suspect_is_next(self) -> bool:
+        """Asked before the claim: a suspect that was claimed while another study hangs would be blamed for that."""
+        try:
+            return next_attempts(self.catalog) > 0
+        except CatalogError:
+            return True  # the claim tells of it; what is on the way is finished first in any case
 
     def _claim(self) -> Claimed | None:
         try:
@@ -118,6 +129,7 @@ class Worker:
         headers: list[Header] = []
         left_out: list[LeftOut] = []
         for instance in claimed.instances:
+            self._progress()
             path = self.folder / instance.path
             uids = instance.sop_instance_uid, instance.series_instance_uid
             if not instance.kept:
@@ -135,6 +147,7 @@ class Worker:
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
         study = claimed.revision.study_instance_uid
         where = result_folder(study, claimed.revision.number)
+        self._progress()
         output = StudyOutput.of(result, pipeline.encoder.dimension)
         faults.passing("encoded")
         facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
@@ -151,6 +164,7 @@ class Worker:
             log.error("study %s: no report: %s", short_uid(study), result.problem)
             self._patiently(lambda: fail(self.catalog, claimed, Reason.REPORT_FAILED, result.problem, time.time()))
             return
+        self._progress()
         self._store.write(study, claimed.revision.number, output)
         faults.passing("store-written")
         # before the catalog: killed in between, it is made and told of again
@@ -171,6 +185,7 @@ class Worker:
     def _patiently(self, step: Callable[[], _T]) -> _T:
         """Do a step; a full disk or a catalog that cannot be written is waited out, so that no result is lost by it."""
         while True:
+            self._progress()
             try:
                 return step()
             except (CatalogError, OSError) as error:

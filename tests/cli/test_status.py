@@ -15,7 +15,7 @@ from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.service.readiness import State
+from dicom_pipeline.service.readiness import ChildState, State
 from dicom_pipeline.service.web import Pages
 
 
@@ -50,7 +50,7 @@ def run(tmp_path, *words):
 
 def page(tmp_path, catalog, target):
     settings = Settings(spool={"folder": tmp_path}, service={"web_port": None})
-    answer = Pages(settings, catalog, "run", lambda: {"listener": State.RUNNING}).answer(
+    answer = Pages(settings, catalog, "run", lambda: {"listener": ChildState(State.RUNNING)}).answer(
         "GET", target, b"", "", "127.0.0.1"
     )
     return answer.status, json.loads(answer.body)

@@ -89,7 +89,7 @@ def _work(config: Path, port: int, fault: str, says) -> None:
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
 
     def stop_when_idle() -> None:
-        while any(row["state"] in ("ready", "processing") for row in catalog.read("revisions")):
+        while any(row["state"] in ("ready", "processing") for row in catalog.read("revisions", most=-1)):
             time.sleep(0.05)
         stop.set()
 

@@ -32,7 +32,7 @@ class Place:
         uploads = Uploads(self.catalog, Spool(self.folder), 10**9, 0)
         taken = [uploads.take(path.read_bytes(), source="TEST", address="127.0.0.1") for path in paths]
         study = str(pydicom.dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)
-        if self.query("SELECT waiting FROM study") == [(1,)]:
+        if self.query(f"SELECT waiting FROM study WHERE study_instance_uid = '{study}'") == [(1,)]:
             make_revision(self.catalog, study, 1_700_000_000.0, "quiet")
         return [upload.taken for upload in taken]
 

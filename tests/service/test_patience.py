@@ -3,6 +3,7 @@
 import errno
 import sqlite3
 import threading
+import time
 import uuid
 
 import pytest
@@ -12,6 +13,9 @@ from dicom_pipeline.service import study_output
 from dicom_pipeline.service import worker as worker_module
 from tests.peers.place import INSTANCES, Place
 from tests.peers.programs import wait_until
+
+SIGNS: list[float] = []
+"""When the worker of a test said that it gets on."""
 
 
 @pytest.fixture
@@ -23,7 +27,9 @@ def place(tmp_path, sample_data, monkeypatch):
 def work(place: Place, meanwhile) -> None:
     """Run a worker until the revision is finished; `meanwhile` runs beside it."""
     stop = threading.Event()
-    worker = worker_module.Worker(place.settings, uuid.uuid4().hex, stop)
+    worker = worker_module.Worker(
+        place.settings, uuid.uuid4().hex, stop, progress=lambda: SIGNS.append(time.monotonic())
+    )
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -62,6 +68,8 @@ def test_a_locked_catalog_is_waited_out(place, monkeypatch, caplog):
         other = sqlite3.connect(place.folder / "catalog.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         wait_until(lambda: "results wait" in caplog.text, 120, "the worker did not meet the lock")
+        before = len(SIGNS)  # to wait is not to hang
+        wait_until(lambda: len(SIGNS) > before + 2, 60, "a worker that waits says nothing")
         other.execute("ROLLBACK")
         other.close()
 

@@ -8,12 +8,12 @@ import pytest
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
-from dicom_pipeline.service.readiness import State, readiness
+from dicom_pipeline.service.readiness import ChildState, State, readiness
 from dicom_pipeline.service.web import Pages
 from tests.peers.programs import wait_until
 from tests.peers.service import Service
 
-GOOD = {"listener": State.RUNNING, "worker": State.RUNNING}
+GOOD = {"listener": ChildState(State.RUNNING), "worker": ChildState(State.RUNNING)}
 
 
 @pytest.fixture
@@ -32,18 +32,30 @@ def catalog(tmp_path):
     ("states", "reasons"),
     [
         (GOOD, []),
-        ({**GOOD, "worker": State.STARTING}, []),  # what comes while the model loads is kept
-        ({**GOOD, "sender": State.DOWN, "syslog": State.DOWN}, []),
-        ({**GOOD, "worker": State.DOWN}, ["the worker is down"]),
-        ({**GOOD, "listener": State.STARTING}, ["the listener is starting"]),
-        ({"listener": State.DOWN, "worker": State.DOWN}, ["the listener is down", "the worker is down"]),
+        ({**GOOD, "worker": ChildState(State.STARTING)}, []),  # what comes while the model loads is kept
+        ({**GOOD, "sender": ChildState(State.DOWN), "syslog": ChildState(State.DOWN)}, []),
+        ({**GOOD, "worker": ChildState(State.DOWN)}, ["the worker is down"]),
+        ({**GOOD, "listener": ChildState(State.STARTING)}, ["the listener is starting"]),
+        (
+            {"listener": ChildState(State.DOWN), "worker": ChildState(State.DOWN)},
+            ["the listener is down", "the worker is down"],
+        ),
+        (
+            {**GOOD, "worker": ChildState(State.SILENT, "worker", 301.2)},
+            ["the worker is silent: it has not got on for 301 s"],
+        ),
+        (
+            {**GOOD, "listener": ChildState(State.SILENT, "committing", 301.2)},
+            ["the listener (committing) is silent: it has not got on for 301 s"],
+        ),
+        ({**GOOD, "sender": ChildState(State.SILENT, "pacs", 301.2)}, []),
         ({}, ["the listener is down", "the worker is down"]),
     ],
 )
 def test_what_must_be_there(settings, catalog, states, reasons):
     good, values = readiness(settings, catalog, states)
     assert (good, values["reasons"], values["status"]) == (not reasons, reasons, "not-ready" if reasons else "ready")
-    assert values["processes"] == {name: state.value for name, state in states.items()}
+    assert values["processes"] == {name: child.state.value for name, child in states.items()}
 
 
 def test_a_disk_below_its_watermark_is_not_ready(settings, catalog):
