@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
 from dicom_pipeline.domain import Reason
@@ -59,10 +60,14 @@ def enter_instance(run: Run, received: Received) -> Arrival:
     """Enter an instance. The same bytes again are a DUPLICATE and change nothing; other ones under a known UID are a
     CONFLICT, kept apart and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
     """
+    return _enter(run, received, run.rows("known_instance", sop_instance_uid=received.sop_instance_uid))
+
+
+def _enter(run: Run, received: Received, known: Sequence[Mapping[str, Any]]) -> Arrival:
+    """As enter_instance. known: the rows of its UID."""
     values = {f.name: getattr(received, f.name) for f in fields(received)}
     for name in ("token", "modality", "series_description", "fresh"):
         del values[name]
-    known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
     same = next((row for row in known if row["sha256"] == received.sha256), None)
     if same is not None:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
@@ -91,11 +96,9 @@ def enter_unless_conflict(run: Run, received: Received) -> Arrival | tuple[Known
     counts first. Their bytes are others, their content need not be: who knows says so to enter_same or enter_instance.
     """
     known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
-    if not known or any(row["sha256"] == received.sha256 for row in known):
-        return enter_instance(run, received)
     there = [row for row in known if row["removed_at"] is None]
-    if not there:
-        return enter_instance(run, received)
+    if not there or any(row["sha256"] == received.sha256 for row in known):
+        return _enter(run, received, known)
     there.sort(key=lambda row: (-row["kept"], row["id"]))
     return tuple(Known(row["id"], row["path"], row["sha256"]) for row in there)
 

@@ -37,6 +37,8 @@ from dicom_pipeline.service.worker import RECORD_NAME
 AT_ONCE = 500
 """Instances of one transaction."""
 
+SAME_CONTENT = "same-content: what another file holds under this UID, written in another way; that one counts"
+
 Key = tuple[str, str]
 """SOP Instance UID and sha256."""
 
@@ -112,7 +114,7 @@ def _fill(catalog: Catalog, settings: Settings, progress: Callable[[int], None])
     first = {key for key, (_, kept) in recorded.items() if kept}
     ordered = sorted(entries, key=lambda key: (key not in first, entries[key].at, key))
     for key in _same_again([key for key in ordered if key in there], recorded, there, folder):
-        done.left[there[key].path] = "the same content as another file, written in another way; that one counts"
+        done.left[there[key].path] = SAME_CONTENT
         ordered.remove(key)
         del entries[key], there[key]
     done.not_there = len(entries) - len(there)
