@@ -31,7 +31,6 @@ def answer_questions() -> None:
     )  # Ctrl-C reaches the whole group; the end of standard input says when to stop
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold patient data
-    os.nice(10)  # receiving goes first
     questions, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a decoder prints is no answer
     while select.select([questions], [], [], IDLE_SECONDS)[0]:
