@@ -3,6 +3,7 @@
 import copy
 import os
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -160,7 +161,7 @@ def test_the_same_reencoded_bytes_at_once_are_discarded_once_all_are_done_with_t
     same, together = Comparison.same, threading.Barrier(2)
 
     def both_wait(self, first, second):
-        together.wait(10)
+        together.wait(60)
         return same(self, first, second)
 
     monkeypatch.setattr(Comparison, "same", both_wait)
@@ -227,6 +228,21 @@ def test_a_comparison_ends_after_its_time_and_memory(tmp_path, monkeypatch):
     comparison.close()
     assert not comparison.same(source, source)
     assert comparison._process.poll() is not None
+
+
+def test_a_code_stream_that_wants_absurd_memory_is_a_conflict(door):
+    """3.6 Gpixel are told in the code stream (SIZ, ISO/IEC 15444-1 A.5.1), 4096 in the data set."""
+    known = pydicom.dcmread(get_testdata_file("MR_small_jp2klossless.dcm"))
+    honest = file_of(known)
+    known.decompress(generate_instance_uid=False)
+    assert door.upload(known) is Taken.NEW
+    at = honest.index(b"\xff\x4f\xff\x51") + 8
+    bomb = bytearray(honest)
+    for place in (at, at + 16):
+        bomb[place : place + 8] = struct.pack(">LL", 60_000, 60_000)
+    assert door.uploads.take(bytes(bomb), source="TEST", address="").taken is Taken.CONFLICT
+    assert door.uploads.take(honest, source="TEST", address="").taken is Taken.DUPLICATE
+    assert door.send(image()) == 0
 
 
 def test_too_much_to_compare_is_a_conflict_not_a_wait(tmp_path, monkeypatch):
