@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "from dicom_pipeline.imaging.comparer import answer_questions; answer_questions()"
 END_SECONDS = 2.0
+AT_ONCE_SECONDS = 1.0
+"""A process that ends later than this after a question ended of it, and is not asked again."""
 
 
 class Comparison:
@@ -56,9 +59,9 @@ class Comparison:
             self._finalizer()
 
     def _ask(self, question: bytes) -> bool:
-        running = self._process is not None and self._process.poll() is None
+        running, began = self._process is not None and self._process.poll() is None, time.monotonic()
         answer = self._exchange(question)
-        if not answer and running:  # it was idle and ended just then, or this ended it
+        if not answer and running and time.monotonic() - began < AT_ONCE_SECONDS:  # perhaps its idle time was just over
             answer = self._exchange(question)
         if not answer:
             log.warning("a comparison took too long, too much memory or crashed: taken for other content")
