@@ -9,34 +9,38 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 
 class _Silence:
     """The one silence of the process, and how many blocks want it."""
 
-    lock = threading.Lock()
-    wanted = 0
-    filters = ExitStack()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._wanted == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._wanted += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if self._wanted == 0:
+                self._filters.__exit__(None, None, None)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No warning is shown or raised, in any thread, until the last block that wants it so is left.
+_SILENCE = _Silence()
+
+
+def quiet() -> _Silence:
+    """A block in which no warning is shown or raised, in any thread, until the last such block is left.
 
     For calls of pydicom and highdicom, whose warnings quote values: those are patient data, and what is odd about them is
     judged where they are used.
     """
-    with _Silence.lock:
-        if _Silence.wanted == 0:
-            _Silence.filters.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-        _Silence.wanted += 1
-    try:
-        yield
-    finally:
-        with _Silence.lock:
-            _Silence.wanted -= 1
-            if _Silence.wanted == 0:
-                _Silence.filters.close()
+    return _SILENCE

@@ -73,6 +73,11 @@ def test_every_broad_except_says_why():
                 assert "the edge of" in line or "BaseException" in line, f"{path}: {line.strip()}"
 
 
+def test_warnings_are_silenced_in_one_place():
+    """Filters of warnings belong to the process: threads that set them by themselves end each other's silence."""
+    assert [path.name for path in sources() if "catch_warnings" in path.read_text()] == ["quiet.py"]
+
+
 def test_every_command_and_setting_is_in_the_docs():
     pages = "".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
     names = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]

@@ -18,12 +18,20 @@ def test_a_warning_is_neither_shown_nor_raised():
 def test_who_leaves_first_does_not_end_the_silence_of_another():
     """catch_warnings alone would: it puts back the filters of the first, while the second still reads."""
     before = list(warnings.filters)
-    first, second = quiet(), quiet()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    warnings.warn("still silent", UserWarning, stacklevel=1)
-    second.__exit__(None, None, None)
+    entered, left = threading.Event(), threading.Event()
+
+    def first():
+        with quiet():
+            entered.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(10)
+    with quiet():
+        left.set()
+        thread.join()
+        warnings.warn("still silent", UserWarning, stacklevel=1)
     assert warnings.filters == before
 
 

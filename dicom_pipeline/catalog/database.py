@@ -21,7 +21,7 @@ LOG_BYTES = 64 * 1024**2
 """Size to which the write-ahead log is cut again after it grew beside a long reader."""
 
 FURTHEST_SECONDS = 3600.0
-"""No attempt at anything is planned further ahead than this (delivery.retry.LONGEST_SECONDS)."""
+"""No attempt at anything is planned further ahead than this."""
 
 
 class Catalog:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from dicom_pipeline.catalog.database import FURTHEST_SECONDS
+
 FIRST_SECONDS = 2.0
-LONGEST_SECONDS = 3600.0
+LONGEST_SECONDS = FURTHEST_SECONDS
+"""The catalog takes what is planned further ahead for the plan of a clock that was set back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from dicom_pipeline.attributes import first_number, items_of, nested_items, read_value
+from dicom_pipeline.attributes import first_number, items_of, nested_items, read_value, texts_of
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.planning.headers import Header
 
@@ -64,9 +64,8 @@ class Placed:
     def value(self, keyword: str) -> str:
         """An attribute of this frame as text: its functional groups first."""
         for source in self.functional:
-            value = read_value(source, keyword)
-            if value is not None:
-                return str(value)
+            if found := texts_of(source, keyword):
+                return "\\".join(found)
         return self.header.text(keyword)
 
 

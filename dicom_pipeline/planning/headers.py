@@ -13,7 +13,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
-from dicom_pipeline.attributes import UNPARSABLE, first_number, integer_of, read_value
+from dicom_pipeline.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.quiet import quiet
@@ -46,12 +46,7 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """An attribute as text; several values joined by a backslash, empty where it is missing or unreadable."""
-        value = read_value(self.dataset, keyword)
-        if value is None:
-            return ""
-        if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-            return str(value).strip()
-        return "\\".join(str(part).strip() for part in value)
+        return "\\".join(part.strip() for part in texts_of(self.dataset, keyword))
 
     def number(self, keyword: str) -> float | None:
         """An attribute's first value as a number, None where there is none."""
@@ -79,11 +74,15 @@ def read_header(path: Path) -> Header:
         study_instance_uid=uids["StudyInstanceUID"],
         series_instance_uid=uids["SeriesInstanceUID"],
         sop_instance_uid=uids["SOPInstanceUID"],
-        sop_class_uid=str(read_value(dataset, "SOPClassUID") or ""),
+        sop_class_uid=_first(dataset, "SOPClassUID"),
         transfer_syntax_uid=str((meta or {}).get("TransferSyntaxUID") or UID("1.2.840.10008.1.2")),
-        modality=str(read_value(dataset, "Modality") or ""),
+        modality=_first(dataset, "Modality"),
         frames=max(1, frames or 1),
     )
+
+
+def _first(dataset: Dataset, keyword: str) -> str:
+    return next(iter(texts_of(dataset, keyword)), "").strip()
 
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")

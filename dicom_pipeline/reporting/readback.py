@@ -8,6 +8,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from dicom_pipeline.attributes import MALFORMED, read_value
 from dicom_pipeline.domain import Derivation, FrameKey, ScoreKind
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes
@@ -60,7 +61,7 @@ class ReportContent:
 
 def read_report(dataset: Dataset) -> ReportContent:
     """The values of a report of ours. Raises ReportError for any other object, and for a report that lacks what we write."""
-    modality = dataset.get("Modality")
+    modality = read_value(dataset, "Modality")
     if not is_own_object(dataset):
         raise ReportError(
             f"this is no report made by dicom_pipeline: expected its Device UID in Contributing Equipment, found "
@@ -72,7 +73,7 @@ def read_report(dataset: Dataset) -> ReportContent:
         )
     try:
         return _content(dataset)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ReportError(f"this report made by dicom_pipeline is damaged or of a newer version: {error}") from error
 
 

@@ -20,6 +20,7 @@ HOW = settings(deadline=None, database=None, suppress_health_check=list(HealthCh
 KINDS = st.sampled_from(("CT", "MR", "CR", "DX", "MG", "ECT"))
 CASES = st.lists(st.tuples(KINDS, damages(IMAGE_KEYWORDS)), min_size=2, max_size=4)
 ONE_STUDY = {tag_of("StudyInstanceUID"): ("UI", b"2.25.8"), tag_of("SeriesInstanceUID"): ("UI", b"2.25.9")}
+SELECTIONS = (None, "all", "middle:2", "every-mm:5", "body:2", "key-objects")
 
 
 def check(folder, cases):
@@ -33,9 +34,10 @@ def check(folder, cases):
             continue
     if not headers:
         return
-    plan = plan_study(headers, default_rules(), content=content_of)
-    account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
-    assert sum(account.counts.values()) == len({header.sop_instance_uid for header in headers})
+    for selection in SELECTIONS:
+        plan = plan_study(headers, default_rules(), selection=selection, content=content_of)
+        account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
+        assert sum(account.counts.values()) == len({header.sop_instance_uid for header in headers})
     for header in headers:
         assert set(acquisition_tags(header.dataset)) >= {"modality", "age_band"}
         frame = Frame(FrameKey(header.sop_instance_uid, 1), header.path, header.series_instance_uid)

@@ -1,20 +1,35 @@
 """Whatever a header says: a valid report with valid companions, or a clear refusal; never another error, never a warning."""
 
 import datetime
+import io
 import itertools
 import os
+import random
+from collections import Counter
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline import Pipeline
+from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.config import ReportSection, Settings
 from dicom_pipeline.domain import Derivation, Embedding, Frame, FrameKey, Plan, Revision, Score, SeriesPlan
 from dicom_pipeline.errors import InstanceError, ReportError
 from dicom_pipeline.planning import read_header
-from dicom_pipeline.reporting import COMPANIONS, build_report, encode, key_frame, make_companions, read_report
+from dicom_pipeline.reporting import (
+    COMPANIONS,
+    build_report,
+    encode,
+    key_frame,
+    make_companions,
+    read_report,
+    report_html,
+    report_text,
+)
+from tests.intake.test_mutated_files import mutated
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.damaged import damaged, damages, plain_image, tag_of, write
 from tests.reporting.made import PROVENANCE, SMALL
@@ -162,3 +177,20 @@ def test_placeholder_times_are_no_time_of_a_revision(tmp_path):
     write(tmp_path, "image.dcm", damaged(plain_image("CT", 1), said))
     (study,) = study_inputs([tmp_path])
     assert study.revision.created_at.year == 2026
+
+
+@pytest.mark.filterwarnings("ignore")  # of pydicom, as `show` does
+def test_a_report_with_wrong_bytes_is_read_or_refused(tmp_path):
+    """What `show` is given may have been cut or damaged on its way: a sentence, never a traceback."""
+    body = encode(objects_of(write(tmp_path, "image.dcm", plain_image("CT", 1)), "CT")[0])
+    rng, read = random.Random(7), Counter()
+    for _ in range(400):
+        try:
+            report = read_report(pydicom.dcmread(io.BytesIO(body[:132] + mutated(rng, body[132:], body[132:]))))
+        except (ReportError, *UNPARSABLE) as error:
+            read[isinstance(error, ReportError)] += 1
+            continue
+        assert report_text(report)
+        assert report_html(report)
+        read["whole"] += 1
+    assert min(read[True], read["whole"]) > 20, read
