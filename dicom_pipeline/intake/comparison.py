@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -88,7 +89,13 @@ class Comparison:
     def _start(self) -> subprocess.Popen[bytes]:
         self._finalizer()
         self._process = process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", PROGRAM],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                PROGRAM,
+            ],  # -P: the working folder is no place to import from, unless it is for us
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders quote what they read
