@@ -27,6 +27,9 @@ RECEIVE_POINTS = (
     "before-answer",
     "answered",
 )
+COMPARE_POINTS = (
+    "compared",
+)  # other bytes under a known UID: their content is known, the catalog does not know it yet
 WORK_POINTS = (
     "claimed",
     "headers-read",
@@ -41,7 +44,7 @@ SEND_POINTS = (
     "report-sent",  # the destination has it, the outbox does not know
     "delivery-recorded",
 )
-POINTS = (*RECEIVE_POINTS, *WORK_POINTS, *SEND_POINTS)
+POINTS = (*RECEIVE_POINTS, *COMPARE_POINTS, *WORK_POINTS, *SEND_POINTS)
 
 
 class _Fuse:

@@ -42,6 +42,7 @@ from dicom_pipeline.domain import (
 from dicom_pipeline.encoders import CachedTexts, Encoder, encode_stream, load_encoder
 from dicom_pipeline.errors import ConfigError, InstanceError, ReportError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
+from dicom_pipeline.imaging.same_content import same_content
 from dicom_pipeline.planning import (
     Header,
     Rules,
@@ -214,7 +215,7 @@ class Pipeline:
 
     def process_paths(self, paths: Iterable[Path | str]) -> Iterator[StudyResult]:
         """Process every study in files and folders; one result a study."""
-        yield from self.process(study_inputs(paths))
+        yield from self.process(study_inputs(paths, same_content))
 
     def process(self, studies: Iterable[StudyInput | None]) -> Iterator[StudyResult]:
         """Process a stream of studies; results come in its order.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
 from dicom_pipeline.domain import Reason
@@ -45,20 +47,27 @@ class Received:
     fresh: bool = False
 
 
-def record_instance(catalog: Catalog, received: Received) -> Arrival:
-    """Enter an instance. The same content again is a DUPLICATE and changes nothing; other content under a known UID is a
-    CONFLICT, kept apart and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
-    """
-    with catalog.transaction() as run:
-        return enter_instance(run, received)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An instance that came under the same UID with other bytes, and whose file is there. path: relative to the spool."""
+
+    id: int
+    path: str
+    sha256: str
 
 
 def enter_instance(run: Run, received: Received) -> Arrival:
-    """As record_instance, in a transaction of the caller."""
+    """Enter an instance. The same bytes again are a DUPLICATE and change nothing; other ones under a known UID are a
+    CONFLICT, kept apart and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
+    """
+    return _enter(run, received, run.rows("known_instance", sop_instance_uid=received.sop_instance_uid))
+
+
+def _enter(run: Run, received: Received, known: Sequence[Mapping[str, Any]]) -> Arrival:
+    """As enter_instance. known: the rows of its UID."""
     values = {f.name: getattr(received, f.name) for f in fields(received)}
     for name in ("token", "modality", "series_description", "fresh"):
         del values[name]
-    known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
     same = next((row for row in known if row["sha256"] == received.sha256), None)
     if same is not None:
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
@@ -80,6 +89,42 @@ def enter_instance(run: Run, received: Received) -> Arrival:
         description=received.series_description,
     )
     return Arrival.NEW if kept else Arrival.CONFLICT
+
+
+def enter_unless_conflict(run: Run, received: Received) -> Arrival | tuple[Known, ...]:
+    """As enter_instance, but what would be a CONFLICT is not entered: the instances whose content it may have, that which
+    counts first. Their bytes are others, their content need not be: who knows says so to enter_same or enter_instance.
+    """
+    known = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
+    there = [row for row in known if row["removed_at"] is None]
+    if not there or any(row["sha256"] == received.sha256 for row in known):
+        return _enter(run, received, known)
+    there.sort(key=lambda row: (-row["kept"], row["id"]))
+    return tuple(Known(row["id"], row["path"], row["sha256"]) for row in there)
+
+
+def enter_apart(run: Run, received: Received) -> Arrival:
+    """As enter_instance, for what was compared. Raises CatalogError where its file is gone: another process, by which the
+    same bytes came at the same time, took it for the content of a known one.
+    """
+    if not (run.folder / received.path).exists():
+        raise CatalogError("the instance's file went while it was compared; it must be sent once more")
+    return enter_instance(run, received)
+
+
+def enter_same(run: Run, received: Received, known: Known, discard: Callable[[], None]) -> Arrival:
+    """Enter that an instance has the content of a known one, written in another way: a DUPLICATE, which changes nothing.
+
+    discard: lets go of its file, within the transaction. Where the known one's file was cleaned meanwhile, or these very
+    bytes were entered by another, it is entered as by enter_apart and its file stays.
+    """
+    rows = run.rows("known_instance", sop_instance_uid=received.sop_instance_uid)
+    gone = any(row["id"] == known.id and row["removed_at"] is not None for row in rows)
+    if gone or any(row["sha256"] == received.sha256 for row in rows):
+        return enter_apart(run, received)
+    run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
+    discard()
+    return Arrival.DUPLICATE
 
 
 def _return(run: Run, received: Received, instance_id: int, path: str) -> None:

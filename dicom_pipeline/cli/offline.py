@@ -13,6 +13,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.domain import NO_LABEL_FITS, LeftOut, Outcome, Plan, Reason, Rendering
 from dicom_pipeline.errors import InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
+from dicom_pipeline.imaging.same_content import same_content
 from dicom_pipeline.planning import (
     Scan,
     account_of,
@@ -53,7 +54,7 @@ def process(
     """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
     from dicom_pipeline.pipeline import Pipeline
 
-    found = scan(paths)
+    found = scan(paths, same_content)
     _check_preset(preset)
     pipeline = Pipeline.from_config(
         load_settings(config),
@@ -91,7 +92,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show the plan: series, frames used, preset, and why anything is left out. Loads no model."""
-    found = scan(paths)
+    found = scan(paths, same_content)
     planning = load_settings(config).planning
     _check_preset(preset or planning.preset)
     rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()

@@ -3,7 +3,8 @@
 On the wire: wire (PDUs), negotiation (associations), messages (DIMSE commands), association (one connection), tls,
 certificates (are our files good) and handshakes (why one failed).
 What is admitted: admission (settings, limits), identity (what an instance is known by), held (what of it was here before).
-What becomes of it: storing (C-STORE), spool (durable files), commits (group commit), commitment (Storage Commitment that we
+What becomes of it: storing (C-STORE), spool (durable files), entering (into the catalog, by whatever door), comparison (is
+it the same content, re-encoded), commits (group commit), commitment (Storage Commitment that we
 are asked for), event_reports (its results), commitment_results (of what we asked for). upload takes whole files; listener
 holds it all; completion (when a study is complete) is pure, ages makes it proof against clocks that jump; retention cleans
 the spool.

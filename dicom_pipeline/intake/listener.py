@@ -114,6 +114,7 @@ class Listener:
         for association, thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             association.cut()
+        self._shared.storage.comparison.close()
         for _, thread in threads:
             thread.join(1.0)
         self._commitments.stop()

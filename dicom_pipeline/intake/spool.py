@@ -16,14 +16,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+import logging
 import os
 import shutil
 import threading
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
+
+log = logging.getLogger(__name__)
 
 INCOMING = "incoming"
 SYNC_THREADS = 8
@@ -35,13 +39,53 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 class Stored:
     """A file in the spool: path relative to it, size in bytes, sha256 (hex) of the data set without its file header.
 
-    fresh: nothing whole lay under its name before.
+    fresh: nothing whole lay under its name before. claim: of who placed it.
     """
 
     path: str
     bytes: int
     sha256: str
     fresh: bool = field(default=True, compare=False)
+    claim: Claim | None = field(default=None, compare=False)
+
+
+class Claim:
+    """A thread's hold on a file that it placed, until the file is entered, discarded or given up."""
+
+    def __init__(self, spool: Spool, path: str) -> None:
+        self._spool = spool
+        self._path = path
+        self._held = True
+        with spool._claiming:
+            spool._claims[path] += 1
+
+    def release(self) -> None:
+        """The file stays. A claim that has ended is let be."""
+        with self._spool._claiming:
+            self._end()
+
+    def discard(self) -> None:
+        """Remove a file that no entry names, unless other threads have a claim on it too: the last of them does it.
+
+        For a write transaction of the catalog, as all that unlinks in the spool.
+        """
+        with self._spool._claiming:
+            if self._end():
+                try:
+                    (self._spool.folder / self._path).unlink(missing_ok=True)
+                except OSError as error:  # it stays, without an entry, as after a crash
+                    log.error("cannot remove %s from the spool: %s", Path(self._path).name, error.strerror)
+
+    def _end(self) -> bool:
+        """Whether this was the last claim on the file."""
+        held, self._held = self._held, False
+        if not held:
+            return False
+        self._spool._claims[self._path] -= 1
+        last = not self._spool._claims[self._path]
+        if last:
+            del self._spool._claims[self._path]
+        return last
 
 
 class Spool:
@@ -57,6 +101,8 @@ class Spool:
         self._replacing = threading.Lock()
         self._syncs = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
         self._known_folders: set[str] = set()
+        self._claims: Counter[str] = Counter()  # files that threads of this process have placed and not dealt with
+        self._claiming = threading.Lock()
         self._unsure: set[str] = set()  # files whose sync failed: what is read of them may never reach the disk
 
     def receive(self, header: bytes) -> IncomingFile:
@@ -64,7 +110,7 @@ class Spool:
         return IncomingFile(self, f"{self._root}/{INCOMING}/{os.getpid()}-{next(self._numbers)}", header)
 
     def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
-        """A whole instance at once, synced. Raises OSError."""
+        """A whole instance at once, synced; its claim is the caller's to end. Raises OSError."""
         file = self.receive(header)
         try:
             file.write(dataset)
@@ -72,7 +118,11 @@ class Spool:
         except OSError:
             file.drop()
             raise
-        file.sync(stored)
+        try:
+            file.sync(stored)
+        except OSError:
+            end_claim(stored)
+            raise
         return stored
 
     def free_bytes(self) -> int:
@@ -149,10 +199,18 @@ class IncomingFile:
         return stream
 
     def place(self, sop_instance_uid: str) -> Stored:
-        """Give the file its final name, which holds UID and content. It does not count before `sync`. Raises OSError."""
+        """Give the file its final name, which holds UID and content, with a claim on it. It does not count before `sync`.
+
+        Raises OSError.
+        """
         digest = self._digest.hexdigest()
         stored = Stored(instance_path(sop_instance_uid, digest), self._header_bytes + self.dataset_bytes, digest)
-        return replace(stored, fresh=self._spool._place(self._path, stored))
+        claim = Claim(self._spool, stored.path)
+        try:
+            return replace(stored, fresh=self._spool._place(self._path, stored), claim=claim)
+        except OSError:
+            claim.release()
+            raise
 
     def sync(self, stored: Stored) -> None:
         """Wait until the disk has the file and its folder. Raises OSError.
@@ -188,6 +246,12 @@ class IncomingFile:
         written = 0
         while written < len(part):
             written += self._stream.write(part[written:] if written else part) or 0
+
+
+def end_claim(stored: Stored) -> None:
+    """End the claim of who placed a file, if it has not ended."""
+    if stored.claim is not None:
+        stored.claim.release()
 
 
 def instance_path(sop_instance_uid: str, sha256: str) -> str:

@@ -8,23 +8,28 @@ from __future__ import annotations
 import logging
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from dicom_pipeline import faults
 from dicom_pipeline.audit import Held
-from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_instance, enter_refusal
+from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_refusal
+from dicom_pipeline.catalog.database import Run
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.admission import ListenerSettings
 from dicom_pipeline.intake.commits import Committer
+from dicom_pipeline.intake.comparison import Comparison
+from dicom_pipeline.intake.entering import enter
 from dicom_pipeline.intake.held import HELD
 from dicom_pipeline.intake.identity import Identity, IdentityError, read_identity
 from dicom_pipeline.intake.messages import Command, Element
 from dicom_pipeline.intake.negotiation import Context
-from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored
+from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 from dicom_pipeline.planning.headers import is_valid_uid
 
 log = logging.getLogger(__name__)
@@ -73,10 +78,17 @@ class Storage:
         self.settings = settings
         self.spool = spool
         self.committer = committer
+        self.comparison = Comparison()
 
     def disk_is_full(self, wanted: int = 0) -> bool:
         """Whether less than the watermark is free, or would be after `wanted` more bytes."""
         return self.spool.free_bytes() < self.settings.min_free_bytes + wanted
+
+    def commit(self, work: Callable[[Run], Any]) -> Any:
+        """Work in a transaction together with what arrives at the same time; its result. Raises CatalogError."""
+        submitted = self.committer.submit(work)
+        faults.passing("entry-submitted")
+        return submitted.result()
 
     def refuse(self, sender: Sender, uid: str, status: int, reason: str) -> None:
         """Write down that something was refused. status 0: no DIMSE message was answered with it."""
@@ -173,14 +185,15 @@ class Store:
         if self._storage.disk_is_full():
             raise RefusedError(OUT_OF_RESOURCES, "disk-full")
         stored = self._file.place(self.uid)
-        faults.passing("placed")
-        self._file.sync(stored)  # before the entry: what the catalog names is on the disk, whenever the power fails
-        self._file = None
-        faults.passing("synced")
-        received = self._entry(identity, stored)
-        entered = self._storage.committer.submit(lambda run: enter_instance(run, received))
-        faults.passing("entry-submitted")
-        arrival: Arrival = entered.result()
+        try:
+            faults.passing("placed")
+            self._file.sync(stored)  # before the entry: what the catalog names is on the disk, whenever the power fails
+            self._file = None
+            faults.passing("synced")
+            received = self._entry(identity, stored)
+            arrival = enter(received, stored, self._storage.spool, self._storage.comparison, self._storage.commit)
+        finally:
+            end_claim(stored)
         self.kept = Kept(identity.study_instance_uid, self._class, HELD[arrival], identity.patient_id)
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(self.uid), arrival.value)

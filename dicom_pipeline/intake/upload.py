@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from io import BytesIO
@@ -14,10 +15,13 @@ from dicom_pipeline.attributes import UNPARSABLE, read_value
 from dicom_pipeline.audit import Node, unrecorded
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.arrivals import Received, record_instance, record_refusal
+from dicom_pipeline.catalog.arrivals import Arrival, Known, Received, record_refusal
+from dicom_pipeline.catalog.database import Run
 from dicom_pipeline.intake.admission import supported_transfer_syntaxes
+from dicom_pipeline.intake.comparison import Comparison
+from dicom_pipeline.intake.entering import enter
 from dicom_pipeline.intake.held import HELD
-from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.intake.spool import Spool, Stored, end_claim
 from dicom_pipeline.planning.headers import is_valid_uid
 from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import is_own_object
@@ -72,6 +76,7 @@ class Uploads:
     max_object_bytes: int
     min_free_bytes: int
     transfers: ThreadTransfers = field(default_factory=lambda: ThreadTransfers(unrecorded))
+    comparison: Comparison = field(default_factory=Comparison)
 
     def take(self, content: bytes, *, source: str, address: str) -> Upload:
         """Store a file; what is not NEW or DUPLICATE is written down with source (at most 16 characters) and address.
@@ -88,29 +93,18 @@ class Uploads:
             return upload
         header = bytes(128) + content[128:offset]  # a preamble may hold a program; ours is empty
         stored = self.spool.store(upload.sop_instance_uid, header, content[offset:])
-        arrival = record_instance(
-            self.catalog,
-            Received(
-                sop_instance_uid=upload.sop_instance_uid,
-                sha256=stored.sha256,
-                study_instance_uid=upload.study_instance_uid,
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                sop_class_uid=str(dataset.SOPClassUID),
-                transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-                path=stored.path,
-                bytes=stored.bytes,
-                fresh=stored.fresh,
-                calling_ae=source[:16],
-                address=address,
-                token="",
-                at=time.time(),
-                modality=_text(dataset, "Modality"),
-                series_description=_text(dataset, "SeriesDescription"),
-            ),
-        )
+        try:
+            received = _received(upload, dataset, stored, source, address)
+            arrival = enter(received, stored, self.spool, self.comparison, self._commit)
+        finally:
+            end_claim(stored)
         node, patient = Node(source, address), str(dataset.get("PatientID", "") or "")
         self.transfers.add(node, upload.study_instance_uid, upload.sop_class_uid, HELD[arrival], patient)
         return replace(upload, taken=Taken(arrival.value))
+
+    def _commit(self, work: Callable[[Run], Arrival | tuple[Known, ...]]) -> Arrival | tuple[Known, ...]:
+        with self.catalog.transaction() as run:
+            return work(run)
 
     def _refused_for_size(self, size: int) -> Taken | None:
         if size > self.max_object_bytes:
@@ -153,6 +147,26 @@ def _read(content: bytes) -> tuple[Upload, Dataset, int]:
     if syntax not in supported_transfer_syntaxes():
         return Upload(Taken.UNSUPPORTED, sop, study, sop_class), dataset, 0
     return Upload(Taken.NEW, sop, study, sop_class), dataset, offset
+
+
+def _received(upload: Upload, dataset: Dataset, stored: Stored, source: str, address: str) -> Received:
+    return Received(
+        sop_instance_uid=upload.sop_instance_uid,
+        sha256=stored.sha256,
+        study_instance_uid=upload.study_instance_uid,
+        series_instance_uid=str(dataset.SeriesInstanceUID),
+        sop_class_uid=str(dataset.SOPClassUID),
+        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+        path=stored.path,
+        bytes=stored.bytes,
+        fresh=stored.fresh,
+        calling_ae=source[:16],
+        address=address,
+        token="",
+        at=time.time(),
+        modality=_text(dataset, "Modality"),
+        series_description=_text(dataset, "SeriesDescription"),
+    )
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

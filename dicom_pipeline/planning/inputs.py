@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +25,15 @@ class StudyInput:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def study_inputs(paths: Iterable[Path | str]) -> Iterator[StudyInput]:
-    """The studies in files and folders, each as revision 1.
+def study_inputs(
+    paths: Iterable[Path | str], same_content: Callable[[Path, Path], bool] = lambda *_: False
+) -> Iterator[StudyInput]:
+    """The studies in files and folders, each as revision 1. same_content: as for `scan`.
 
     There is no record of when they were processed, and a report may not depend on the clock, so the revision's time is
     the latest time that the study itself states (docs/decisions).
     """
-    yield from study_inputs_of(scan([Path(path) for path in paths]))
+    yield from study_inputs_of(scan([Path(path) for path in paths], same_content))
 
 
 def study_inputs_of(found: Scan) -> Iterator[StudyInput]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +28,11 @@ class Scan:
     other_files: list[Path] = field(default_factory=list)
 
 
-def scan(paths: Iterable[Path]) -> Scan:
+def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lambda *_: False) -> Scan:
     """Read the headers of all files in `paths`, folders in depth. Raises UsageError for a path that is not there.
 
-    The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT
-    where the bytes differ.
+    The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT where
+    the bytes differ and `same_content`, which may decode pixels (imaging.same_content), does not find the same in them.
     """
     found, seen = Scan(), dict[str, Path]()
     for path in _files(paths):
@@ -48,7 +48,8 @@ def scan(paths: Iterable[Path]) -> Scan:
         if first is path:
             found.studies.setdefault(header.study_instance_uid, []).append(header)
             continue
-        reason = Reason.DUPLICATE if digest_file(first) == digest_file(path) else Reason.CONTENT_CONFLICT
+        same = digest_file(first) == digest_file(path) or same_content(first, path)
+        reason = Reason.DUPLICATE if same else Reason.CONTENT_CONFLICT
         item = LeftOut(reason, path, header.sop_instance_uid, header.series_instance_uid)
         found.left_out.setdefault(header.study_instance_uid, []).append(item)
     return found

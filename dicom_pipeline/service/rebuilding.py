@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from dicom_pipeline.catalog.database import is_whole, put_in_place
 from dicom_pipeline.catalog.records import RECORD_SCHEMA, enter_file, enter_record, settle_rebuilt
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import UsageError
+from dicom_pipeline.intake.comparison import Comparison
+from dicom_pipeline.intake.entering import MOST_COMPARED
 from dicom_pipeline.intake.identity import read_identity
 from dicom_pipeline.intake.spool import dataset_sha256, instance_path, sync_folder
 from dicom_pipeline.service.holding import hold
@@ -33,6 +36,8 @@ from dicom_pipeline.service.worker import RECORD_NAME
 
 AT_ONCE = 500
 """Instances of one transaction."""
+
+SAME_CONTENT = "same-content: what another file holds under this UID, written in another way; that one counts"
 
 Key = tuple[str, str]
 """SOP Instance UID and sha256."""
@@ -107,10 +112,14 @@ def _fill(catalog: Catalog, settings: Settings, progress: Callable[[int], None])
             there[found.sop_instance_uid, found.sha256] = found
     entries = {**there, **{key: received for key, (received, _) in recorded.items()}}
     first = {key for key, (_, kept) in recorded.items() if kept}
+    ordered = sorted(entries, key=lambda key: (key not in first, entries[key].at, key))
+    for key in _same_again([key for key in ordered if key in there], recorded, there, folder):
+        done.left[there[key].path] = SAME_CONTENT
+        ordered.remove(key)
+        del entries[key], there[key]
     done.not_there = len(entries) - len(there)
     done.conflicts = len(there) - len({uid for uid, _ in there})
     done.entered = len(there) - done.conflicts
-    ordered = sorted(entries, key=lambda key: (key not in first, entries[key].at, key))
     for start in range(0, len(ordered), AT_ONCE):
         with catalog.transaction() as run:
             for key in ordered[start : start + AT_ONCE]:
@@ -122,6 +131,25 @@ def _fill(catalog: Catalog, settings: Settings, progress: Callable[[int], None])
     with catalog.transaction() as run:
         settle_rebuilt(run, now)
     return done
+
+
+def _same_again(
+    ordered: Sequence[Key], recorded: Container[Key], there: Mapping[Key, Received], folder: Path
+) -> list[Key]:
+    """Which files hold again what an earlier one of their UID holds, as the listener would have found. A record's stay."""
+    again: list[Key] = []
+    earlier: defaultdict[str, list[Path]] = defaultdict(list)
+    comparison = Comparison()
+    try:
+        for key in ordered:
+            path, others = folder / there[key].path, earlier[key[0]]
+            if key not in recorded and any(comparison.same(other, path) for other in others[:MOST_COMPARED]):
+                again.append(key)
+            else:
+                others.append(path)
+    finally:
+        comparison.close()
+    return again
 
 
 def _read(path: Path, name: str, most_inflated: int) -> Received | str:

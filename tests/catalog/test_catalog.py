@@ -14,7 +14,6 @@ from dicom_pipeline.catalog.arrivals import (
     announce,
     close_association,
     open_association,
-    record_instance,
 )
 from dicom_pipeline.catalog.outbox import (
     Commitment,
@@ -42,6 +41,7 @@ from dicom_pipeline.catalog.wanted_commitments import (
 from dicom_pipeline.delivery.retry import LONGEST_SECONDS
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
+from tests.peers.entries import record_instance
 
 
 @pytest.fixture

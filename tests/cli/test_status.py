@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
-from dicom_pipeline.catalog.arrivals import Received, record_instance
+from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.outbox import due_delivery, record_delivered, record_set_aside
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
 from dicom_pipeline.catalog.studies import study_account
@@ -17,6 +17,7 @@ from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.service.readiness import ChildState, State
 from dicom_pipeline.service.web import Pages
+from tests.peers.entries import record_instance
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received, record_instance
+from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
 from dicom_pipeline.catalog.wanted_commitments import MOST_FAILURES, due_request, take_result
@@ -22,6 +22,7 @@ from dicom_pipeline.delivery import Attempt, DicomNode, Ending, RetryRule, Sende
 from dicom_pipeline.delivery.destination import Question
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import CatalogError
+from tests.peers.entries import record_instance
 from tests.peers.programs import free_port, wait_until
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"

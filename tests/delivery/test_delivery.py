@@ -12,13 +12,14 @@ from pynetdicom import AE, evt
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received, record_instance
+from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
 from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, RetryRule, Sender, next_attempt
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.reporting import encode
 from tests.peers.cutting import Cut, CuttingRelay
+from tests.peers.entries import record_instance
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 from tests.reporting.made import report

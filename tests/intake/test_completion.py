@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received, announce, record_instance
+from dicom_pipeline.catalog.arrivals import Received, announce
 from dicom_pipeline.catalog.revisions import (
     MadeReport,
     WaitingStudy,
@@ -24,6 +24,7 @@ from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import AtCap, CompletionRule, Decision, decide, rule_for
 from dicom_pipeline.service.completing import complete_studies, completion_rules
+from tests.peers.entries import record_instance
 
 NAMES = ("LUNG", "Bone", "scout", "T1 post")
 AE_TITLES = ("CT1", "CT2", "GATE")

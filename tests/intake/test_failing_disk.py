@@ -18,7 +18,7 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog import database as database_module
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from dicom_pipeline.intake import storing as storing_module
+from dicom_pipeline.intake import entering as entering_module
 from dicom_pipeline.intake.spool import dataset_sha256
 from tests.peers.programs import free_port, wait_until
 from tests.peers.raw import ABORT, RawSender, data_set, store_pdus
@@ -72,14 +72,14 @@ class DurableImage:
 
 def test_no_entry_is_made_before_its_file_and_folders_are_on_the_disk(listener, monkeypatch):
     image, checked = DurableImage(), []
-    enter = storing_module.enter_instance
+    enter = entering_module.enter_unless_conflict
 
     def entering(run, received):
         checked.append(image.holds(listener.spool.folder / received.path))
         return enter(run, received)
 
     monkeypatch.setattr(spool_module.os, "fsync", image.fsync)
-    monkeypatch.setattr(storing_module, "enter_instance", entering)
+    monkeypatch.setattr(entering_module, "enter_unless_conflict", entering)
 
     def send(share):
         peer = RawSender(listener.settings.port)

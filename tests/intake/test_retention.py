@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
@@ -54,13 +55,14 @@ class Kept:
         self.catalog = Catalog(folder / "catalog.sqlite")
         self.uploads = Uploads(self.catalog, Spool(folder), 10**8, 0)
 
-    def take(self, number: int, name: str = "A") -> Taken:
-        """Receive an instance; another name is other content."""
+    def take(self, number: int, name: str = "A", syntax: UID = ExplicitVRLittleEndian) -> Taken:
+        """Receive an instance; another name is other content, another uncompressed syntax is not."""
         image = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.{number}"
         image.StudyInstanceUID, image.PatientName = self.study, name
+        image.file_meta.TransferSyntaxUID = syntax
         stream = DicomBytesIO()
-        image.save_as(stream)
+        image.save_as(stream, enforce_file_format=True)
         return self.uploads.take(stream.getvalue(), source="HTTP", address="127.0.0.1").taken
 
     def process(self, *, reports: bool = True, destinations: tuple[str, ...] = ("pacs",), failed: bool = False) -> int:
@@ -234,6 +236,15 @@ def test_a_conflict_is_kept_for_a_person(kept):
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 0
     assert clean(kept.catalog, AT_ONCE, LATER, {"content-conflict"}).instances == 2
     assert kept.files() == 0
+
+
+def test_what_comes_again_in_another_syntax_keeps_nothing_from_being_cleaned(kept):
+    kept.delivered(1)
+    assert kept.take(0, syntax=ImplicitVRLittleEndian) is Taken.DUPLICATE
+    assert kept.why == ""
+    assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
+    assert kept.files() == 0
+    assert kept.take(0, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT, "no file is left to compare with"
 
 
 def test_cleaning_takes_the_files_and_the_account_says_so(kept):

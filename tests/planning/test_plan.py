@@ -1,5 +1,6 @@
 """Plans of synthetic and real studies: complete, in order, and made without a pixel."""
 
+import json
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -10,10 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import generate_uid
+from typer.testing import CliRunner
 
+from dicom_pipeline.cli.app import app
 from dicom_pipeline.domain import Outcome, Reason
 from dicom_pipeline.errors import RuleError
-from dicom_pipeline.planning import account_of, default_rules, plan_study, plan_to_json, read_header, rules_from, scan
+from dicom_pipeline.imaging.same_content import same_content
+from dicom_pipeline.planning import (
+    account_of,
+    default_rules,
+    plan_study,
+    plan_to_json,
+    read_header,
+    rules_from,
+    scan,
+    study_inputs,
+)
 from dicom_pipeline.planning.headers import Header
 
 
@@ -184,6 +197,23 @@ def test_the_same_uid_twice_is_a_duplicate_or_a_conflict(sample_data, tmp_path):
     found = scan([tmp_path])
     reasons = [item.reason for items in found.left_out.values() for item in items]
     assert reasons == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
+
+
+def test_the_same_uid_in_two_syntaxes_is_a_duplicate(sample_data, tmp_path):
+    source = sorted((sample_data / "studies" / "cr-chest-normal").glob("*.dcm"))[0]
+    (tmp_path / "a.dcm").write_bytes(source.read_bytes())
+    anew = pydicom.dcmread(source)
+    anew.decompress(generate_instance_uid=False)
+    anew.save_as(tmp_path / "b.dcm")
+    anew.ViewPosition = "AP"
+    anew.save_as(tmp_path / "c.dcm")
+    (inputs,) = study_inputs([tmp_path], same_content)
+    assert [item.reason for item in inputs.left_out] == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
+    (headers,) = scan([tmp_path], same_content).studies.values()
+    assert [header.path.name for header in headers] == ["a.dcm"]
+    result = CliRunner().invoke(app, ["explain", str(tmp_path), "--json"])
+    (study,) = json.loads(result.output)["studies"]
+    assert [item["reason"] for item in study["left_out"]][-2:] == ["duplicate", "content-conflict"]
 
 
 def test_a_conflict_does_not_change_what_became_of_the_instance_that_was_kept(sample_data):

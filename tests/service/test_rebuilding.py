@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
@@ -103,6 +105,43 @@ def test_revisions_conflicts_and_late_instances_are_as_they_were(kept):
     assert kept.take(1, "OTHER") is Taken.DUPLICATE
     assert kept.process() == 3
     assert claim_next(kept.catalog, "w") is None
+
+
+def test_the_same_content_in_another_syntax_is_left_where_it_is(kept):
+    """As a crash leaves it between the comparison and its entry, or a version that took it for other content."""
+    kept.take(1)
+    whole = next((kept.folder / "instances").rglob("*.dcm"))
+    stay = kept.folder / "aside"
+    whole.rename(stay)  # so that nothing is there to compare with
+    with kept.catalog.transaction() as run:
+        run.connection.execute("UPDATE instance SET removed_at = 5.0")
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT
+    (again,) = (kept.folder / "instances").rglob("*.dcm")
+    stay.rename(whole)
+    kept.take(2)
+    assert kept.take(2, "OTHER", ImplicitVRLittleEndian) is Taken.CONFLICT
+    kept.lose()
+    os.utime(whole, (1.0, 1.0))
+    done = kept.anew()
+    assert (done.files, done.entered, done.conflicts) == (4, 2, 1)
+    assert done.left == {str(again.relative_to(kept.folder)): rebuilding.SAME_CONTENT}
+    assert again.exists()
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.DUPLICATE
+    assert not again.exists()
+    assert kept.take(1) is Taken.DUPLICATE
+
+
+def test_what_a_record_tells_of_as_a_conflict_stays_one(kept):
+    kept.take(1)
+    with kept.catalog.transaction() as run:
+        run.connection.execute("UPDATE instance SET removed_at = 5.0")
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT
+    assert kept.take(1) is Taken.DUPLICATE
+    kept.process()
+    before = kept.lose()
+    done = kept.anew()
+    assert (done.files, done.entered, done.conflicts, done.left) == (2, 1, 1, {})
+    assert revisions(service_account(kept.catalog)) == revisions(before)
 
 
 def test_what_had_been_cleaned_is_known_and_not_taken_for_new(kept):

@@ -15,13 +15,14 @@ import pytest
 from dicom_pipeline import EmbeddingStore, Pipeline
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received, record_instance
+from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.revisions import make_revision
 from dicom_pipeline.config import load_settings, store_place
 from dicom_pipeline.planning import read_header
 from dicom_pipeline.research.checking import Fault
 from dicom_pipeline.service.store_care import StoreCare
 from dicom_pipeline.service.worker import Worker, result_folder
+from tests.peers.entries import record_instance
 from tests.research.made import made_rows
 
 
