@@ -14,6 +14,7 @@ import itertools
 import os
 import shutil
 import threading
+import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ class Spool:
         self._incoming.mkdir(exist_ok=True)
         sync_folder(folder)
         self._numbers = itertools.count()
+        # a process id may come again, and what lies under it since a kill may be another name of an instance
+        self._run = uuid.uuid4().hex
         self._replacing = threading.Lock()
         self._syncs = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
         self._known_folders: set[str] = set()
@@ -54,7 +57,7 @@ class Spool:
 
     def receive(self, header: bytes) -> IncomingFile:
         """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
-        return IncomingFile(self, self._incoming / f"{os.getpid()}-{next(self._numbers)}", header)
+        return IncomingFile(self, self._incoming / f"{os.getpid()}-{self._run}-{next(self._numbers)}", header)
 
     def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
         """A whole instance at once, synced. Raises OSError."""
@@ -72,11 +75,14 @@ class Spool:
         """Bytes that are free on the spool's disk."""
         return shutil.disk_usage(self.folder).free
 
-    def clear_incoming(self) -> int:
-        """Remove what a killed process left half-written; returns how many files. Only while no listener runs."""
-        leftovers = list(self._incoming.iterdir())
+    def clear_incoming(self, *, ended: bool = False) -> int:
+        """Remove what a killed process left half-written; returns how many files.
+
+        ended: only what processes left that have ended; without, only while nothing else receives.
+        """
+        leftovers = [path for path in self._incoming.iterdir() if not (ended and _is_running(path.name))]
         for path in leftovers:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return len(leftovers)
 
     def is_whole(self, stored: Stored) -> bool:
@@ -119,7 +125,7 @@ class IncomingFile:
         self._header_bytes = len(header)
         self._digest = hashlib.sha256()
         self.dataset_bytes = 0
-        self._stream = path.open("w+b", buffering=0)
+        self._stream = path.open("x+b", buffering=0)
         try:
             self._write(header)
         except OSError:
@@ -178,6 +184,17 @@ class IncomingFile:
         written = 0
         while written < len(part):
             written += self._stream.write(part[written:] if written else part) or 0
+
+
+def _is_running(name: str) -> bool:
+    """Whether the process that writes an incoming file of this name is there."""
+    try:
+        os.kill(int(name.partition("-")[0]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def instance_path(sop_instance_uid: str, sha256: str) -> Path:
