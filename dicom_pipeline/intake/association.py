@@ -47,6 +47,9 @@ BYTES_OVER = 64 * 1024**2
 HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
 """Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""
 
+OUT_OF_DATE = {9: "certificate-is-not-yet-valid", 10: "certificate-has-expired"}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL, which has one reason for all that is wrong."""
+
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 UNRECOGNIZED_OPERATION = 0x0211
 
@@ -356,6 +359,8 @@ class Association:
 
 def handshake_reason(error: OSError) -> str:
     """A word for a TLS handshake that failed, from OpenSSL's own (never certificate contents)."""
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in OUT_OF_DATE:
+        return f"tls: {OUT_OF_DATE[error.verify_code]}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return f"tls: {error.reason.lower().replace('_', '-')}"
     return "tls: timeout" if isinstance(error, TimeoutError) else "tls: connection-lost"
