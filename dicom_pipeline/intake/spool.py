@@ -105,6 +105,7 @@ class Spool:
             os.link(temporary, target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, *NO_LINKS):
+                self._known_folders.discard(name)  # it may be gone; the next instance looks
                 raise
             with self._replacing:
                 # nothing is there, or what a power cut or a failing disk left incomplete

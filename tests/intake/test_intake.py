@@ -86,6 +86,18 @@ def test_two_that_receive_into_one_folder_never_share_a_file(tmp_path):
     assert [(tmp_path / one.path).read_bytes() for one in stored] == [b"headerone", b"headerother"]
 
 
+def test_a_folder_that_someone_removed_is_made_again(tmp_path):
+    spool = Spool(tmp_path)
+    stored = spool.store("1.2.3", b"header", b"data set")
+    (tmp_path / stored.path).unlink()
+    (tmp_path / stored.path).parent.rmdir()
+    with pytest.raises(FileNotFoundError):
+        spool.store("1.2.3", b"header", b"data set")
+    assert spool.store("1.2.3", b"header", b"data set").fresh
+    assert (tmp_path / stored.path).read_bytes() == b"headerdata set"
+    assert not list((tmp_path / "incoming").iterdir())
+
+
 def test_what_a_process_that_ended_left_is_cleared_and_nothing_else(tmp_path):
     spool = Spool(tmp_path)
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
