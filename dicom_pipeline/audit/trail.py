@@ -30,6 +30,7 @@ class Trail:
         self.origin = origin
         self._max_bytes = max_bytes
         self._keep_files = keep_files
+        self._made = folder.is_dir()
 
     def record(self, fact: Fact) -> None:
         """Write a fact down, synced. What cannot be written is logged as an error and holds up nobody."""
@@ -62,7 +63,9 @@ class Trail:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time, over all processes and threads."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # once made, not with its parents: in the place of a disk that is gone messages would be lost, and the place taken
+        self.folder.mkdir(parents=not self._made, exist_ok=True, mode=0o700)
+        self._made = True
         handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

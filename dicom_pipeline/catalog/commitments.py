@@ -1,6 +1,6 @@
 """Storage Commitment: what was asked, what was answered, and whether the answer has arrived.
 
-pending --the sender took it--> answered
+pending --the sender took it--> answered         (asked again: superseded, kept where it promised more)
    `----no way to the sender, or a week has passed--> set-aside
 """
 
@@ -49,11 +49,14 @@ def stored_for_commitment(catalog: Catalog, sop_instance_uid: str) -> Held | Non
 def enter_commitment(
     asked: Asked, answers: Mapping[str, int | None], calling_ae: str, address: str, at: float, next_at: float
 ) -> Callable[[Run], int]:
-    """Work that enters a question and its answers (None: committed) and gives its id. Asked again, it is answered anew."""
+    """Work that enters a question and its answers (None: committed) and gives its id. Asked again, it is answered anew.
+
+    What the earlier answer promised stays promised: its sender may have deleted its copies.
+    """
 
     def work(run: Run) -> int:
         key = {"transaction_uid": asked.transaction_uid, "calling_ae": calling_ae}
-        run.execute("forget_commitment", **key)
+        run.execute("supersede_commitment", **key)
         identifier = run.execute("add_commitment", **key, address=address, at=at, next_at=next_at)
         for uid, failure in answers.items():
             run.execute(
@@ -63,6 +66,7 @@ def enter_commitment(
                 sop_instance_uid=uid,
                 failure=failure,
             )
+        run.execute("forget_superseded", **key, commitment_id=identifier)
         return identifier
 
     return work

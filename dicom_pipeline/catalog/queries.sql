@@ -264,8 +264,18 @@ WHERE ri.revision_id = :revision_id AND ri.outcome = 'used';
 SELECT sop_class_uid, path, sha256 FROM instance
 WHERE sop_instance_uid = :sop_instance_uid AND kept = 1 AND removed_at IS NULL;
 
--- name: forget_commitment
-DELETE FROM commitment WHERE transaction_uid = :transaction_uid AND calling_ae = :calling_ae;
+-- name: supersede_commitment
+-- an earlier answer under the same Transaction UID gets a name of its own, which no UID can be
+UPDATE commitment SET transaction_uid = transaction_uid || '/' || id, state = 'superseded'
+WHERE transaction_uid = :transaction_uid AND calling_ae = :calling_ae;
+
+-- name: forget_superseded
+-- it may go unless it promised an instance that the new answer does not
+DELETE FROM commitment WHERE state = 'superseded' AND calling_ae = :calling_ae
+AND transaction_uid = :transaction_uid || '/' || id AND NOT EXISTS (
+    SELECT 1 FROM committed k WHERE k.commitment_id = commitment.id AND k.failure IS NULL AND NOT EXISTS (
+        SELECT 1 FROM committed n WHERE n.commitment_id = :commitment_id AND n.failure IS NULL
+        AND n.sop_instance_uid = k.sop_instance_uid));
 
 -- name: add_commitment
 INSERT INTO commitment (transaction_uid, calling_ae, address, asked_at, next_at)

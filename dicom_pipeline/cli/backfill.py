@@ -23,6 +23,7 @@ from dicom_pipeline.errors import DeliveryError, UsageError
 from dicom_pipeline.intake import Spool, Uploads
 from dicom_pipeline.service.auditing import record_of
 from dicom_pipeline.service.backfill import Backfill, Listing, list_wanted
+from dicom_pipeline.service.holding import not_for_others
 from dicom_pipeline.service.orthanc_pull import Pace, Wanted
 
 
@@ -87,10 +88,11 @@ def backfill(
                 listing = list_wanted(client, wanted, listed)
             _show_listing(listing, as_json)
             return
-        catalog = Catalog(settings.spool.folder / "catalog.sqlite")
-        with _listing(quiet=as_json) as listed:
-            run = Backfill(client, catalog, url, wanted, listed)
-        account = _run(run, settings, catalog, rate, quiet=as_json)
+        with not_for_others():
+            catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+            with _listing(quiet=as_json) as listed:
+                run = Backfill(client, catalog, url, wanted, listed)
+            account = _run(run, settings, catalog, rate, quiet=as_json)
     except KeyboardInterrupt:
         screen = console()
         screen.print("Stopped. The same command goes on here.")

@@ -81,6 +81,7 @@ PROTOCOL_VERSION = Rejection(1, 2, 2, "protocol-version")
 LIMIT = Rejection(2, 3, 2, "too-many-associations")
 PEER_LIMIT = Rejection(2, 3, 2, "too-many-associations-of-peer")
 DISK_FULL = Rejection(2, 3, 1, "disk-full")
+DISK_ERROR = Rejection(2, 3, 1, "disk-error")
 
 
 def decide_titles(settings: ListenerSettings, called: str, calling: str) -> Rejection | None:

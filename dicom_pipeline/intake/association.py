@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pynetdicom.presentation import PresentationContext
@@ -27,11 +27,11 @@ from dicom_pipeline.audit.alerts import Alerts
 from dicom_pipeline.audit.transfers import Transfers
 from dicom_pipeline.catalog.arrivals import end_association, enter_association
 from dicom_pipeline.intake import messages
-from dicom_pipeline.intake.admission import DISK_FULL, ListenerSettings, Rejection, storage_classes
+from dicom_pipeline.intake.admission import DISK_ERROR, DISK_FULL, ListenerSettings, Rejection, storage_classes
 from dicom_pipeline.intake.commitment import ActionRequest, Commitments
 from dicom_pipeline.intake.commitment_results import CommitmentResult
 from dicom_pipeline.intake.messages import Command, CommandError, Field
-from dicom_pipeline.intake.negotiation import MOST_REQUEST_BYTES, Agreement, Context, negotiate
+from dicom_pipeline.intake.negotiation import MOST_REQUEST_BYTES, Agreement, Context, calling_title, negotiate
 from dicom_pipeline.intake.storing import SUCCESS, Sender, Storage, Store
 from dicom_pipeline.intake.wire import RELEASE_RP, Pdu, Wire, WireError, abort_pdu, data_pdus, fragments, reject_pdu
 
@@ -46,6 +46,9 @@ BYTES_OVER = 64 * 1024**2
 
 HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
 """Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""
+
+OUT_OF_DATE = {9: "certificate-is-not-yet-valid", 10: "certificate-has-expired"}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL, which has one reason for all that is wrong."""
 
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 UNRECOGNIZED_OPERATION = 0x0211
@@ -128,17 +131,13 @@ class Association:
         settings = self._shared.settings
         try:
             self._connection.settimeout(settings.association_timeout_seconds)
-            if tls is not None:
-                self._connection = tls.wrap_socket(self._connection, server_side=True)
+            if tls is not None and not self._shake_hands(tls):
+                return
             self._wire = Wire(self._connection, settings.max_pdu_bytes, settings.network_timeout_seconds)
             if self._negotiate(self._wire):
                 self._serve_messages(self._wire)
         except WireError as error:
             self._end_early(error)
-        except OSError as error:  # the TLS handshake; ssl.SSLError is one
-            reason = handshake_reason(error)
-            self._shared.storage.refuse(self.sender, "", 0, reason)
-            self._alert(AlertKind.NODE_AUTHENTICATION, reason)
         except Exception as error:  # noqa: BLE001 - the edge of an association: the others must go on
             log.error("association ended by %s", type(error).__name__)
             self._end_early(WireError("internal-error", abort=0))
@@ -156,17 +155,27 @@ class Association:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
 
+    def _shake_hands(self, tls: ssl.SSLContext) -> bool:
+        """Go on in TLS; False where that failed, with its reason told."""
+        try:
+            self._connection = tls.wrap_socket(self._connection, server_side=True)
+        except OSError as error:  # ssl.SSLError is one
+            reason = handshake_reason(error)
+            self._shared.storage.refuse(self.sender, "", 0, reason)
+            self._alert(AlertKind.NODE_AUTHENTICATION, reason)
+            return False
+        return True
+
     def _negotiate(self, wire: Wire) -> bool:
         settings, storage = self._shared.settings, self._shared.storage
         kind, body = wire.read(settings.association_timeout_seconds, MOST_REQUEST_BYTES)
         if kind != Pdu.ASSOCIATE_RQ:
             raise WireError("no-association-request", abort=2)
+        self.sender = replace(self.sender, calling_ae=calling_title(body))  # who is turned away is told too
         answer = self._rejection or negotiate(body, settings, self._shared.supported)
         if isinstance(answer, Agreement):
             self._agreement = answer
-            self.sender = Sender(answer.calling_ae, self.sender.address, self.sender.token)
-            if storage.disk_is_full() and any(c.abstract_syntax in storage_classes() for c in answer.contexts.values()):
-                answer = DISK_FULL
+            answer = self._without_room(answer) or answer
         if isinstance(answer, Rejection):
             storage.refuse(self.sender, "", 0, f"rejected: {answer.reason}")
             self._alert(answer.kind, f"rejected: {answer.reason}")
@@ -176,6 +185,16 @@ class Association:
         storage.committer.submit(lambda run: enter_association(run, token, owner, now))
         wire.send(answer.answer)
         return True
+
+    def _without_room(self, agreement: Agreement) -> Rejection | None:
+        """The answer to who wants to store while nothing can be stored."""
+        if not any(context.abstract_syntax in storage_classes() for context in agreement.contexts.values()):
+            return None
+        try:
+            return DISK_FULL if self._shared.storage.disk_is_full() else None
+        except OSError as error:  # the folder is gone, as when its disk is not mounted
+            log.error("cannot look at the spool: %s", error.strerror)
+            return DISK_ERROR
 
     def _serve_messages(self, wire: Wire) -> None:
         settings = self._shared.settings
@@ -340,6 +359,8 @@ class Association:
 
 def handshake_reason(error: OSError) -> str:
     """A word for a TLS handshake that failed, from OpenSSL's own (never certificate contents)."""
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in OUT_OF_DATE:
+        return f"tls: {OUT_OF_DATE[error.verify_code]}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return f"tls: {error.reason.lower().replace('_', '-')}"
     return "tls: timeout" if isinstance(error, TimeoutError) else "tls: connection-lost"

@@ -37,7 +37,7 @@ from dicom_pipeline.intake.event_reports import send_event_report
 from dicom_pipeline.intake.messages import Command, Element, Field
 from dicom_pipeline.intake.negotiation import Context
 from dicom_pipeline.intake.spool import Spool, Stored
-from dicom_pipeline.intake.storing import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, Sender
+from dicom_pipeline.intake.storing import SUCCESS, Sender
 from dicom_pipeline.planning.headers import is_valid_uid
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ PUSH_MODEL = "1.2.840.10008.1.20.1"
 MOST_REQUEST_BYTES = 16 * 1024**2
 NO_SUCH_INSTANCE, CLASS_CONFLICT, PROCESSING_FAILURE = 0x0112, 0x0119, 0x0110
 """Failure Reason (0008,1197), PS3.3 C.14.1.1."""
+
+NO_SUCH_ACTION, INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0123, 0x0115, 0x0213
+"""Statuses of N-ACTION beside 0x0112 (PS3.7 10.1.4.1.10)."""
 
 POLL_SECONDS = 1.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, GIVE_UP_SECONDS = 5.0, 3600.0, 7 * 86400.0
@@ -171,9 +174,8 @@ class ActionRequest:
         self._commitments = commitments
         self._sender = sender
         self._implicit = context.transfer_syntax == "1.2.840.10008.1.2"
-        self._right = (
-            command.number(Element.ACTION_TYPE) == 1 and command.uid(Element.REQUESTED_INSTANCE) == WELL_KNOWN_INSTANCE
-        )
+        self._action = command.number(Element.ACTION_TYPE)
+        self._instance = command.uid(Element.REQUESTED_INSTANCE)
         self._content = bytearray()
         self._asked: Asked | None = None
         self._id = 0
@@ -185,18 +187,20 @@ class ActionRequest:
 
     def finish(self) -> tuple[int, str]:
         """Status of the N-ACTION (PS3.4 J.3.2.4, PS3.7 annex C)."""
-        if not self._right:
-            return 0x0115, "only action 1 on the well-known instance"
+        if self._instance != WELL_KNOWN_INSTANCE:
+            return NO_SUCH_INSTANCE, "only the well-known instance"
+        if self._action != 1:
+            return NO_SUCH_ACTION, "only action 1"
         if len(self._content) > MOST_REQUEST_BYTES:
-            return OUT_OF_RESOURCES, "too-large"
+            return RESOURCE_LIMITATION, "too-large"
         try:
             self._asked = read_request(bytes(self._content), implicit=self._implicit)
             self._id = self._commitments.ask(self._sender, self._asked)
         except CatalogError:
-            return 0x0213, "catalog-error"
+            return RESOURCE_LIMITATION, "catalog-error"
         except Exception as error:  # noqa: BLE001 - the edge of an association: hostile input must not end it unanswered
             log.error("cannot understand a commitment request: %s", type(error).__name__)
-            return CANNOT_UNDERSTAND, "unreadable"
+            return INVALID_ARGUMENT, "unreadable"
         return SUCCESS, ""
 
     def drop(self) -> None:

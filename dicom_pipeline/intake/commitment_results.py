@@ -17,12 +17,13 @@ from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.commits import Committer
 from dicom_pipeline.intake.negotiation import Context
-from dicom_pipeline.intake.storing import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS
+from dicom_pipeline.intake.storing import SUCCESS
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 16 * 1024**2
 NO_SUCH_TRANSACTION = 0x0110
+INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0115, 0x0213
 
 
 class CommitmentResult:
@@ -41,18 +42,18 @@ class CommitmentResult:
     def finish(self) -> tuple[int, str]:
         """Status of the N-EVENT-REPORT (PS3.7 10.1.1.1.8)."""
         if len(self._content) > MOST_BYTES:
-            return OUT_OF_RESOURCES, "too-large"
+            return RESOURCE_LIMITATION, "too-large"
         try:
             dataset = dsutils.decode(BytesIO(bytes(self._content)), self._implicit, True)
             transaction, answers = str(dataset.TransactionUID), answers_of(dataset)
         except Exception as error:  # noqa: BLE001 - the edge of an association: hostile input must not end it unanswered
             log.error("cannot understand a commitment result: %s", type(error).__name__)
-            return CANNOT_UNDERSTAND, "unreadable"
+            return INVALID_ARGUMENT, "unreadable"
         now = time.time()
         try:
             known = self._committer.submit(lambda run: enter_result(run, transaction, answers, now)).result()
         except CatalogError:
-            return 0x0213, "catalog-error"
+            return RESOURCE_LIMITATION, "catalog-error"
         failed = sum(1 for failure in answers.values() if failure is not None)
         log.info("commitment %s: %d answered, %d not committed", short_uid(transaction), len(answers), failed)
         return (SUCCESS, "") if known else (NO_SUCH_TRANSACTION, "unknown-transaction")

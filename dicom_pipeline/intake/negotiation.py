@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydicom.uid import UID
@@ -30,6 +31,15 @@ APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 MOST_REQUEST_BYTES = 512 * 1024
 """An A-ASSOCIATE-RQ with 128 contexts of every transfer syntax has a quarter of that."""
 
+TITLES = slice(4, 36)
+"""Called and calling AE title in the body of an A-ASSOCIATE-RQ, 16 bytes each (PS3.8 table 9-11)."""
+
+ITEMS_FROM = 68
+USER_INFORMATION = 0x50
+ITEMS = frozenset({0x10, 0x20, USER_INFORMATION})
+USER_ITEMS = frozenset({0x51, 0x54})
+"""What our answer depends on: maximum length and roles. What else a peer proposes is declined by saying nothing of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -54,13 +64,14 @@ def negotiate(
     body: memoryview, settings: ListenerSettings, supported: Sequence[PresentationContext]
 ) -> Agreement | Rejection:
     """Answer an A-ASSOCIATE-RQ, given as a PDU's body. Raises WireError where it is malformed."""
-    if len(body) < 68:
+    if len(body) < ITEMS_FROM:
         raise WireError("malformed-pdu", abort=6)
     if not int.from_bytes(body[:2], "big") & 1:
         return PROTOCOL_VERSION
     try:
         pdu = A_ASSOCIATE_RQ()
-        pdu.decode(b"\x01\x00" + len(body).to_bytes(4, "big") + bytes(body))
+        known = _with_spaces(bytes(body[:ITEMS_FROM])) + _known_items(bytes(body[ITEMS_FROM:]), ITEMS)
+        pdu.decode(b"\x01\x00" + len(known).to_bytes(4, "big") + known)
         request = pdu.to_primitive()
         called, calling = str(request.called_ae_title), str(request.calling_ae_title)
         rejection = decide_titles(settings, called, calling)
@@ -69,6 +80,40 @@ def negotiate(
         return rejection or _agreement(request, settings, supported)
     except Exception as error:  # the edge of an association: pynetdicom raises anything on a malformed request
         raise WireError("malformed-pdu", abort=6) from error
+
+
+def calling_title(body: memoryview) -> str:
+    """The calling AE title of an A-ASSOCIATE-RQ, given as a PDU's body; "" where it is none."""
+    text = bytes(body[TITLES])[16:].rstrip(b"\0 ").decode("ascii", "replace").strip()
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def _with_spaces(fixed: bytes) -> bytes:
+    """The fixed fields with AE titles that are padded with NUL, as some peers do, padded with spaces instead."""
+    titles = fixed[TITLES]
+    padded = b"".join(title.rstrip(b"\0").ljust(16) for title in (titles[:16], titles[16:]))
+    return fixed[: TITLES.start] + padded + fixed[TITLES.stop :]
+
+
+def _known_items(content: bytes, kinds: Collection[int]) -> bytes:
+    """The items of these types, of user information those that count. Raises ValueError for items that are cut.
+
+    An acceptor ignores the types that it does not know and does not reject an association for them (PS3.8 annex D.2).
+    """
+    kept, position = bytearray(), 0
+    while position < len(content):
+        if len(content) - position < 4:
+            raise ValueError("an item is cut")
+        kind, length = struct.unpack_from(">BxH", content, position)
+        body = content[position + 4 : position + 4 + length]
+        if len(body) < length:
+            raise ValueError("an item is cut")
+        position += 4 + length
+        if kind == USER_INFORMATION:
+            body = _known_items(body, USER_ITEMS)
+        if kind in kinds:
+            kept += struct.pack(">BxH", kind, len(body)) + body
+    return bytes(kept)
 
 
 def _agreement(request: A_ASSOCIATE, settings: ListenerSettings, supported: Sequence[PresentationContext]) -> Agreement:

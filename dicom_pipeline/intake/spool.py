@@ -20,6 +20,7 @@ import logging
 import os
 import shutil
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -98,6 +99,8 @@ class Spool:
         (folder / INCOMING).mkdir(exist_ok=True)
         sync_folder(folder)
         self._numbers = itertools.count()
+        # a process id may come again, and what lies under it since a kill may be another name of an instance
+        self._run = uuid.uuid4().hex
         self._replacing = threading.Lock()
         self._syncs = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
         self._known_folders: set[str] = set()
@@ -107,7 +110,8 @@ class Spool:
 
     def receive(self, header: bytes) -> IncomingFile:
         """A file for one instance that begins with `header` (preamble and file meta). Raises OSError."""
-        return IncomingFile(self, f"{self._root}/{INCOMING}/{os.getpid()}-{next(self._numbers)}", header)
+        name = f"{os.getpid()}-{self._run}-{next(self._numbers)}"
+        return IncomingFile(self, f"{self._root}/{INCOMING}/{name}", header)
 
     def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
         """A whole instance at once, synced; its claim is the caller's to end. Raises OSError."""
@@ -129,11 +133,15 @@ class Spool:
         """Bytes that are free on the spool's disk."""
         return shutil.disk_usage(self.folder).free
 
-    def clear_incoming(self) -> int:
-        """Remove what a killed process left half-written; returns how many files. Only while no listener runs."""
-        leftovers = list((self.folder / INCOMING).iterdir())
+    def clear_incoming(self, *, ended: bool = False) -> int:
+        """Remove what a killed process left half-written; returns how many files.
+
+        ended: only what processes left that have ended; without, only while nothing else receives.
+        """
+        found = (self.folder / INCOMING).iterdir()
+        leftovers = [path for path in found if not (ended and _is_running(path.name))]
         for path in leftovers:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return len(leftovers)
 
     def is_whole(self, stored: Stored) -> bool:
@@ -159,6 +167,7 @@ class Spool:
             os.link(temporary, target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, *NO_LINKS):
+                self._known_folders.discard(folder)  # it may be gone; the next instance looks
                 raise
             with self._replacing:
                 # nothing is there, or what a power cut or a failing disk left incomplete
@@ -179,7 +188,7 @@ class IncomingFile:
         self._header_bytes = len(header)
         self._digest = hashlib.sha256()
         self.dataset_bytes = 0
-        self._stream = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by sync or drop
+        self._stream = open(path, "x+b", buffering=0)  # noqa: SIM115 - closed by sync or drop
         try:
             self._write(header)
         except OSError:
@@ -252,6 +261,17 @@ def end_claim(stored: Stored) -> None:
     """End the claim of who placed a file, if it has not ended."""
     if stored.claim is not None:
         stored.claim.release()
+
+
+def _is_running(name: str) -> bool:
+    """Whether the process that writes an incoming file of this name is there."""
+    try:
+        os.kill(int(name.partition("-")[0]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def instance_path(sop_instance_uid: str, sha256: str) -> str:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -59,7 +60,10 @@ def record_of(settings: Settings, process: str) -> Record:
         site_id=section.site_id,
         patient_ids=section.patient_ids,
     )
-    return Trail(trail_folder(settings), origin, section.max_file_bytes, section.keep_files).record
+    folder = trail_folder(settings)
+    with suppress(OSError):  # then the first message that cannot be written says so
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Trail(folder, origin, section.max_file_bytes, section.keep_files).record
 
 
 def forwarder_of(settings: Settings) -> Forwarder | None:

@@ -41,6 +41,7 @@ def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
     """Listen until told to stop."""
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
+    spool.clear_incoming(ended=True)  # a listener that was killed left it
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
     record = record_of(settings, "listener")
     forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed

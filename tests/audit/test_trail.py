@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_pipeline.audit import AlertKind, Held, Node, Trail
+from dicom_pipeline.audit import Activity, AlertKind, Held, Node, Trail
 from dicom_pipeline.audit.alerts import MOST_KINDS, QUIET_SECONDS, Alerts
 from dicom_pipeline.audit.forwarder import Forwarder
 from dicom_pipeline.audit.syslog import MOST_UDP_BYTES, Datagrams, SecureStream, syslog_message, tls_client_context
@@ -65,6 +65,20 @@ def test_only_the_owner_may_read(tmp_path):
     folder = tmp_path / "audit"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_a_disk_that_is_gone_is_not_made_anew_in_its_place(tmp_path, caplog):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    trail = Trail(disk / "audit", ORIGIN, 2000)
+    trail.record(Activity(1.0, started=True))
+    disk.rename(tmp_path / "away")
+    trail.record(Activity(2.0, started=False))
+    assert "was not written" in caplog.text
+    assert not disk.exists()
+    (tmp_path / "away").rename(disk)
+    trail.record(Activity(3.0, started=True))
+    assert len(files_of(disk / "audit")[0].read_text().splitlines()) == 2
 
 
 def test_old_files_are_kept_unless_a_number_is_set(tmp_path):

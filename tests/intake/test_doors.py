@@ -21,6 +21,8 @@ from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake import Listener, ListenerSettings, Spool, check_address
 from dicom_pipeline.intake.admission import admits_address
+from dicom_pipeline.intake.handshakes import handshake_advice
+from tests.cli.test_security import signed
 from tests.intake.test_hostile import CT, data, request, store_command
 from tests.peers.certificates import Authority
 from tests.peers.programs import free_port, need, wait_until
@@ -292,6 +294,21 @@ def test_a_peer_without_a_certificate_or_without_tls_is_refused_with_a_reason(se
             peer.recv(100)
     wait_until(lambda: len(reasons(secured)) == 2, 20, f"no second reason: {reasons(secured)}")
     assert all(reason.startswith("tls: ") for reason in reasons(secured))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("since", "until", "reason"),
+    [
+        ("20200101000000Z", "20210101000000Z", "tls: certificate-has-expired"),
+        ("20980101000000Z", "20990101000000Z", "tls: certificate-is-not-yet-valid"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_told_from_one_of_a_stranger(secured, authority, since, until, reason):
+    secured.client = signed(authority, f"client-{since}", since, until)
+    s_client(secured, "-tls1_2")
+    wait_reason(secured, reason)
+    assert handshake_advice(reason) != handshake_advice("tls: certificate-verify-failed")
 
 
 @pytest.mark.system

@@ -1,7 +1,10 @@
 """Completion as a pure decision, the spool, and the listener's answers to what it should not take."""
 
 import errno
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +72,41 @@ def test_the_spool_keeps_bytes_and_never_uses_received_text_as_a_name(tmp_path):
     assert kept(spool, "../../etc/passwd", b"body") == stored
     assert kept(spool, "../../etc/passwd", b"other").path != stored.path
     assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_two_that_receive_into_one_folder_never_share_a_file(tmp_path):
+    """As a listener and one that was killed, whose process id came again: its leftover may be a name of an instance."""
+    first, second = Spool(tmp_path), Spool(tmp_path)
+    files = [spool.receive(b"header") for spool in (first, second)]
+    for file, content in zip(files, (b"one", b"other"), strict=True):
+        file.write(content)
+    stored = [file.place(f"1.2.{number}") for number, file in enumerate(files)]
+    for file, one in zip(files, stored, strict=True):
+        file.sync(one)
+    assert [(tmp_path / one.path).read_bytes() for one in stored] == [b"headerone", b"headerother"]
+
+
+def test_a_folder_that_someone_removed_is_made_again(tmp_path):
+    spool = Spool(tmp_path)
+    stored = spool.store("1.2.3", b"header", b"data set")
+    (tmp_path / stored.path).unlink()
+    (tmp_path / stored.path).parent.rmdir()
+    with pytest.raises(FileNotFoundError):
+        spool.store("1.2.3", b"header", b"data set")
+    assert spool.store("1.2.3", b"header", b"data set").fresh
+    assert (tmp_path / stored.path).read_bytes() == b"headerdata set"
+    assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_what_a_process_that_ended_left_is_cleared_and_nothing_else(tmp_path):
+    spool = Spool(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        ended.wait()
+    for pid in (ended.pid, os.getppid()):
+        (tmp_path / "incoming" / f"{pid}-abc-0").write_bytes(b"half")
+    assert spool.clear_incoming(ended=True) == 1
+    assert [path.name for path in (tmp_path / "incoming").iterdir()] == [f"{os.getppid()}-abc-0"]
+    assert spool.clear_incoming() == 1
 
 
 def test_a_file_that_a_power_cut_left_incomplete_is_written_again(tmp_path):

@@ -17,7 +17,13 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import close_association, open_association
-from dicom_pipeline.catalog.commitments import Asked, commitment_items, enter_commitment, stored_for_commitment
+from dicom_pipeline.catalog.commitments import (
+    Asked,
+    commitment_items,
+    due_commitments,
+    enter_commitment,
+    stored_for_commitment,
+)
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered, record_set_aside
 from dicom_pipeline.catalog.retention import SpoolStudy, begin_removal, spool_account, spool_studies, trust_rebuilt
 from dicom_pipeline.catalog.revisions import (
@@ -429,6 +435,28 @@ def test_what_was_committed_is_never_cleaned(kept):
     commit(None)
     assert kept.why == "committed"
     assert clean(kept.catalog, RetentionRule(0, 0), LATER).instances == 0
+
+
+def test_a_question_that_is_asked_again_takes_back_no_promise(kept):
+    """A sender may have deleted its copy on the first answer, whatever it asks under the same Transaction UID later."""
+    kept.delivered(2)
+
+    def ask(answers, transaction="2.25.5"):
+        asked = Asked(transaction, dict.fromkeys(answers, "1.2.840.10008.5.1.4.1.1.2"))
+        with kept.catalog.transaction() as run:
+            return enter_commitment(asked, answers, "AE", "", 1.0, 1.0)(run)
+
+    ask({"1.0": None})
+    for answers in ({"9.9": 0x0112}, {"1.0": 0x0110}, {"9.9": 0x0112}):
+        last = ask(answers)
+        assert kept.why == "committed"
+        assert commitment_items(kept.catalog, last).keys() == answers.keys()
+    assert [pending.id for pending in due_commitments(kept.catalog, 1.0)] == [last]
+    last = ask({"1.0": None})
+    assert [pending.id for pending in due_commitments(kept.catalog, 1.0)] == [last]
+    with kept.catalog.transaction() as run:
+        (count,) = run.connection.execute("SELECT count(*) FROM commitment").fetchone()
+    assert count == 1
 
 
 def test_what_is_cleaned_while_commitment_is_asked_is_not_committed(kept):

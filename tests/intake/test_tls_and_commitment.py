@@ -119,6 +119,25 @@ def test_commitment_is_answered_on_the_association_that_asks(listening):
     assert [(i.ReferencedSOPInstanceUID, i.FailureReason) for i in report.FailedSOPSequence] == [("1.2.3", 0x0112)]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "action", "instance", "status"),
+    [
+        (question("1.2.3"), 2, INSTANCE, 0x0123),
+        (question("1.2.3"), 1, "1.2.3.4", 0x0112),
+        (Dataset(), 1, INSTANCE, 0x0115),
+    ],
+    ids=["no-such-action", "no-such-instance", "no-transaction"],
+)
+def test_a_wrong_question_is_answered_with_a_status_of_n_action(listening, dataset, action, instance, status):
+    entity = AE(ae_title="MODALITY")
+    entity.add_requested_context(StorageCommitmentPushModel)
+    association = entity.associate("127.0.0.1", listening().settings.port, ae_title="DICOMPIPE")
+    dataset.add_new(0x00080005, "CS", "ISO_IR 192")
+    answered, _ = association.send_n_action(dataset, action, StorageCommitmentPushModel, instance)
+    assert answered.Status == status
+    association.release()
+
+
 def test_an_answer_that_is_slowly_taken_on_the_asking_association_is_not_set_aside_meanwhile(listening):
     """The thread that answers known nodes looks every second; what goes out on the association is not its business."""
     listener = listening()

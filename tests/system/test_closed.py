@@ -216,6 +216,12 @@ def test_no_name_on_disk_is_received_text(ran):
     assert [path for path in service.data.rglob("*") if MARK in path.name or BIRTH in path.name] == []
 
 
+def test_nothing_that_the_service_writes_is_for_other_users(ran):
+    service = ran[0]
+    open_to_others = [path for path in service.data.rglob("*") if path.stat().st_mode & 0o007]
+    assert open_to_others == []
+
+
 def test_the_audit_trail_meets_the_schema_and_names_no_patient(ran, tmp_path):
     lines = messages(ran[0])
     assert problems(lines, tmp_path) == ""
