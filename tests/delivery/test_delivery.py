@@ -49,16 +49,24 @@ def test_back_off_grows_to_its_longest_and_ends(attempts, age):
         (0x0000, Ending.DELIVERED),
         (0xB000, Ending.DELIVERED),
         (0xB007, Ending.DELIVERED),
+        (0xBFFF, Ending.DELIVERED),
+        (0x0001, Ending.DELIVERED),
+        (0x0107, Ending.DELIVERED),
+        (0x0116, Ending.DELIVERED),
+        (0x0111, Ending.DELIVERED),
         (0xA700, Ending.RETRY),
         (0xA7FF, Ending.RETRY),
         (None, Ending.RETRY),
         (0xA900, Ending.SET_ASIDE),
         (0xC000, Ending.SET_ASIDE),
         (0x0122, Ending.SET_ASIDE),
+        (0x0124, Ending.SET_ASIDE),
+        (0xFE00, Ending.SET_ASIDE),
     ],
 )
 def test_each_status_class_is_understood_from_a_real_answer(status, ending, sr):
     assert attempt_of(status).ending is ending
+    assert (attempt_of(status).message == "") is (status == 0x0000)
     if status is None:
         return
     entity = AE()
