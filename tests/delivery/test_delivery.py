@@ -1,7 +1,9 @@
 """Deliveries: statuses and back-off as values, and real destinations that refuse, vanish and come back."""
 
 import io
+import os
 import subprocess
+import sys
 import time
 
 import pydicom
@@ -109,6 +111,30 @@ def test_a_folder_never_overwrites_another_content(tmp_path, sr):
     assert path.read_bytes() == b"other"
     (tmp_path / "file").write_text("")
     assert Folder("f", tmp_path / "file" / "sub").send(sr).ending is Ending.RETRY
+
+
+def test_a_folder_on_a_full_disk_keeps_no_piece_and_gets_it_when_there_is_room(tmp_path, sr):
+    """In a process of its own, whose files may not grow beyond half of the report."""
+    (tmp_path / "report.dcm").write_bytes(sr)
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from dicom_pipeline.delivery import Folder;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); here = Path(sys.argv[1]);"
+        "sr = (here / 'report.dcm').read_bytes();"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (len(sr) // 2, resource.RLIM_INFINITY));"
+        "print(Folder('f', here / 'out').send(sr).ending, len(list((here / 'out').iterdir())))"
+    )
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["retry", "0"]
+    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [sr]
+
+
+def test_a_delivered_file_is_on_the_disk_with_its_name(tmp_path, sr, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert [path.endswith(".part") for path in synced] == [True, False]
+    assert synced[1] == str(tmp_path / "out")
 
 
 @pytest.mark.system
