@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -131,7 +132,7 @@ def test_a_folder_on_a_full_disk_keeps_no_piece_and_gets_it_when_there_is_room(t
 
 def test_a_delivered_file_is_on_the_disk_with_its_name(tmp_path, sr, monkeypatch):
     synced = []
-    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
     assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
     assert [path.endswith(".part") for path in synced] == [True, False]
     assert synced[1] == str(tmp_path / "out")
