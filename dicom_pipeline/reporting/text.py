@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from importlib import resources
 
@@ -9,6 +10,7 @@ from jinja2 import Environment, select_autoescape
 
 from dicom_pipeline.domain import ScoreKind, short_uid
 from dicom_pipeline.reporting.content import STATEMENT
+from dicom_pipeline.reporting.lettering import number_text
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore
 
 
@@ -35,6 +37,7 @@ def report_html(report: ReportContent) -> str:
     """The same as one HTML page that needs no network and no other file."""
     template = (resources.files("dicom_pipeline") / "data" / "templates" / "report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    environment.filters["score"] = functools.partial(number_text, digits=3)
     made = environment.from_string(template)
     return made.render(report=report, groups=groups(report), statement=STATEMENT, moment=moment(report))
 
@@ -67,4 +70,4 @@ def _line(score: ReportScore) -> str:
     how = score.derivation.value if score.derivation else "frame"
     where = f"{short_uid(score.frame.sop_instance_uid)} frame {score.frame.frame}"
     judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
-    return f"  {score.label:<28} {score.value:6.3f} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
+    return f"  {score.label:<28} {number_text(score.value, 3):>6} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"

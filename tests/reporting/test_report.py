@@ -418,3 +418,15 @@ def test_a_report_of_dcmtk_is_no_report_of_ours(tmp_path):
     subprocess.run([need("xml2dsr"), tmp_path / "r.xml", tmp_path / "theirs.dcm"], check=True)
     with pytest.raises(ReportError, match="another maker"):
         read_report(pydicom.dcmread(tmp_path / "theirs.dcm"))
+
+
+@pytest.mark.parametrize("value", [1.2345678e-9, 0.000012345678, 0.70838723, 1.0, 0.0])
+def test_small_scores_keep_six_digits_that_count(value):
+    """A SigLIP sigmoid is often below a millionth; rounded to six places it would be 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.reporting.made.made_scores", lambda *a: [replace(s, value=value) for s in made_scores(*a)])
+        made, _ = report("CT", label_set=SMALL)
+    content = read_report(pydicom.dcmread(io.BytesIO(encode(made))))
+    assert {score.value for score in content.scores} == {float(f"{value:.6g}")}
+    assert ("<0.001" in report_text(content)) is (0 < value < 0.0005)
+    assert ("&lt;0.001" in report_html(content)) is (0 < value < 0.0005)
