@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Sequence
 from importlib import resources
 
@@ -30,7 +31,7 @@ def report_text(report: ReportContent) -> str:
     lines += ["Made by", *(f"  {name}: {value}" for name, value in report.parameters.items() if name not in hidden)]
     if report.predecessor:
         lines.append(f"  replaces: {report.predecessor}")
-    return "\n".join(lines)
+    return "\n".join(_harmless(line) for line in lines)
 
 
 def report_html(report: ReportContent) -> str:
@@ -66,8 +67,13 @@ def _caution(scores: Sequence[ReportScore]) -> str:
 
 
 def _line(score: ReportScore) -> str:
-    bar = "#" * round(score.value * 20)
+    bar = "#" * round(min(max(score.value, 0.0), 1.0) * 20)
     how = score.derivation.value if score.derivation else "frame"
     where = f"{short_uid(score.frame.sop_instance_uid)} frame {score.frame.frame}"
     judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
     return f"  {score.label:<28} {number_text(score.value, 3):>6} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
+
+
+def _harmless(line: str) -> str:
+    """The line without control characters: a file may say what would move a terminal's cursor or change its colours."""
+    return "".join(c if unicodedata.category(c) not in ("Cc", "Zl", "Zp") else " " for c in line)

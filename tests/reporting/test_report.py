@@ -430,3 +430,25 @@ def test_small_scores_keep_six_digits_that_count(value):
     assert {score.value for score in content.scores} == {float(f"{value:.6g}")}
     assert ("<0.001" in report_text(content)) is (0 < value < 0.0005)
     assert ("&lt;0.001" in report_html(content)) is (0 < value < 0.0005)
+
+
+def test_a_report_can_do_nothing_to_the_terminal_that_shows_it():
+    content = read_report(report("CT", label_set=SMALL)[0])
+    hostile = replace(
+        replace_label(content, "red \x1b[31m\x9b2J bell \x07\nnew line\u2028"),
+        parameters={**content.parameters, "notice": "\x1b]0;title\x07", "encoder": "\r\nResearch"},
+    )
+    hostile = replace(hostile, scores=tuple(replace(score, value=1e12) for score in hostile.scores))
+    words = report_text(hostile)
+    assert len(words.splitlines()) == len(report_text(content).splitlines())
+    assert all(character.isprintable() or character == "\n" for character in words)
+    assert len(words) < 20_000
+
+
+def test_a_score_that_is_read_back_is_a_number():
+    made = pydicom.dcmread(io.BytesIO(encode(report("CT", label_set=SMALL)[0])))
+    group = made.ContentSequence[-1].ContentSequence[0].ContentSequence
+    number = next(item for item in group if item.ValueType == "NUM")
+    number.MeasuredValueSequence[0].NumericValue = "NaN"
+    with pytest.raises(ReportError, match="finite"):
+        read_report(made)
