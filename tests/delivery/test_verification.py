@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
 
@@ -20,6 +21,7 @@ from dicom_pipeline.reporting import encode
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import free_port
 from tests.reporting.made import report
+from tests.reporting.test_companions import companions
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
@@ -129,6 +131,30 @@ def test_what_a_server_adds_or_leaves_out_when_empty_is_no_difference(sr):
     back.SeriesNumber = 1
     del back.SeriesDescription
     assert changed_attributes(sent, back) == ["SeriesDescription", "SeriesNumber", "ContentSequence"]
+
+
+@pytest.mark.parametrize("explicit_again", [False, True])
+def test_what_a_server_keeps_in_implicit_vr_is_the_same_object(explicit_again):
+    """It cannot know that our private attributes are UT, OB and LO, nor that the pixels are OB."""
+    made, _, sr = companions()
+    for sent in (sr, *made):
+        stream, kept = io.BytesIO(), copy.deepcopy(sent)
+        kept.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        kept.save_as(stream)
+        back = pydicom.dcmread(io.BytesIO(stream.getvalue()))
+        if explicit_again:
+            stream = io.BytesIO()
+            back.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            back.save_as(stream)
+            back = pydicom.dcmread(io.BytesIO(stream.getvalue()))
+        assert changed_attributes(sent, back) == []
+        keyword = "PixelData" if "PixelData" in back else "SeriesDescription"
+        back[keyword].value = back[keyword].value[:-2] + type(back[keyword].value)(b"zz" if keyword[0] == "P" else "zz")
+        assert changed_attributes(sent, back) == [keyword]
+        if sent.SOPClassUID.keyword == "RawDataStorage":
+            block = back.private_block(0x0099, "DICOM_PIPELINE")
+            block[2].value = block[2].value[:-2] + b"zz"
+            assert "(0099,1002)" in changed_attributes(sent, back)
 
 
 def answer_of(**sequences) -> Dataset:
