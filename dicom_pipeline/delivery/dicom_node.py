@@ -24,7 +24,7 @@ from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, CommitmentRequest
 from dicom_pipeline.delivery.destination import Attempt, Ending, Question
 from dicom_pipeline.delivery.handshakes import why_not
 from dicom_pipeline.delivery.query import find_instance
-from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.delivery.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of
 from dicom_pipeline.reporting import as_class, classes_for
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -54,11 +54,14 @@ class DicomNode:
             return association
         try:
             accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
-            taken = next((uid for uid in classes if uid in accepted), None)
-            if taken is None:
+            offered = [uid for uid in classes if uid in accepted]
+            if not offered:
                 return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
-            sent = as_class(dataset, taken)
-            answer = association.send_c_store(sent)
+            for taken in offered:
+                sent = as_class(dataset, taken)
+                answer = association.send_c_store(sent)
+                if answer.get("Status") != SOP_CLASS_NOT_SUPPORTED:  # some accept every context and say it only here
+                    break
             attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
             if attempt.ending is Ending.DELIVERED:
                 attempt = self._verified(attempt, association, sent)

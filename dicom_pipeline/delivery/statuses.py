@@ -11,7 +11,7 @@ WARNINGS = {
     0xB006: "elements discarded",
     0xB007: "data set does not match SOP class",
 }
-DUPLICATE, PROCESSING_FAILURE = 0x0111, 0x0110
+DUPLICATE, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED = 0x0111, 0x0110, 0x0122
 
 
 def attempt_of(status: int | None, comment: str = "") -> Attempt:

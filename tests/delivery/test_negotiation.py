@@ -58,6 +58,29 @@ def test_a_node_gets_the_richest_class_that_it_takes(offered, sr):
     assert ("UID" in attempts[0].message) is (offered is not CLASSES)
 
 
+@pytest.mark.parametrize(("kept", "ending"), [(1, Ending.DELIVERED), (2, Ending.DELIVERED), (3, Ending.SET_ASIDE)])
+def test_a_node_that_accepts_every_context_and_refuses_the_class_of_the_object(kept, ending, sr):
+    """`kept`: the place of the first class that it stores; 0122 for those before (PS3.7 annex C)."""
+    got, entity, port = [], AE(), free_port()
+    for uid in CLASSES:
+        entity.add_supported_context(uid)
+
+    def store(event):
+        if str(event.dataset.SOPClassUID) in CLASSES[:kept]:
+            return 0x0122
+        got.append(event.dataset)
+        return 0x0000
+
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    try:
+        attempts = [node(port).send(sr) for _ in range(2)]
+    finally:
+        server.shutdown()
+    assert {attempt.ending for attempt in attempts} == {ending}
+    assert {str(dataset.SOPClassUID) for dataset in got} == set(CLASSES[kept : kept + 1])
+    assert len({str(dataset.SOPInstanceUID) for dataset in got}) == (ending is Ending.DELIVERED)
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("sop_class", CLASSES[1:])
 def test_a_simpler_report_is_valid_and_says_the_same(sop_class, sr, tmp_path):
