@@ -24,7 +24,7 @@ from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, CommitmentRequest
 from dicom_pipeline.delivery.destination import Attempt, Ending, Question
 from dicom_pipeline.delivery.handshakes import why_not
 from dicom_pipeline.delivery.query import find_instance
-from dicom_pipeline.delivery.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of
+from dicom_pipeline.delivery.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.reporting import as_class, classes_for
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -70,10 +70,7 @@ class DicomNode:
         finally:
             if association.is_established:
                 association.release()
-        if attempt.ending is Ending.DELIVERED and taken != classes[0]:
-            note = f"as {UID(taken).name}, UID {sent.SOPInstanceUID}"
-            return replace(attempt, message=f"{attempt.message} {note}".strip())
-        return attempt
+        return attempt if taken == classes[0] else with_class(attempt, sent)
 
     def ask_commitment(
         self,

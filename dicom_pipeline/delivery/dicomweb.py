@@ -14,8 +14,9 @@ from pydicom import Dataset, dcmread
 from dicom_pipeline.attributes import UNPARSABLE, integer_of, items_of, texts_of
 from dicom_pipeline.delivery.comparison import NO_OBJECT_READ_BACK, difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
-from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.delivery.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.delivery.words import said_by
+from dicom_pipeline.reporting import as_class, classes_for
 
 NOT_UNDERSTOOD = Attempt(Ending.RETRY, message="the server's answer to storing cannot be understood")
 MISSING = "the package dicomweb-client is missing: pip install 'dicom-pipeline[dicomweb]'"
@@ -47,7 +48,7 @@ class DicomWebServer:
     def send(self, report: bytes) -> Attempt:
         """STOW-RS, then (verify) WADO-RS and a comparison of the data sets."""
         try:
-            return self._sent(dcmread(io.BytesIO(report)))
+            return self._as_it_takes(dcmread(io.BytesIO(report)))
         except ImportError:
             return Attempt(Ending.SET_ASIDE, message=MISSING)
         except requests.HTTPError as error:
@@ -56,6 +57,17 @@ class DicomWebServer:
             return Attempt(Ending.RETRY, message=UNTRUSTED)
         except (requests.RequestException, OSError) as error:
             return Attempt(Ending.RETRY, message=f"the server cannot be reached: {type(error).__name__}")
+
+    def _as_it_takes(self, dataset: Dataset) -> Attempt:
+        """A report as the richest SR class that the server stores: STOW-RS has nothing to ask it beforehand."""
+        simpler = classes_for(str(dataset.SOPClassUID))[1:]
+        attempt = self._sent(dataset)
+        for sop_class in simpler:
+            if attempt.status != f"0x{SOP_CLASS_NOT_SUPPORTED:04X}":
+                break
+            sent = as_class(dataset, sop_class)
+            attempt = with_class(self._sent(sent), sent)
+        return attempt
 
     def _sent(self, dataset: Dataset) -> Attempt:
         client = self._client()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom.status import GENERAL_STATUS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
 from dicom_pipeline.delivery.destination import Attempt, Ending
@@ -33,6 +37,14 @@ def attempt_of(status: int | None, comment: str = "") -> Attempt:
     return Attempt(
         Ending.SET_ASIDE, code, comment or f"the peer refuses this object{f' ({meaning})' if meaning else ''}"
     )
+
+
+def with_class(attempt: Attempt, sent: Dataset) -> Attempt:
+    """A delivered attempt that says of which simpler class and UID the object is that arrived."""
+    if attempt.ending is not Ending.DELIVERED:
+        return attempt
+    note = f"as {UID(sent.SOPClassUID).name}, UID {sent.SOPInstanceUID}"
+    return replace(attempt, message=f"{attempt.message} {note}".strip())
 
 
 def _meaning(status: int) -> str:
