@@ -132,9 +132,14 @@ class DicomNode:
         for _ in range(2):
             began, opened = time.monotonic(), list[Any]()
             told = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
-            association = entity.associate(
-                self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
-            )
+            try:
+                association = entity.associate(
+                    self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
+                )
+            except (OSError, UnicodeError) as error:  # of the look-up of the name, before any connection
+                return Attempt(
+                    Ending.RETRY, message=f"the host name {self.host} cannot be resolved ({type(error).__name__})"
+                )
             if association.is_established:
                 return association
             # a peer that rejects and hangs up at once may be gone before pynetdicom has read its words: ask once more

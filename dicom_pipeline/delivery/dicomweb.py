@@ -56,7 +56,7 @@ class DicomWebServer:
         except requests.exceptions.SSLError:
             return Attempt(Ending.RETRY, message=UNTRUSTED)
         except (requests.RequestException, OSError) as error:
-            return Attempt(Ending.RETRY, message=f"the server cannot be reached: {type(error).__name__}")
+            return Attempt(Ending.RETRY, message=f"the server cannot be reached: {_why(error)}")
 
     def _as_it_takes(self, dataset: Dataset) -> Attempt:
         """A report as the richest SR class that the server stores: STOW-RS has nothing to ask it beforehand."""
@@ -125,7 +125,7 @@ class DicomWebServer:
         except requests.exceptions.SSLError:
             return UNTRUSTED
         except (requests.RequestException, OSError) as error:
-            return f"it cannot be reached: {type(error).__name__}"
+            return f"it cannot be reached: {_why(error)}"
         return ""
 
     def _client(self) -> Any:
@@ -190,6 +190,14 @@ def _unread(stored: Attempt, status: int) -> Attempt:
         return replace(stored, message=f"{stored.message} not verified: reading back was answered {status}".strip())
     words = "stored, but not found again; verify = false if the server has no WADO-RS"
     return Attempt(Ending.RETRY, str(status), words if status == 404 else "stored, but reading back failed")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, requests.exceptions.Timeout):
+        return "it does not answer in time"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return "nothing listens there, its name is not known, or it hangs up"
+    return type(error).__name__
 
 
 def _http_attempt(error: Any) -> Attempt:

@@ -17,9 +17,12 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received, record_instance
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, RetryRule, Sender, next_attempt
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.domain import Account, Outcome
+from dicom_pipeline.errors import DeliveryError
+from dicom_pipeline.planning import scan
 from dicom_pipeline.reporting import encode
 from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.orthanc import Orthanc
@@ -99,6 +102,19 @@ def test_a_peer_that_is_away_or_takes_no_such_class(sr):
         assert node(port).echo() == ""
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"])
+def test_a_name_that_is_not_resolved_is_tried_again(host, sr, sample_data):
+    """As while the hospital's name server is away."""
+    away = DicomNode("pacs", "PEER", host, 104, "US", verify="commitment", timeout_seconds=5)
+    attempt = away.send(sr)
+    assert attempt.ending is Ending.RETRY
+    for words in (attempt.message, away.echo(), away.ask_commitment("2.25.5", SR, "1.2.3").problem):
+        assert "cannot be resolved" in words
+    (headers,) = scan([sample_data / "studies" / "cr-chest-normal"]).studies.values()
+    with pytest.raises(DeliveryError, match="cannot be resolved"):
+        send_instances(headers, "PEER", host, 104, "US")
 
 
 def test_a_folder_never_overwrites_another_content(tmp_path, sr):
