@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 from collections.abc import Sequence
@@ -55,8 +56,6 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
     try:
         from reportlab.lib.pagesizes import A4
         from reportlab.lib.utils import ImageReader
-        from reportlab.pdfbase.pdfmetrics import registerFont
-        from reportlab.pdfbase.ttfonts import TTFont
         from reportlab.pdfgen.canvas import Canvas
     except ImportError as error:
         raise ReportError("a PDF companion needs reportlab: pip install 'dicom-pipeline[pdf]'") from error
@@ -77,7 +76,7 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
         canvas.setFont(font if plain else DEJAVU, size)
         canvas.drawString(x, y, line if plain else writable(line))
 
-    registerFont(TTFont(DEJAVU, font_file()))
+    _register_dejavu()
     lines = [part for line in text.splitlines() for part in (_wrapped(line, 124) or [""])]
     for start in range(0, len(lines), 76):
         heading()
@@ -94,6 +93,15 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
         canvas.showPage()
     canvas.save()
     return stream.getvalue()
+
+
+@functools.cache
+def _register_dejavu() -> None:
+    """Once a process: a document that is being written keeps the font that it began with."""
+    from reportlab.pdfbase.pdfmetrics import registerFont
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    registerFont(TTFont(DEJAVU, font_file()))
 
 
 def _wrapped(text: str, most: int) -> list[str]:

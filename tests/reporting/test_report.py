@@ -452,3 +452,17 @@ def test_a_score_that_is_read_back_is_a_number():
     number.MeasuredValueSequence[0].NumericValue = "NaN"
     with pytest.raises(ReportError, match="finite"):
         read_report(made)
+
+
+@pytest.mark.parametrize(
+    ("tags", "sex", "zone"),
+    [
+        ({"PatientSex": "MISSING", "TimezoneOffsetFromUTC": "+01001"}, "", None),
+        ({"PatientSex": "FEHLT", "TimezoneOffsetFromUTC": "+010000"}, "", None),
+        ({"PatientSex": "f ", "TimezoneOffsetFromUTC": "+0100 "}, "F", "+0100"),
+        ({"PatientSex": "O", "TimezoneOffsetFromUTC": "-0000"}, "O", None),
+    ],
+)
+def test_a_value_of_few_choices_is_taken_whole_or_not_at_all(tags, sex, zone):
+    made, _ = report("CT", tags, label_set=SMALL)
+    assert (made.PatientSex, made.get("TimezoneOffsetFromUTC")) == (sex, zone)
