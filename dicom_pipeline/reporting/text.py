@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
 from jinja2 import Environment, select_autoescape
@@ -25,8 +26,9 @@ def report_text(report: ReportContent) -> str:
         f"Study {short_uid(report.study_instance_uid)}, {many} source {'instance' if many == 1 else 'instances'}",
         "",
     ]
+    frames = told_apart(score.frame.sop_instance_uid for score in report.scores)
     for title, scores in groups(report):
-        lines += [title, *(_line(score) for score in scores), ""]
+        lines += [title, *(_line(score, frames) for score in scores), ""]
     hidden = ("notice", "statement")
     lines += ["Made by", *(f"  {name}: {value}" for name, value in report.parameters.items() if name not in hidden)]
     if report.predecessor:
@@ -40,20 +42,34 @@ def report_html(report: ReportContent) -> str:
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     environment.filters["score"] = functools.partial(number_text, digits=3)
     made = environment.from_string(template)
-    return made.render(report=report, groups=groups(report), statement=STATEMENT, moment=moment(report))
+    return made.render(
+        report=report,
+        groups=groups(report),
+        frames=told_apart(s.frame.sop_instance_uid for s in report.scores),
+        statement=STATEMENT,
+        moment=moment(report),
+    )
 
 
 def groups(report: ReportContent) -> list[tuple[str, list[ReportScore]]]:
     """Title and scores of each series and then of its key frames, frame by frame; highest first."""
     made = []
     place = {frame: n for n, frame in enumerate(dict.fromkeys(s.frame for s in report.scores if s.derivation is None))}
-    for series in dict.fromkeys(score.series_instance_uid for score in report.scores):
+    names = told_apart(score.series_instance_uid for score in report.scores)
+    for series in names:
         mine = sorted((s for s in report.scores if s.series_instance_uid == series), key=lambda s: (-s.value, s.label))
         joined = [score for score in mine if score.derivation is not None]
-        made.append((f"Series {short_uid(series)}: scores{_caution(joined)}", joined))
+        made.append((f"Series {names[series]}: scores{_caution(joined)}", joined))
         frames = sorted((s for s in mine if s.derivation is None), key=lambda s: place[s.frame])
-        made.append((f"Series {short_uid(series)}: key frames", frames))
+        made.append((f"Series {names[series]}: key frames", frames))
     return [(title, scores) for title, scores in made if scores]
+
+
+def told_apart(uids: Iterable[str]) -> dict[str, str]:
+    """UIDs in their order, each with its short form, or itself where another one has the same: some makers count in front."""
+    short = {uid: short_uid(uid) for uid in uids}
+    same = Counter(short.values())
+    return {uid: text if same[text] == 1 else uid for uid, text in short.items()}
 
 
 def moment(report: ReportContent) -> str:
@@ -66,10 +82,10 @@ def _caution(scores: Sequence[ReportScore]) -> str:
     return "" if all(score.kind is ScoreKind.PROBE_PROBABILITY for score in scores) else " (uncalibrated)"
 
 
-def _line(score: ReportScore) -> str:
+def _line(score: ReportScore, frames: Mapping[str, str]) -> str:
     bar = "#" * round(min(max(score.value, 0.0), 1.0) * 20)
     how = score.derivation.value if score.derivation else "frame"
-    where = f"{short_uid(score.frame.sop_instance_uid)} frame {score.frame.frame}"
+    where = f"{frames[score.frame.sop_instance_uid]} frame {score.frame.frame}"
     judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
     return f"  {score.label:<28} {number_text(score.value, 3):>6} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
 
