@@ -39,7 +39,8 @@ def said_by(response: Any) -> str:
 
 
 def without_patient(words: str, report: bytes) -> str:
-    """The words with every value of the report's patient, and every part of a name, replaced by [removed]."""
+    """The words with every value of the report's patient, and every part of a name, replaced by [removed], and in one line."""
+    words = "".join(c if c.isprintable() else " " for c in words)  # nor what would move the cursor of a terminal
     if not words:
         return words
     ds = dcmread(io.BytesIO(report), stop_before_pixels=True, specific_tags=list(PATIENT))
