@@ -64,7 +64,10 @@ def send_instances(headers: list[Header], called: str, host: str, port: int, cal
     for start in range(0, len(pairs), MOST_CONTEXTS):
         wanted = pairs[start : start + MOST_CONTEXTS]
         contexts = [build_context(abstract, transfer) for abstract, transfer in wanted]
-        association = AE(ae_title=calling).associate(host, port, contexts=contexts, ae_title=called)
+        try:
+            association = AE(ae_title=calling).associate(host, port, contexts=contexts, ae_title=called)
+        except (OSError, UnicodeError) as error:
+            raise DeliveryError(f"the host name {host} cannot be resolved ({type(error).__name__})") from error
         if not association.is_established:
             raise DeliveryError(
                 f"{called}@{host}:{port} does not take the association; is it listening under this title?"

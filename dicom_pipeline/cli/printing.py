@@ -16,9 +16,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts ins
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=140)
+    """Standard output; wide where it is no terminal, so that nothing is cut in a log.
+
+    Texts of others (peers, paths, labels) are printed as they are: `[removed]` is no style, `[/x]` no error, `:x:` no picture.
+    """
+    plain = Console(markup=False, emoji=False)
+    return plain if plain.is_terminal else Console(width=140, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dicom_pipeline.config.fields import AETitle, Port, Section
+from dicom_pipeline.config.fields import AETitle, HttpUrl, Port, Section
 
 
 class DestinationSection(Section):
@@ -63,7 +63,7 @@ class OrthancDestination(DestinationSection):
     """An Orthanc server: its REST API."""
 
     type: Literal["orthanc"]
-    url: str = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
+    url: HttpUrl = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
     username: str | None = Field(None, description="User name for basic authentication.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
     verify: bool = Field(True, description="Read the object back and compare it as a data set.")
@@ -74,7 +74,7 @@ class DicomWebDestination(DestinationSection):
     """A DICOMweb server: STOW-RS. Wants the extra `dicomweb`."""
 
     type: Literal["dicomweb"]
-    url: str = Field(description="Base URL, such as https://pacs.example/dicom-web.")
+    url: HttpUrl = Field(description="Base URL, such as https://pacs.example/dicom-web.")
     username: str | None = Field(None, description="User name for basic authentication.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
     token_env: str | None = Field(None, description="Environment variable that holds a bearer token.")

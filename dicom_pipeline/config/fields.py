@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -25,6 +26,20 @@ def _pattern(text: str) -> str:
         raise ValueError(f"expected a regular expression: {error}") from error
     return text
 
+
+def _http_url(text: str) -> str:
+    """A URL that can be asked."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", text)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("expected a URL that begins with http:// or https:// and names a host")
+    return text
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 Patterns = tuple[Annotated[str, AfterValidator(_pattern)], ...]
 

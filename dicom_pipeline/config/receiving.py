@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dicom_pipeline.config.fields import AETitle, Patterns, Port, Section
+from dicom_pipeline.config.fields import AETitle, HttpUrl, Patterns, Port, Section
 
 AtCap = Literal["proceed", "hold", "discard"]
 
@@ -123,7 +123,7 @@ class OrthancSource(Section):
     """An Orthanc whose new studies are fetched over its REST API, where no plug-in may be installed in it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
-    url: str = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
+    url: HttpUrl = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
     username: str | None = Field(None, description="User name for basic authentication.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
     tls_ca: Path | None = Field(None, description="PEM file of the authorities that sign its HTTPS certificate.")

@@ -24,7 +24,7 @@ from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, CommitmentRequest
 from dicom_pipeline.delivery.destination import Attempt, Ending, Question
 from dicom_pipeline.delivery.handshakes import why_not
 from dicom_pipeline.delivery.query import find_instance
-from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.delivery.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.reporting import as_class, classes_for
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -54,11 +54,14 @@ class DicomNode:
             return association
         try:
             accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
-            taken = next((uid for uid in classes if uid in accepted), None)
-            if taken is None:
+            offered = [uid for uid in classes if uid in accepted]
+            if not offered:
                 return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
-            sent = as_class(dataset, taken)
-            answer = association.send_c_store(sent)
+            for taken in offered:
+                sent = as_class(dataset, taken)
+                answer = association.send_c_store(sent)
+                if answer.get("Status") != SOP_CLASS_NOT_SUPPORTED:  # some accept every context and say it only here
+                    break
             attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
             if attempt.ending is Ending.DELIVERED:
                 attempt = self._verified(attempt, association, sent)
@@ -67,10 +70,7 @@ class DicomNode:
         finally:
             if association.is_established:
                 association.release()
-        if attempt.ending is Ending.DELIVERED and taken != classes[0]:
-            note = f"as {UID(taken).name}, UID {sent.SOPInstanceUID}"
-            return replace(attempt, message=f"{attempt.message} {note}".strip())
-        return attempt
+        return attempt if taken == classes[0] else with_class(attempt, sent)
 
     def ask_commitment(
         self,
@@ -132,9 +132,14 @@ class DicomNode:
         for _ in range(2):
             began, opened = time.monotonic(), list[Any]()
             told = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
-            association = entity.associate(
-                self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
-            )
+            try:
+                association = entity.associate(
+                    self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
+                )
+            except (OSError, UnicodeError) as error:  # of the look-up of the name, before any connection
+                return Attempt(
+                    Ending.RETRY, message=f"the host name {self.host} cannot be resolved ({type(error).__name__})"
+                )
             if association.is_established:
                 return association
             # a peer that rejects and hangs up at once may be gone before pynetdicom has read its words: ask once more

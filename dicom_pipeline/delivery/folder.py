@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 from dataclasses import dataclass
@@ -38,7 +40,10 @@ class Folder:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.rename(target)
+            _sync_entries(self.path)
         except OSError as error:
+            with contextlib.suppress(OSError):  # what cannot be removed either is overwritten by the next attempt
+                temporary.unlink(missing_ok=True)
             return Attempt(Ending.RETRY, message=f"cannot write: {error.strerror}")
         return Attempt(Ending.DELIVERED, verified=True)
 
@@ -46,3 +51,15 @@ class Folder:
         """ "" where the folder can be written, else what is wrong."""
         parent = next((p for p in (self.path, *self.path.parents) if p.exists()), self.path)
         return "" if os.access(parent, os.W_OK) else f"{parent} cannot be written"
+
+
+def _sync_entries(folder: Path) -> None:
+    """Wait until the disk has the folder's entries: without it a power cut may take a file that was delivered."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(handle)

@@ -12,15 +12,9 @@ from typing import Any
 
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import (
-    BadFileFormat,
-    HttpError,
-    NotAuthorized,
-    OrthancApiException,
-    TooManyResourcesFound,
-)
-from orthanc_api_client.exceptions import (
     ConnectionError as OrthancConnectionError,
 )
+from orthanc_api_client.exceptions import HttpError, NotAuthorized, OrthancApiException, ResourceNotFound
 from orthanc_api_client.exceptions import (
     TimeoutError as OrthancTimeout,
 )
@@ -32,10 +26,14 @@ from urllib3.util import Retry
 from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.delivery.comparison import NO_OBJECT_READ_BACK, difference
 from dicom_pipeline.delivery.destination import Attempt, Ending
+from dicom_pipeline.delivery.words import said_by
 
 TIMEOUT_SECONDS = 60.0
 """Silence after which an Orthanc is given up for now."""
 
+
+FILTERED_OUT = "FilteredOut"
+NO_ORTHANC = "it does not answer as an Orthanc"
 
 FEW_RETRIES = Retry(total=2, read=0, other=0, backoff_factor=0.2)
 """Of a connection that does not come about; whoever asks tries again later, and remembers it."""
@@ -56,17 +54,16 @@ class OrthancServer:
         """Upload, then (verify) read the file back and compare the data sets."""
         client = self._client()
         try:
-            ids = client.upload(report)
-            if not self.verify:
-                return Attempt(Ending.DELIVERED, "200")
-            back = client.instances.get_file(ids[0])
-        except NotAuthorized as error:
-            return Attempt(Ending.SET_ASIDE, str(error.http_status_code or 401), _explain(error))
-        except (BadFileFormat, TooManyResourcesFound) as error:
-            return Attempt(Ending.SET_ASIDE, message=f"Orthanc refuses the object: {type(error).__name__}")
+            said = client.post("instances", data=report).json()
+        except HttpError as error:
+            return _refusal(error)
         except (OrthancApiException, OSError) as error:
             return Attempt(Ending.RETRY, message=_explain(error))
-        return _compared(report, back)
+        if not isinstance(said, dict) or not isinstance(said.get("ID"), str):
+            return Attempt(Ending.RETRY, "200", NO_ORTHANC)
+        if said.get("Status") == FILTERED_OUT:  # with HTTP 200, and an ID of what is not there
+            return Attempt(Ending.SET_ASIDE, FILTERED_OUT, "Orthanc's ReceivedInstanceFilter refuses the object")
+        return _read_back(client, said["ID"], report) if self.verify else Attempt(Ending.DELIVERED, "200")
 
     def echo(self) -> str:
         """ "" where Orthanc answers, else what is wrong."""
@@ -76,7 +73,27 @@ class OrthancServer:
         return orthanc_client(self.url, self.username, self.password, self.tls_ca)
 
 
-def _compared(report: bytes, back: bytes) -> Attempt:
+def _refusal(error: HttpError) -> Attempt:
+    """What an HTTP error means that answers an upload, or NotAuthorized a reading."""
+    status = int(error.http_status_code or 0)
+    if isinstance(error, NotAuthorized):
+        return Attempt(Ending.SET_ASIDE, str(status), _explain(error))
+    again = status in (408, 409, 429) or not 400 <= status < 500  # 409: the same object comes in another way just now
+    words = "Orthanc is busy or broken" if again else "Orthanc refuses the object"
+    said = said_by(error.request_response) if error.request_response is not None else ""
+    return Attempt(Ending.RETRY if again else Ending.SET_ASIDE, str(status), f"{words}: {said}" if said else words)
+
+
+def _read_back(client: OrthancApiClient, identifier: str, report: bytes) -> Attempt:
+    """What lies there under Orthanc's identifier, compared with what was sent."""
+    try:
+        back = client.instances.get_file(identifier)
+    except ResourceNotFound:
+        return Attempt(Ending.RETRY, "404", "stored, but not found again")
+    except NotAuthorized as error:
+        return _refusal(error)
+    except (OrthancApiException, OSError) as error:
+        return Attempt(Ending.RETRY, message=_explain(error))
     try:
         differs = difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back)))
     except UNPARSABLE:
@@ -140,4 +157,4 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OrthancConnectionError):
         return "it cannot be reached: nothing listens there, or its URL must begin with https://"
     status = f"HTTP {error.http_status_code}" if isinstance(error, HttpError) else type(error).__name__
-    return f"it does not answer as an Orthanc: {status}"
+    return f"{NO_ORTHANC}: {status}"

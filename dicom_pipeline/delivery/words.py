@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 from pydicom import dcmread
 
@@ -18,10 +19,28 @@ PATIENT = (
 )
 SHORTEST = 3
 """Shorter values are in every sentence."""
+MOST_SAID = 200
+
+
+def said_by(response: Any) -> str:
+    """What an HTTP server writes of a failure: Orthanc's Message and Details, or a plain text; "" for pages and forms.
+
+    response: of requests. At most 200 printable characters.
+    """
+    try:
+        value = response.json()
+    except ValueError:
+        plain = response.headers.get("Content-Type", "").startswith("text/plain")
+        said = response.text if plain else ""
+    else:
+        texts = [value.get(name) for name in ("Message", "Details")] if isinstance(value, dict) else [value]
+        said = ", ".join(text for text in texts if isinstance(text, str) and text)
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:MOST_SAID]
 
 
 def without_patient(words: str, report: bytes) -> str:
-    """The words with every value of the report's patient, and every part of a name, replaced by [removed]."""
+    """The words with every value of the report's patient, and every part of a name, replaced by [removed], and in one line."""
+    words = "".join(c if c.isprintable() else " " for c in words)  # nor what would move the cursor of a terminal
     if not words:
         return words
     ds = dcmread(io.BytesIO(report), stop_before_pixels=True, specific_tags=list(PATIENT))

@@ -2,7 +2,7 @@
 
 codes (data/codes.toml), uids, part10 (bytes), evidence (clean headers), equipment (who made it), content (the tree),
 image_library, report, simpler_class (the same as another SR class), readback (values again), text (for people),
-companions (key image, key objects, embeddings, PDF) with key_objects and page.
+companions (key image, key objects, embeddings, PDF) with key_objects, page and lettering.
 """
 
 from dicom_pipeline.reporting.companions import (

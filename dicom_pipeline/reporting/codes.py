@@ -46,7 +46,12 @@ def procedure(modality: str) -> CodedConcept:
 
 def score_concept(label: Label) -> CodedConcept:
     """The private concept of a label's score: a score is no finding, so it never bears the finding's own code."""
-    return CodedConcept(f"S-{_short(label.name)}", private_scheme(), _meaning(f"{SCORE_FOR}{label.name}"))
+    return CodedConcept(score_code(label.name), private_scheme(), _meaning(f"{SCORE_FOR}{label.name}"))
+
+
+def score_code(name: str) -> str:
+    """The code value of the score of the label of this name."""
+    return f"S-{_short(name)}"
 
 
 def threshold_concept(label: Label) -> CodedConcept:

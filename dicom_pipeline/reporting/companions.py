@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom import Dataset
@@ -23,6 +23,7 @@ from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revis
 from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.evidence import clean_header, frame_number_of, frames_of
 from dicom_pipeline.reporting.key_objects import key_object_selection
+from dicom_pipeline.reporting.lettering import label_text
 from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
 from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.readback import read_report
@@ -194,7 +195,9 @@ def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames
     """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
     made = _beside(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
     pictures = [(k.pixels, [(s.label, s.value) for s in k.scores[:4]]) for k in key_frames]
-    body = pdf_bytes(report_text(read_report(report)), pictures)
+    content = read_report(report)
+    written = tuple(replace(score, label=label_text(score.label)) for score in content.scores)
+    body = pdf_bytes(report_text(replace(content, scores=written)), pictures)
     made.ConversionType, made.BurnedInAnnotation = "SYN", "YES"
     made.AcquisitionDateTime = ""
     made.DocumentTitle = "AI RESEARCH - not for diagnosis"

@@ -159,7 +159,7 @@ def _measurement(score: Score, label: Label, headers: Mapping[str, Dataset]) -> 
     site = codes.site_concept(label)
     measurement = Measurement(
         name=codes.score_concept(label),
-        value=round(float(score.value), 6),
+        value=float(f"{score.value:.6g}"),  # six digits that count, for a sigmoid may be 0.0000123
         unit=codes.coded("concept", "no_units"),
         derivation=codes.coded("derivation", score.derivation.value) if score.derivation else None,
         finding_sites=[FindingSite(site)] if site else None,

@@ -100,7 +100,7 @@ def time_of(dataset: Dataset, keyword: str) -> str:
 
 def timezone_of(dataset: Dataset) -> str:
     """Timezone Offset From UTC as &ZZXX, -1200 to +1400 (PS3.3 C.12.1), "" where there is none that makes sense."""
-    text = text_of(dataset, "TimezoneOffsetFromUTC", 5)
+    text = text_of(dataset, "TimezoneOffsetFromUTC", 16)
     if not re.fullmatch(r"[+-]\d\d[0-5]\d", text) or text == "-0000":
         return ""
     return text if -1200 <= int(text) <= 1400 else ""
@@ -155,7 +155,7 @@ def clean_header(source: Dataset) -> Dataset:
     clean.ReferringPhysicianName = _name(source, "ReferringPhysicianName")
     clean.PatientBirthDate = date_of(source, "PatientBirthDate")
     clean.StudyDate, clean.StudyTime = date_of(source, "StudyDate"), time_of(source, "StudyTime")
-    sex = text_of(source, "PatientSex", 1).upper()
+    sex = text_of(source, "PatientSex", 16).upper()  # whole: MISSING is not male
     clean.PatientSex = sex if sex in ("M", "F", "O") else ""
     clean.Modality = text_of(source, "Modality", 16) or "OT"
     for keyword in ("IssuerOfPatientID", "InstitutionName", "StudyDescription"):

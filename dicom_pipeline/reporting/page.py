@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dicom_pipeline.domain import Pixels
 from dicom_pipeline.errors import ReportError
+from dicom_pipeline.reporting.lettering import font_file, font_of, label_text, number_text, writable
 
 BANNER = "AI RESEARCH - NOT FOR DIAGNOSIS"
 WIDTH, PICTURE, MARGIN = 896, 672, 24
 RED, INK, FAINT, PAPER, BAR = (255, 92, 92), (236, 240, 246), (165, 172, 184), (14, 16, 20), (64, 132, 214)
 LINE = 42
+DEJAVU, ELLIPSIS = "DejaVuSansMono", "…"
 
 Labelled = Sequence[tuple[str, float]]
 
@@ -25,7 +27,7 @@ Labelled = Sequence[tuple[str, float]]
 def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) -> npt.NDArray[np.uint8]:
     """RGB uint8 (H, 896, 3): banner, the rendering, a line and a bar a score. Text stays legible at 512 px."""
     said = f"{title}. Research scores, uncalibrated unless a probe made them."
-    notes = [line for text in (said, notice) for line in _wrapped(_drawable(text), 62)]
+    notes = [line for text in (said, notice) for line in _wrapped(writable(text), 62)]
     height = 64 + PICTURE + 2 * MARGIN + LINE * len(scores) + 30 * len(notes) + MARGIN
     page = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(page)
@@ -34,13 +36,14 @@ def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) 
     page.paste(shown, ((WIDTH - PICTURE) // 2, 64))
     y = 64 + PICTURE + MARGIN
     for label, value in scores:
-        draw.text((MARGIN, y), _cut(draw, label, 30, 540), INK, ImageFont.load_default(30))
+        name = _cut(draw, label_text(label), 30, 540)
+        draw.text((MARGIN, y), name, INK, font_of(name.rstrip(ELLIPSIS), 30))
         draw.rectangle((580, y + 8, 580 + round(200 * value), y + 28), BAR)
         draw.rectangle((580, y + 8, 780, y + 28), outline=FAINT)
-        draw.text((WIDTH - MARGIN, y), f"{value:.2f}", INK, ImageFont.load_default(30), anchor="ra")
+        draw.text((WIDTH - MARGIN, y), number_text(value, 2), INK, ImageFont.load_default(30), anchor="ra")
         y += LINE
     for line in notes:
-        draw.text((MARGIN, y + 6), line, FAINT, ImageFont.load_default(24))
+        draw.text((MARGIN, y + 6), line, FAINT, font_of(line.replace(ELLIPSIS, ""), 24))
         y += 30
     return np.asarray(page)
 
@@ -68,26 +71,37 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
         canvas.drawCentredString(width / 2, height - 36, BANNER)
         canvas.setFillColorRGB(0, 0, 0)
 
-    lines = [part for line in text.splitlines() for part in (_wrapped(line, 118) or [""])]
+    def write(x: float, y: float, line: str, font: str, size: float) -> None:
+        plain = _is_plain(line)
+        canvas.setFont(font if plain else DEJAVU, size)
+        canvas.drawString(x, y, line if plain else writable(line))
+
+    _register_dejavu()
+    lines = [part for line in text.splitlines() for part in (_wrapped(line, 124) or [""])]
     for start in range(0, len(lines), 76):
         heading()
-        canvas.setFont("Courier", 7)
         for number, line in enumerate(lines[start : start + 76]):
-            canvas.drawString(48, height - 64 - 9.5 * number, line.encode("cp1252", "replace").decode("cp1252"))
+            write(36, height - 64 - 9.5 * number, line, "Courier", 7)
         canvas.showPage()
     for start in range(0, len(pictures), 4):
         heading()
         for place, (pixels, scores) in enumerate(pictures[start : start + 4]):
             x, y = 48 + 256 * (place % 2), height - 310 - 340 * (place // 2)
             canvas.drawImage(ImageReader(Image.fromarray(np.asarray(pixels))), x, y, 240, 240)
-            canvas.setFont("Helvetica", 9)
             for number, (label, value) in enumerate(scores):
-                canvas.drawString(
-                    x, y - 14 - 12 * number, f"{label}  {value:.2f}".encode("cp1252", "replace").decode("cp1252")
-                )
+                write(x, y - 14 - 12 * number, f"{label_text(label)}  {number_text(value, 2)}", "Helvetica", 9)
         canvas.showPage()
     canvas.save()
     return stream.getvalue()
+
+
+@functools.cache
+def _register_dejavu() -> None:
+    """Once a process: a document that is being written keeps the font that it began with."""
+    from reportlab.pdfbase.pdfmetrics import registerFont
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    registerFont(TTFont(DEJAVU, font_file()))
 
 
 def _wrapped(text: str, most: int) -> list[str]:
@@ -96,16 +110,19 @@ def _wrapped(text: str, most: int) -> list[str]:
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str, size: int, most: int) -> str:
-    """The text as the font can draw it, with an ellipsis where it is wider than `most` pixels."""
-    font, text = ImageFont.load_default(size), _drawable(text)
+    """The text, with an ellipsis where it is wider than `most` pixels."""
+    font = font_of(text, size)
     if draw.textlength(text, font) <= most:
         return text
-    while text and draw.textlength(f"{text}…", font) > most:
+    while text and draw.textlength(f"{text}{ELLIPSIS}", font) > most:
         text = text[:-1]
-    return f"{text}…"
+    return f"{text}{ELLIPSIS}"
 
 
-def _drawable(text: str) -> str:
-    """Pillow's own font, the same on every machine, has ASCII alone: letters lose their marks, other scripts become "?"."""
-    plain = unicodedata.normalize("NFKD", text)
-    return "".join(c if c.isascii() or c == "…" else "?" for c in plain if not unicodedata.combining(c))
+def _is_plain(line: str) -> bool:
+    """Whether the fonts that every PDF reader has can write it."""
+    try:
+        line.encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return True

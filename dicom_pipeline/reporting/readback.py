@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,12 +139,15 @@ def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | Non
     number = reference.get("ReferencedFrameNumber") or 1
     if kind is None:
         raise ReportError(f"a score has a method that this version does not know: {method}")
+    value = float(item.MeasuredValueSequence[0].NumericValue)
+    if not math.isfinite(value):
+        raise ReportError(f"a score is not a finite number: {value}")
     in_full = children.get(codes.coded("concept", "comment").value)
     return ReportScore(
         label=str(in_full.TextValue)
         if in_full is not None
         else str(item.ConceptNameCodeSequence[0].CodeMeaning).removeprefix(codes.SCORE_FOR),
-        value=float(item.MeasuredValueSequence[0].NumericValue),
+        value=value,
         kind=ScoreKind(kind),
         derivation=Derivation(str(codes.key_of("derivation", _value(derived)))) if derived is not None else None,
         frame=FrameKey(str(reference.ReferencedSOPInstanceUID), int(number)),

@@ -114,3 +114,10 @@ def test_a_study_tells_its_conflicts_apart_from_what_it_received(tmp_path, catal
     )
     study = study_account(catalog, "1.1")
     assert (study["received"], study["conflicts"]) == (1, 1)
+
+
+def test_what_a_peer_says_is_shown_as_it_is(tmp_path, catalog):
+    add(catalog, 1, ["archive"])
+    words = "no [removed] of [/this] kind :warning: [bold]"
+    record_set_aside(catalog, due_delivery(catalog, "archive", 1e12), status="0xC000", message=words, at=4.0)
+    assert words in run(tmp_path, "status").output

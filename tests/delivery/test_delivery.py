@@ -1,8 +1,11 @@
 """Deliveries: statuses and back-off as values, and real destinations that refuse, vanish and come back."""
 
 import io
+import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -14,9 +17,12 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, RetryRule, Sender, next_attempt
 from dicom_pipeline.delivery.statuses import attempt_of
 from dicom_pipeline.domain import Account, Outcome
+from dicom_pipeline.errors import DeliveryError
+from dicom_pipeline.planning import scan
 from dicom_pipeline.reporting import encode
 from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.entries import record_instance
@@ -50,16 +56,24 @@ def test_back_off_grows_to_its_longest_and_ends(attempts, age):
         (0x0000, Ending.DELIVERED),
         (0xB000, Ending.DELIVERED),
         (0xB007, Ending.DELIVERED),
+        (0xBFFF, Ending.DELIVERED),
+        (0x0001, Ending.DELIVERED),
+        (0x0107, Ending.DELIVERED),
+        (0x0116, Ending.DELIVERED),
+        (0x0111, Ending.DELIVERED),
         (0xA700, Ending.RETRY),
         (0xA7FF, Ending.RETRY),
         (None, Ending.RETRY),
         (0xA900, Ending.SET_ASIDE),
         (0xC000, Ending.SET_ASIDE),
         (0x0122, Ending.SET_ASIDE),
+        (0x0124, Ending.SET_ASIDE),
+        (0xFE00, Ending.SET_ASIDE),
     ],
 )
 def test_each_status_class_is_understood_from_a_real_answer(status, ending, sr):
     assert attempt_of(status).ending is ending
+    assert (attempt_of(status).message == "") is (status == 0x0000)
     if status is None:
         return
     entity = AE()
@@ -91,6 +105,19 @@ def test_a_peer_that_is_away_or_takes_no_such_class(sr):
         server.shutdown()
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"])
+def test_a_name_that_is_not_resolved_is_tried_again(host, sr, sample_data):
+    """As while the hospital's name server is away."""
+    away = DicomNode("pacs", "PEER", host, 104, "US", verify="commitment", timeout_seconds=5)
+    attempt = away.send(sr)
+    assert attempt.ending is Ending.RETRY
+    for words in (attempt.message, away.echo(), away.ask_commitment("2.25.5", SR, "1.2.3").problem):
+        assert "cannot be resolved" in words
+    (headers,) = scan([sample_data / "studies" / "cr-chest-normal"]).studies.values()
+    with pytest.raises(DeliveryError, match="cannot be resolved"):
+        send_instances(headers, "PEER", host, 104, "US")
+
+
 def test_a_folder_never_overwrites_another_content(tmp_path, sr):
     folder = Folder("f", tmp_path / "out")
     assert folder.send(sr).ending is Ending.DELIVERED
@@ -102,6 +129,30 @@ def test_a_folder_never_overwrites_another_content(tmp_path, sr):
     assert path.read_bytes() == b"other"
     (tmp_path / "file").write_text("")
     assert Folder("f", tmp_path / "file" / "sub").send(sr).ending is Ending.RETRY
+
+
+def test_a_folder_on_a_full_disk_keeps_no_piece_and_gets_it_when_there_is_room(tmp_path, sr):
+    """In a process of its own, whose files may not grow beyond half of the report."""
+    (tmp_path / "report.dcm").write_bytes(sr)
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from dicom_pipeline.delivery import Folder;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); here = Path(sys.argv[1]);"
+        "sr = (here / 'report.dcm').read_bytes();"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (len(sr) // 2, resource.RLIM_INFINITY));"
+        "print(Folder('f', here / 'out').send(sr).ending, len(list((here / 'out').iterdir())))"
+    )
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["retry", "0"]
+    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [sr]
+
+
+def test_a_delivered_file_is_on_the_disk_with_its_name(tmp_path, sr, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
+    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert [path.endswith(".part") for path in synced] == [True, False]
+    assert synced[1] == str(tmp_path / "out")
 
 
 @pytest.mark.system

@@ -1,9 +1,11 @@
 """What is sent where a peer takes less than we would give: simpler SR classes, TLS, STOW-RS."""
 
 import io
+import json
 import subprocess
 import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pydicom
 import pytest
@@ -56,6 +58,64 @@ def test_a_node_gets_the_richest_class_that_it_takes(offered, sr):
     assert got[0] == got[1]
     assert (got[0].SOPInstanceUID == pydicom.dcmread(io.BytesIO(sr)).SOPInstanceUID) is (offered is CLASSES)
     assert ("UID" in attempts[0].message) is (offered is not CLASSES)
+
+
+@pytest.mark.parametrize(("kept", "ending"), [(1, Ending.DELIVERED), (2, Ending.DELIVERED), (3, Ending.SET_ASIDE)])
+def test_a_node_that_accepts_every_context_and_refuses_the_class_of_the_object(kept, ending, sr):
+    """`kept`: the place of the first class that it stores; 0122 for those before (PS3.7 annex C)."""
+    got, entity, port = [], AE(), free_port()
+    for uid in CLASSES:
+        entity.add_supported_context(uid)
+
+    def store(event):
+        if str(event.dataset.SOPClassUID) in CLASSES[:kept]:
+            return 0x0122
+        got.append(event.dataset)
+        return 0x0000
+
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    try:
+        attempts = [node(port).send(sr) for _ in range(2)]
+    finally:
+        server.shutdown()
+    assert {attempt.ending for attempt in attempts} == {ending}
+    assert {str(dataset.SOPClassUID) for dataset in got} == set(CLASSES[kept : kept + 1])
+    assert len({str(dataset.SOPInstanceUID) for dataset in got}) == (ending is Ending.DELIVERED)
+
+
+@pytest.mark.parametrize(("kept", "ending"), [(0, Ending.DELIVERED), (1, Ending.DELIVERED), (3, Ending.SET_ASIDE)])
+def test_a_dicomweb_server_that_refuses_the_class_gets_a_simpler_one(kept, ending, sr):
+    """`kept`: the place of the first class that it stores; Failure Reason 0122 for those before (PS3.18 table I.2-2)."""
+    stored = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            sent = pydicom.dcmread(io.BytesIO(body[body.index(b"\r\n\r\n") + 4 : body.rindex(b"\r\n--")]))
+            taken = str(sent.SOPClassUID) in CLASSES[kept:]
+            stored.extend([sent] if taken else [])
+            failure = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0x0122]}}]}}
+            answer = json.dumps({} if taken else failure).encode()
+            self.send_response(200 if taken else 409)
+            self.send_header("Content-Type", "application/dicom+json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            web = DicomWebServer("web", f"http://127.0.0.1:{server.server_port}", verify=False)
+            attempts = [web.send(sr) for _ in range(2)]
+        finally:
+            server.shutdown()
+    assert {attempt.ending for attempt in attempts} == {ending}
+    assert {str(dataset.SOPClassUID) for dataset in stored} == set(CLASSES[kept : kept + 1])
+    assert len({str(dataset.SOPInstanceUID) for dataset in stored}) == (ending is Ending.DELIVERED)
+    assert ("as Comprehensive SR" in attempts[0].message) is (kept == 1)
 
 
 @pytest.mark.system
@@ -162,8 +222,6 @@ def test_https_with_the_right_and_the_wrong_authority_over_rest_and_dicomweb(tmp
 
 
 def test_dicomweb_sends_a_bearer_token_and_understands_a_busy_server(sr):
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
     seen = []
 
     class Busy(BaseHTTPRequestHandler):

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery import DeliveryRule, StudyFacts, wants
@@ -71,3 +72,14 @@ def test_a_node_that_answers_commitment_must_be_admitted_by_the_listener():
         check_rules(Settings(destinations=[node], listener={"calling_ae_titles": ["CT1"]}))
     check_rules(Settings(destinations=[node], listener={"calling_ae_titles": ["CT1", "PACS"]}))
     check_rules(Settings(destinations=[node]))
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8042/dicom-web", "http://", "ftp://pacs/x", "", "http://pacs:99999/", "http://a b/"]
+)
+@pytest.mark.parametrize("kind", ["orthanc", "dicomweb"])
+def test_a_url_that_could_never_be_asked_is_refused_at_the_start(kind, url):
+    with pytest.raises(ValidationError, match="begins with http"):
+        Settings(destinations=[{"type": kind, "name": "o", "url": url}])
+    for good in ("http://127.0.0.1:8042", "https://pacs.example/dicom-web", "http://[::1]:8042/orthanc/"):
+        Settings(destinations=[{"type": kind, "name": "o", "url": good}])

@@ -10,16 +10,18 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
 
-from dicom_pipeline.delivery import DicomNode, DicomWebServer, Ending
+from dicom_pipeline.delivery import DicomNode, DicomWebServer, Ending, OrthancServer
 from dicom_pipeline.delivery.comparison import changed_attributes
 from dicom_pipeline.delivery.dicomweb import stored_attempt
 from dicom_pipeline.reporting import encode
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import free_port
 from tests.reporting.made import report
+from tests.reporting.test_companions import companions
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
@@ -131,6 +133,30 @@ def test_what_a_server_adds_or_leaves_out_when_empty_is_no_difference(sr):
     assert changed_attributes(sent, back) == ["SeriesDescription", "SeriesNumber", "ContentSequence"]
 
 
+@pytest.mark.parametrize("explicit_again", [False, True])
+def test_what_a_server_keeps_in_implicit_vr_is_the_same_object(explicit_again):
+    """It cannot know that our private attributes are UT, OB and LO, nor that the pixels are OB."""
+    made, _, sr = companions()
+    for sent in (sr, *made):
+        stream, kept = io.BytesIO(), copy.deepcopy(sent)
+        kept.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        kept.save_as(stream)
+        back = pydicom.dcmread(io.BytesIO(stream.getvalue()))
+        if explicit_again:
+            stream = io.BytesIO()
+            back.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            back.save_as(stream)
+            back = pydicom.dcmread(io.BytesIO(stream.getvalue()))
+        assert changed_attributes(sent, back) == []
+        keyword = "PixelData" if "PixelData" in back else "SeriesDescription"
+        back[keyword].value = back[keyword].value[:-2] + type(back[keyword].value)(b"zz" if keyword[0] == "P" else "zz")
+        assert changed_attributes(sent, back) == [keyword]
+        if sent.SOPClassUID.keyword == "RawDataStorage":
+            block = back.private_block(0x0099, "DICOM_PIPELINE")
+            block[2].value = block[2].value[:-2] + b"zz"
+            assert "(0099,1002)" in changed_attributes(sent, back)
+
+
 def answer_of(**sequences) -> Dataset:
     made = Dataset()
     for name, (keyword, reason) in sequences.items():
@@ -148,6 +174,8 @@ def answer_of(**sequences) -> Dataset:
         (answer_of(FailedSOPSequence=("FailureReason", 0xA700)), Ending.RETRY, "0xA700"),
         (answer_of(FailedSOPSequence=("FailureReason", 0xA900)), Ending.SET_ASIDE, "0xA900"),
         (answer_of(FailedSOPSequence=("FailureReason", 0x0000)), Ending.SET_ASIDE, "0x0000"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0x0111)), Ending.SET_ASIDE, "0x0111"),
+        (answer_of(OtherFailuresSequence=("FailureReason", 0xC000)), Ending.SET_ASIDE, "0xC000"),
     ],
 )
 def test_a_store_instances_response_is_understood(answer, ending, status):
@@ -156,21 +184,22 @@ def test_a_store_instances_response_is_understood(answer, ending, status):
 
 
 class Archive:
-    """A DICOMweb server that answers STOW-RS with `post` and WADO-RS with `get`: (HTTP status, JSON body or None)."""
+    """An HTTP server that answers posts with `post` and gets with `get`: HTTP status, and JSON, bytes or None; an object
+    (bytes of a get) goes as PS3.18 10.4.3 has it."""
 
-    def __init__(self, post, get=(404, None)) -> None:
+    def __init__(self, post, get=(404, None), media="application/dicom+json") -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self._say(*post)
 
             def do_GET(self):
-                self._say(*get)
+                self._say(*(get if not isinstance(get[1], bytes) else in_one_part(get[1])))
 
-            def _say(self, status, value):
-                body = json.dumps(value).encode() if value is not None else b""
+            def _say(self, status, value, media=media):
+                body = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/dicom+json")
+                self.send_header("Content-Type", media)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -180,13 +209,18 @@ class Archive:
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
 
-    def send(self, content: bytes):
+    def send(self, content: bytes, to=DicomWebServer, **options):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         try:
-            return DicomWebServer("web", f"http://127.0.0.1:{self.server.server_port}").send(content)
+            return to("web", f"http://127.0.0.1:{self.server.server_port}", **options).send(content)
         finally:
             self.server.shutdown()
             self.server.server_close()
+
+
+def in_one_part(content: bytes):
+    body = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n--part--\r\n"
+    return 200, body, 'multipart/related; type="application/dicom"; boundary=part'
 
 
 def failed(reason):
@@ -218,3 +252,75 @@ def test_an_answer_to_reading_back_that_is_no_object_is_asked_for_again(sr):
     attempt = Archive((200, {}), (200, "<html>sign in</html>")).send(sr)
     assert attempt.ending is Ending.RETRY
     assert not attempt.verified
+
+
+NO_JSON, NO_XML = "application/json", "application/dicom+xml"
+ORTHANC_SAYS = {"Message": "Bad request", "Details": "Modality SR of\n Test is not taken", "OrthancStatus": 8}
+
+
+@pytest.mark.parametrize(
+    ("post", "media", "ending", "words"),
+    [
+        ((400, ORTHANC_SAYS), NO_JSON, Ending.SET_ASIDE, "object: Bad request, Modality SR of Test is not taken"),
+        ((422, b"no reports, please"), "text/plain", Ending.SET_ASIDE, "object: no reports, please"),
+        ((404, b"<html>nothing here</html>"), "text/html", Ending.SET_ASIDE, "refuses the object"),
+        ((413, b"\xff{"), NO_JSON, Ending.SET_ASIDE, "refuses the object"),
+        ((503, b"maintenance until ten"), "text/plain", Ending.RETRY, "busy or broken: maintenance until ten"),
+        ((429, None), NO_JSON, Ending.RETRY, "busy or broken"),
+    ],
+)
+@pytest.mark.parametrize("to", [DicomWebServer, OrthancServer])
+def test_an_http_server_is_understood_by_its_status_and_its_words_are_kept(to, post, media, ending, words, sr):
+    attempt = Archive(post, media=media).send(sr, to)
+    assert (attempt.ending, attempt.status) == (ending, str(post[0]))
+    assert attempt.message.endswith(words)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[{}]", b"nonsense", b"<bad", b"{}", b'""', b"null"])
+@pytest.mark.parametrize("media", [NO_JSON, NO_XML])
+@pytest.mark.parametrize("to", [DicomWebServer, OrthancServer])
+def test_an_answer_to_storing_that_makes_no_sense_is_tried_again(to, media, body, sr):
+    attempt = Archive((200, body), media=media).send(sr, to)
+    assert (attempt.ending, attempt.verified) == (Ending.RETRY, False)
+    assert "reached" not in attempt.message
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_failure_is_noticed_whatever_stands_behind_the_media_type(status, sr):
+    archive = Archive((status, failed(0xA900)), media="application/dicom+json; charset=utf-8")
+    attempt = archive.send(sr, verify=False)
+    assert (attempt.ending, attempt.status) == (Ending.SET_ASIDE, "0xA900")
+
+
+@pytest.mark.parametrize("refusal", [(409, failed(0xB00E)), (409, failed(0x0110)), (409, None), (202, failed(0x0111))])
+def test_what_an_earlier_attempt_brought_and_the_server_refuses_to_store_again(refusal, sr):
+    """Some archives answer so to an object they have; the answer of the first attempt was lost."""
+    attempt = Archive(refusal, (200, sr)).send(sr)
+    assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
+    assert "it lies there" in attempt.message
+    other = pydicom.dcmread(io.BytesIO(sr))
+    other.SeriesDescription = "other"
+    attempt = Archive(refusal, (200, encode(other))).send(sr)
+    assert (attempt.ending, attempt.verified) == (Ending.SET_ASIDE, False)
+    assert "differs in SeriesDescription" in attempt.message
+
+
+FILTER = """
+function ReceivedInstanceFilter(dicom, origin)
+  return dicom.Modality ~= 'SR'
+end
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_orthanc_that_filters_reports_out_is_no_destination_reached(tmp_path, sr, verify):
+    script = tmp_path / "filter.lua"
+    script.write_text(FILTER)
+    server = Orthanc(tmp_path / "o", LuaScripts=[str(script)]).start()
+    try:
+        attempt = OrthancServer("o", server.url, verify=verify).send(sr)
+    finally:
+        server.stop()
+    assert attempt.ending is Ending.SET_ASIDE
+    assert "ReceivedInstanceFilter" in attempt.message

@@ -44,18 +44,17 @@ class TlsFront:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)  # transports that were aborted close in the next rounds of the loop
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, to_there = await asyncio.open_connection("127.0.0.1", self._behind)
-        except OSError:
-            writer.close()
-            return
-        try:
+        with contextlib.ExitStack() as ends:  # also where the front ends in the middle of it
+            ends.callback(writer.transport.abort)
+            try:
+                there, to_there = await asyncio.open_connection("127.0.0.1", self._behind)
+            except OSError:
+                return
+            ends.callback(to_there.transport.abort)
             await asyncio.gather(_pump(reader, to_there), _pump(there, writer))
-        finally:
-            await _close(writer)
-            await _close(to_there)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

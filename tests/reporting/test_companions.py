@@ -1,6 +1,7 @@
 """Companions: valid, the same each time, and they say what the report says."""
 
 import io
+import unicodedata
 
 import numpy as np
 import pydicom
@@ -9,13 +10,15 @@ from PIL import Image, ImageDraw
 
 from dicom_pipeline import Pipeline
 from dicom_pipeline.config import ReportSection, Settings
-from dicom_pipeline.domain import Embedding, Frame, FrameKey
+from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet
 from dicom_pipeline.reporting import COMPANIONS, encode, is_own_object, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
-from dicom_pipeline.reporting.page import _cut, _drawable, key_image_pixels
+from dicom_pipeline.reporting.codes import score_code
+from dicom_pipeline.reporting.lettering import label_text, number_text, writable
+from dicom_pipeline.reporting.page import _cut, key_image_pixels, pdf_bytes
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
-from tests.reporting.made import PROVENANCE, SERIES, header
+from tests.reporting.made import PROVENANCE, SERIES, SMALL, header
 from tests.reporting.made import report as made_report
 
 
@@ -101,11 +104,48 @@ def test_dciodvfy_would_notice_in_each_companion(wanted, keyword, tmp_path):
     assert dciodvfy_errors(path)
 
 
-def test_labels_that_the_font_lacks_are_written_without_their_marks_and_long_ones_end_in_an_ellipsis():
-    assert _drawable("Ödem, łuk") == "Odem, ?uk"
+def test_labels_are_written_in_their_letters_or_bear_the_code_of_their_score():
+    for name in ("Ödem, łuk", "Пневмония", "Πνευμονία", "Թոքաբորբ", "პნევმონია", "O\u0308dem", "a ≥ b"):
+        assert label_text(name) == unicodedata.normalize("NFC", name)
+    assert label_text("肺炎") == f"?? ({score_code('肺炎')})"
+    assert label_text("الرئة") == f"????? ({score_code('الرئة')})"
+    assert writable("tab\there\x1b[0m") == "tab?here?[0m"
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    assert _cut(draw, "x" * 200, 30, 540).endswith("…")
+    for letter in "xЖ":
+        assert _cut(draw, letter * 200, 30, 540).endswith("…")
     assert _cut(draw, "Pneumothorax", 30, 540) == "Pneumothorax"
+
+
+def test_a_code_that_stands_for_a_label_is_the_one_in_the_report():
+    name = "肺炎 left"
+    dataset, _ = made_report("CR", label_set=LabelSet("t", "1", (Label(name, ("x",), ("y",)),), SMALL.kind))
+    codes = {str(e.value) for e in dataset.iterall() if e.keyword == "CodeValue"}
+    assert score_code(name) in codes
+
+
+def test_other_letters_are_drawn_and_not_boxes():
+    """Each letter has a form of its own; what a font lacks would be one and the same box."""
+    forms = set()
+    for letter in "ЖЩЮЯБДФ":
+        forms.add(key_image_pixels(np.zeros((448, 448, 3), np.uint8), [(letter, 0.5)], "Study", "").tobytes())
+    assert len(forms) == 7
+
+
+def test_a_pdf_embeds_the_letters_that_readers_lack_and_is_the_same_each_time():
+    pictures = [(np.zeros((448, 448, 3), np.uint8), [("Пневмония", 0.5)])]
+    plain = pdf_bytes("Ödem 0.500", [])
+    assert b"DejaVu" not in plain.replace(b"/DejaVuSansMono", b"")
+    made = pdf_bytes("Пневмония 0.500", pictures)
+    assert b"/FontFile2" in made
+    assert made == pdf_bytes("Пневмония 0.500", pictures)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.0, 2, "0.00"), (1e-7, 2, "<0.01"), (0.004, 3, "0.004"), (0.0004, 3, "<0.001"), (1, 2, "1.00")],
+)
+def test_a_small_score_does_not_look_like_none(value, digits, text):
+    assert number_text(value, digits) == text
 
 
 def test_the_same_bytes_each_time_and_a_uid_for_each():

@@ -418,3 +418,69 @@ def test_a_report_of_dcmtk_is_no_report_of_ours(tmp_path):
     subprocess.run([need("xml2dsr"), tmp_path / "r.xml", tmp_path / "theirs.dcm"], check=True)
     with pytest.raises(ReportError, match="another maker"):
         read_report(pydicom.dcmread(tmp_path / "theirs.dcm"))
+
+
+@pytest.mark.parametrize("value", [1.2345678e-9, 0.000012345678, 0.70838723, 1.0, 0.0])
+def test_small_scores_keep_six_digits_that_count(value):
+    """A SigLIP sigmoid is often below a millionth; rounded to six places it would be 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.reporting.made.made_scores", lambda *a: [replace(s, value=value) for s in made_scores(*a)])
+        made, _ = report("CT", label_set=SMALL)
+    content = read_report(pydicom.dcmread(io.BytesIO(encode(made))))
+    assert {score.value for score in content.scores} == {float(f"{value:.6g}")}
+    assert ("<0.001" in report_text(content)) is (0 < value < 0.0005)
+    assert ("&lt;0.001" in report_html(content)) is (0 < value < 0.0005)
+
+
+def test_a_report_can_do_nothing_to_the_terminal_that_shows_it():
+    content = read_report(report("CT", label_set=SMALL)[0])
+    hostile = replace(
+        replace_label(content, "red \x1b[31m\x9b2J bell \x07\nnew line\u2028"),
+        parameters={**content.parameters, "notice": "\x1b]0;title\x07", "encoder": "\r\nResearch"},
+    )
+    hostile = replace(hostile, scores=tuple(replace(score, value=1e12) for score in hostile.scores))
+    words = report_text(hostile)
+    assert len(words.splitlines()) == len(report_text(content).splitlines())
+    assert all(character.isprintable() or character == "\n" for character in words)
+    assert len(words) < 20_000
+
+
+def test_a_score_that_is_read_back_is_a_number():
+    made = pydicom.dcmread(io.BytesIO(encode(report("CT", label_set=SMALL)[0])))
+    group = made.ContentSequence[-1].ContentSequence[0].ContentSequence
+    number = next(item for item in group if item.ValueType == "NUM")
+    number.MeasuredValueSequence[0].NumericValue = "NaN"
+    with pytest.raises(ReportError, match="finite"):
+        read_report(made)
+
+
+@pytest.mark.parametrize(
+    ("tags", "sex", "zone"),
+    [
+        ({"PatientSex": "MISSING", "TimezoneOffsetFromUTC": "+01001"}, "", None),
+        ({"PatientSex": "FEHLT", "TimezoneOffsetFromUTC": "+010000"}, "", None),
+        ({"PatientSex": "f ", "TimezoneOffsetFromUTC": "+0100 "}, "F", "+0100"),
+        ({"PatientSex": "O", "TimezoneOffsetFromUTC": "-0000"}, "O", None),
+    ],
+)
+def test_a_value_of_few_choices_is_taken_whole_or_not_at_all(tags, sex, zone):
+    made, _ = report("CT", tags, label_set=SMALL)
+    assert (made.PatientSex, made.get("TimezoneOffsetFromUTC")) == (sex, zone)
+
+
+def test_series_and_frames_whose_uids_end_alike_are_told_apart():
+    """As in the NEMA's CT and MR files: `...1.50.1.20040826185059.5457` and `...1.51.1.20040826185059.5457`."""
+    content = read_report(report("CT", series=2, label_set=SMALL)[0])
+    uids = sorted({uid for s in content.scores for uid in (s.frame.sop_instance_uid, s.series_instance_uid)})
+    alike = {uid: f"1.3.6.1.4.1.5962.{number}.20040826185059.5457" for number, uid in enumerate(uids)}
+    scores = tuple(
+        replace(
+            score,
+            series_instance_uid=alike[score.series_instance_uid],
+            frame=replace(score.frame, sop_instance_uid=alike[score.frame.sop_instance_uid]),
+        )
+        for score in content.scores
+    )
+    for words in (report_text(replace(content, scores=scores)), report_html(replace(content, scores=scores))):
+        assert all(uid in words for uid in alike.values())
+        assert "…185059.5457" not in words
