@@ -10,6 +10,7 @@ from xml.etree.ElementTree import ParseError
 
 import requests
 from pydicom import Dataset, dcmread
+from requests.auth import HTTPBasicAuth
 
 from dicom_pipeline.attributes import UNPARSABLE, integer_of, items_of, texts_of
 from dicom_pipeline.delivery.comparison import NO_OBJECT_READ_BACK, difference
@@ -137,7 +138,7 @@ class DicomWebServer:
         )
         session.hooks["response"].append(_without_parameters)
         if self.username is not None:
-            session.auth = (self.username, self.password or "")
+            session.auth = HTTPBasicAuth(self.username.encode(), (self.password or "").encode())  # RFC 7617: UTF-8
         if self.token is not None:
             session.headers["Authorization"] = f"Bearer {self.token}"
         if self.tls_ca is not None:

@@ -20,6 +20,7 @@ from orthanc_api_client.exceptions import (
 )
 from pydicom import dcmread
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 from requests.exceptions import SSLError
 from urllib3.util import Retry
 
@@ -131,6 +132,8 @@ def orthanc_client(
     """A client of an Orthanc's REST API. tls_ca: PEM file of the authorities that sign its certificate; unset: the system's."""
     client = _Client(url.rstrip("/") + "/", user=username, pwd=password)
     client.tls_ca = tls_ca
+    if username is not None:
+        client._http_session.auth = HTTPBasicAuth(username.encode(), (password or "").encode())  # RFC 7617: UTF-8
     # the library's own ten retries would take minutes over a certificate that is not trusted
     client._http_session.mount(url.split("://", maxsplit=1)[0] + "://", HTTPAdapter(max_retries=FEW_RETRIES))
     return client

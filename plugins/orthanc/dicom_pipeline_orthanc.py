@@ -27,6 +27,7 @@ import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from contextlib import closing
 
 import orthanc
@@ -36,6 +37,9 @@ OWN_DEVICE_UID = "2.25.54587332841861929712484307021296368915"
 
 OWN_DEVICE = ("dicom_pipeline", "dicom_pipeline")
 """Manufacturer and model there, for copies whose UIDs were replaced, as Orthanc does when it anonymises."""
+
+UID_NAMESPACE = uuid.UUID("8b0f9a5e-6a53-5b0e-9a3c-0d6d2c1f7e10")
+"""Of the UIDs that dicom_pipeline makes, so that the reports on a study are told from copies of another study's."""
 
 NOTICE = "Research use only, not for diagnosis. Scores are uncalibrated."
 DEFAULTS = {
@@ -50,7 +54,11 @@ DEFAULTS = {
     "QueueFile": "",
     "ExplorerSection": True,
 }
+KINDS = {str: "a text", bool: "true or false", list: "a list in [ ]", int: "a number from 1024 to 65535"}
 RULE_KEYS = ("Modality", "Sender", "Label", "StudyDescription", "SeriesDescription", "Metadata")
+STUDY_METADATA = ("LastUpdate", "ModifiedFrom", "AnonymizedFrom", "MainDicomTagsSignature", "MainDicomSequences")
+"""Names of metadata that Orthanc itself gives a study."""
+
 ROUTES = ("status", "process", "explain", "report", "similar", "contact-sheet")
 STATES = {
     "announced": "sent",
@@ -123,22 +131,15 @@ class AnswerError(Exception):
 def read_configuration():
     """The MedSigLIP block with its defaults, and what is needed of Orthanc's own. Raises ConfigurationError."""
     whole = json.loads(orthanc.GetConfiguration())
-    given = whole.get("MedSigLIP", {})
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise ConfigurationError(f"unknown option {', '.join(unknown)}; there are {', '.join(DEFAULTS)}")
-    options = {**DEFAULTS, **given}
-    if options["Send"] not in ("REST", "DICOM"):
-        raise ConfigurationError('"Send" must be "REST" or "DICOM"')
-    if options["Send"] == "DICOM" and not options["Modality"]:
-        raise ConfigurationError('"Send": "DICOM" needs "Modality", a name of Orthanc\'s DicomModalities')
-    if options["Send"] == "REST" and not options["Pipeline"]:
-        raise ConfigurationError('"Send": "REST" needs "Pipeline", the URL of the service\'s pages')
-    if options["Trigger"] not in ("StableStudy", "StableSeries"):
-        raise ConfigurationError('"Trigger" must be "StableStudy" or "StableSeries"')
-    if not isinstance(options["Metadata"], int) or not 1024 <= options["Metadata"] <= 65535:
-        raise ConfigurationError('"Metadata" must be a number from 1024 to 65535')
-    options["Rules"] = [check_rule(rule) for rule in options["Rules"]]
+    misspelt = [name for name in whole if name.lower() == "medsiglip" and name != "MedSigLIP"]
+    if misspelt:
+        raise ConfigurationError(f'it must be called "MedSigLIP", found "{misspelt[0]}"')
+    options = with_defaults(whole.get("MedSigLIP", {}))
+    check_options(options)
+    if options["Send"] == "DICOM" and not knows_modality(whole, options["Modality"]):
+        raise ConfigurationError(f'"Modality": Orthanc\'s DicomModalities has no "{options["Modality"]}"')
+    names = {*STUDY_METADATA, *whole.get("UserMetadata", {})}
+    options["Rules"] = [check_rule(rule, names) for rule in options["Rules"]]
     options["Token"] = os.environ.get(options["TokenEnv"], "") if options["TokenEnv"] else ""
     if options["TokenEnv"] and not options["Token"]:
         raise ConfigurationError(f"the environment variable {options['TokenEnv']} is not set")
@@ -147,8 +148,58 @@ def read_configuration():
     return options
 
 
-def check_rule(rule):
-    """A rule with its texts compiled: lists are exact, texts are regular expressions. Raises ConfigurationError."""
+def with_defaults(given):
+    """All options, each of its default's type. Raises ConfigurationError."""
+    if not isinstance(given, dict):
+        raise ConfigurationError('expected "MedSigLIP": {...}')
+    unknown = sorted(set(given) - set(DEFAULTS))
+    if unknown:
+        raise ConfigurationError(f"unknown option {', '.join(unknown)}; there are {', '.join(DEFAULTS)}")
+    options = {**DEFAULTS, **given}
+    for name, default in DEFAULTS.items():
+        if type(options[name]) is not type(default):  # "false" in quotes would be true
+            raise ConfigurationError(f'"{name}" must be {KINDS[type(default)]}, found {json.dumps(options[name])}')
+    return options
+
+
+def check_options(options):
+    """Raise ConfigurationError for a value that cannot be."""
+    if options["Send"] not in ("REST", "DICOM"):
+        raise ConfigurationError('"Send" must be "REST" or "DICOM"')
+    if options["Send"] == "DICOM" and not options["Modality"]:
+        raise ConfigurationError('"Send": "DICOM" needs "Modality", a name of Orthanc\'s DicomModalities')
+    if options["Send"] == "REST" and not options["Pipeline"]:
+        raise ConfigurationError('"Send": "REST" needs "Pipeline", the URL of the service\'s pages')
+    if options["Pipeline"] and not is_url(options["Pipeline"]):
+        form = DEFAULTS["Pipeline"]
+        raise ConfigurationError(f'"Pipeline" must be a URL such as {form}, found "{options["Pipeline"]}"')
+    if options["Trigger"] not in ("StableStudy", "StableSeries"):
+        raise ConfigurationError('"Trigger" must be "StableStudy" or "StableSeries"')
+    if not 1024 <= options["Metadata"] <= 65535:
+        raise ConfigurationError('"Metadata" must be a number from 1024 to 65535')
+
+
+def is_url(text):
+    """Whether a text is a URL over HTTP or HTTPS with a host, and a port that is a number if any."""
+    try:
+        url = urllib.parse.urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def knows_modality(whole, name):
+    """Whether Orthanc's configuration has a modality; one that keeps them in its database may get it later."""
+    return bool(whole.get("DicomModalitiesInDatabase")) or name in whole.get("DicomModalities", {})
+
+
+def check_rule(rule, metadata):
+    """A rule with its texts compiled: lists are exact, texts are regular expressions. Raises ConfigurationError.
+
+    metadata: names of a study's metadata that Orthanc knows, besides numbers.
+    """
+    if not isinstance(rule, dict):
+        raise ConfigurationError(f'a rule must be as {{"Modality": "CT"}}, found {json.dumps(rule)}')
     unknown = sorted(set(rule) - set(RULE_KEYS))
     if unknown:
         raise ConfigurationError(f"unknown rule key {', '.join(unknown)}; there are {', '.join(RULE_KEYS)}")
@@ -156,9 +207,19 @@ def check_rule(rule):
     try:
         for key, value in rule.items():
             if key in ("Modality", "Sender", "Label"):
-                checked[key] = [value] if isinstance(value, str) else [str(item) for item in value]
-            elif key == "Metadata":
-                checked[key] = {str(name): re.compile(str(text)) for name, text in value.items()}
+                checked[key] = [value] if isinstance(value, str) else value
+                if not isinstance(value, (str, list)) or not value or not all(isinstance(v, str) for v in checked[key]):
+                    raise TypeError(f"expected a text or a list of texts, found {json.dumps(value)}")
+                if key == "Modality" and any(v != v.upper() for v in checked[key]):
+                    raise TypeError(f"expected capitals, as DICOM writes modalities, found {json.dumps(value)}")
+            elif key == "Metadata" and isinstance(value, dict):
+                unknown = [name for name in value if name not in metadata and not re.fullmatch("[0-9]{1,5}", name)]
+                if unknown:
+                    raise TypeError(f"{unknown[0]} is neither a number nor a name in Orthanc's UserMetadata")
+                checked[key] = {name: re.compile(text) for name, text in value.items()}
+            elif key == "Metadata" or not isinstance(value, str):
+                form = '{"1025": "text"}' if key == "Metadata" else "a text"
+                raise TypeError(f"expected {form}, a regular expression, found {json.dumps(value)}")
             else:
                 checked[key] = re.compile(value, re.IGNORECASE)
     except (re.error, TypeError, AttributeError) as error:
@@ -266,8 +327,11 @@ class Content:
         return {i["MainDicomTags"]["SOPInstanceUID"]: i["ID"] for i in found if i["ParentSeries"] in wanted}
 
     def reports(self):
-        """The Structured Reports of dicom_pipeline, newest first: Orthanc id, UID and revision."""
-        found = []
+        """The Structured Reports of dicom_pipeline, newest first: Orthanc id, UID and revision.
+
+        Those that came with a modified or anonymised copy of another study stand last.
+        """
+        found, ours = [], report_series_uid(self.uid)
         for series in self.own:
             if series["MainDicomTags"].get("Modality") == "SR":
                 for instance in get(f"/series/{series['ID']}/instances") or []:
@@ -278,9 +342,15 @@ class Content:
                             "series": series["ID"],
                             "sop_instance_uid": tags["SOPInstanceUID"],
                             "revision": int(tags.get("InstanceNumber", "0") or 0),
+                            "copied": series["MainDicomTags"].get("SeriesInstanceUID") != ours,
                         }
                     )
-        return sorted(found, key=lambda report: -report["revision"])
+        return sorted(found, key=lambda report: (report["copied"], -report["revision"]))
+
+
+def report_series_uid(study_uid):
+    """The series that holds all reports on a study."""
+    return f"2.25.{uuid.uuid5(UID_NAMESPACE, chr(0).join(('report-series', study_uid))).int}"
 
 
 def orthanc_id(uid, level):
@@ -544,6 +614,11 @@ class Worker:
         self._thread.join(STOP_SECONDS)
 
     def _run(self):
+        orthanc.LogWarning(f"MedSigLIP: {summary(self.options)}")
+        if any("Label" in rule for rule in self.options["Rules"]) and get("/tools/labels") is None:
+            orthanc.LogError(
+                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it fits nothing"
+            )
         self._boundary = (get("/changes?last") or {}).get("Last", 0)
         while not self._stop.is_set():
             self._woken.clear()
@@ -940,7 +1015,7 @@ PAGE = """<!doctype html>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c232b; background: #f5f7f9; margin: 0; }
 main { max-width: 980px; margin: 0 auto; padding: 24px; }
-h1 { font-size: 22px; } h2 { font-size: 16px; margin: 0 0 8px; }
+h1, h2 { overflow-wrap: anywhere; } h1 { font-size: 22px; } h2 { font-size: 16px; margin: 0 0 8px; }
 section { background: #fff; border: 1px solid #dfe4e9; border-radius: 8px; padding: 18px; margin: 16px 0; }
 .notice { background: #fff6e3; border: 1px solid #eed9ab; color: #7a4b00; padding: 10px 14px; border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; }
@@ -967,7 +1042,7 @@ def page_of(content, entry, report, reports):
     others = [
         f"<a href='report?format=html&amp;revision={one['revision']}'>{one['revision']}</a>"
         for one in reports
-        if one != entry
+        if one["copied"] == entry["copied"] and one["revision"] != entry["revision"]
     ]
     if others:
         parts.append(f"<p class='faint'>Other revisions: {', '.join(others)}</p>")
@@ -1114,6 +1189,8 @@ class Routes:
         parts = uri.strip("/").split("/")[1:]
         values = {name: decoded(value) for name, value in request.get("get", {}).items()}
         method = request["method"]
+        if values.get("format", "json") not in ("json", "html"):
+            raise AnswerError(400, "expected format=json or format=html")
         as_page = values.get("format") == "html"
         if parts == ["search"]:
             require(method, "GET")
@@ -1176,6 +1253,8 @@ class Routes:
         if not reports:
             raise AnswerError(404, "no report on this study has come back yet; /status says how far it is")
         wanted = values.get("revision")
+        if wanted is not None and not (wanted.isascii() and wanted.isdecimal()):
+            raise AnswerError(400, "expected revision=N, a whole number")
         entry = next((one for one in reports if wanted in (None, str(one["revision"]))), None)
         if entry is None:
             raise AnswerError(404, "there is no report of this revision")
@@ -1266,7 +1345,7 @@ EXPLORER = r"""
     var table = element('table', undefined, 'border-collapse: collapse; margin-top: 8px;');
     labels.slice(0, 5).forEach(function (label) {
       var row = table.insertRow();
-      row.appendChild(element('td', label.label, 'padding: 2px 16px 2px 0; white-space: nowrap;'));
+      row.appendChild(element('td', label.label, 'padding: 2px 16px 2px 0; min-width: 9em;'));
       row.appendChild(element('td', label.value.toFixed(3), 'padding-right: 12px; font-variant-numeric: tabular-nums;'));
       var track = element('div', undefined, 'width: 160px; height: 10px; background: #e7ebef; border-radius: 5px;');
       var width = Math.min(100, label.value * 100) + '%;';
@@ -1280,17 +1359,19 @@ EXPLORER = r"""
   function show(box, level, id, answer) {
     var base = '../medsiglip/' + level + '/' + id + '/';
     box.innerHTML = '';
+    var columns = box.appendChild(element('div', undefined, 'display: flex; gap: 18px;'));
+    var left = columns.appendChild(element('div', undefined, 'flex: 1; min-width: 0; overflow-wrap: anywhere;'));
     if (answer.reports.length) {
-      var sheet = element('img', undefined, 'max-height: 210px; max-width: 460px; border-radius: 6px;');
+      var sheet = element('img', undefined, 'max-height: 210px; max-width: 100%; border-radius: 6px;');
       sheet.src = base + 'contact-sheet';
       sheet.alt = 'Contact sheet';
       var frame = link('', base + 'contact-sheet');
-      frame.style.cssText = 'float: right; margin-left: 18px;';
+      frame.style.cssText = 'flex: none; max-width: 40%;';
       frame.appendChild(sheet);
       sheet.onerror = function () { frame.remove(); };
-      box.appendChild(frame);
+      columns.appendChild(frame);
     }
-    var head = box.appendChild(element('div', undefined, 'margin-bottom: 2px;'));
+    var head = left.appendChild(element('div', undefined, 'margin-bottom: 2px;'));
     head.appendChild(element('b', 'MedSigLIP '));
     head.appendChild(element('span', answer.state, 'margin-left: 8px; padding: 1px 10px; border-radius: 10px; ' +
       'color: #fff; background: ' + (COLOURS[answer.state] || '#66717d')));
@@ -1298,19 +1379,20 @@ EXPLORER = r"""
       var count = answer.instances + (answer.instances === 1 ? ' instance' : ' instances');
       head.appendChild(element('span', count, 'margin-left: 12px; color: #66717d;'));
     }
-    if (answer.message) box.appendChild(element('div', answer.message, 'color: #7a4b00;'));
+    if (answer.message) left.appendChild(element('div', answer.message, 'color: #7a4b00;'));
     if (answer.labels.length) {
-      box.appendChild(bars(answer.labels));
-      box.appendChild(element('div', answer.notice, 'color: #7a4b00; font-size: 13px; margin: 6px 0;'));
+      left.appendChild(bars(answer.labels));
+      left.appendChild(element('div', answer.notice, 'color: #7a4b00; font-size: 13px; margin: 6px 0;'));
     }
     if (answer.reports.length) {
-      box.appendChild(link('Report', base + 'report?format=html'));
-      box.appendChild(link('Contact sheet', base + 'contact-sheet'));
-      box.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
-      box.appendChild(link('Search by words', '../medsiglip/search?format=html'));
+      left.appendChild(link('Report', base + 'report?format=html'));
+      left.appendChild(link('Contact sheet', base + 'contact-sheet'));
+      left.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
+      left.appendChild(link('Search by words', '../medsiglip/search?format=html'));
     }
-    var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line;');
-    var row = box.appendChild(element('div'));
+    var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line; ' +
+      'overflow-wrap: anywhere;');
+    var row = left.appendChild(element('div'));
     row.appendChild(button('Process now', function () {
       $.ajax({
         url: base + 'process', type: 'POST', data: '{}',
@@ -1338,7 +1420,6 @@ EXPLORER = r"""
       }));
     }
     box.appendChild(said);
-    box.appendChild(element('div', undefined, 'clear: both;'));
     if (['queued', 'sending', 'sent', 'processing', 'reporting'].indexOf(answer.state) >= 0) {
       timer = setTimeout(function () { load(box, level, id); }, 3000);
     }
@@ -1382,6 +1463,15 @@ EXPLORER = r"""
 
 
 # --- start ------------------------------------------------------------------------------------------------------------
+
+
+def summary(options):
+    """A sentence for the log of what is sent where: it shows an owner a block or a rule that was not read."""
+    what = "a series" if options["Trigger"] == "StableSeries" else "a study"
+    rules = f"rules: {len(options['Rules'])}" if options["Rules"] else "no rules, so all of it"
+    to = f"C-STORE to {options['Modality']}" if options["Send"] == "DICOM" else f"HTTP to {options['Pipeline']}"
+    when = "when it becomes stable" if options["Automatic"] else "only where a person asks"
+    return f"{what} is sent by {to} {when}, {rules}"
 
 
 def start():

@@ -199,6 +199,22 @@ def test_dicomweb_stores_reads_back_and_tells_refusals_apart(tmp_path, sr):
 
 
 @pytest.mark.system
+def test_a_password_beyond_ascii(tmp_path, sr):
+    """UTF-8, as Orthanc reads it; requests alone would send Latin-1, and fail at what that lacks."""
+    users = {"AuthenticationEnabled": True, "RegisteredUsers": {"zoë": "Größe 漢字"}}
+    server = Orthanc(tmp_path / "o", Plugins=["/usr/share/orthanc/plugins"], DicomWeb={"Enable": True}, **users)
+    over_rest = OrthancServer("o", server.url, username="zoë", password="Größe 漢字")
+    over_web = DicomWebServer("web", f"{server.url}/dicom-web", username="zoë", password="Größe 漢字")
+    try:
+        server.start(lambda: over_rest.echo() == "")
+        assert over_rest.send(sr).ending is Ending.DELIVERED
+        assert over_web.echo() == ""
+        assert over_web.send(sr).ending is Ending.DELIVERED
+    finally:
+        server.stop()
+
+
+@pytest.mark.system
 def test_https_with_the_right_and_the_wrong_authority_over_rest_and_dicomweb(tmp_path, sr, monkeypatch):
     ours, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "stranger", "Stranger")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(stranger.certificate))  # requests lets it win over a session's choice

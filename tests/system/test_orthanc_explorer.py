@@ -118,6 +118,41 @@ def test_the_report_page_is_readable(seen, tmp_path):
     assert "No contact sheet" not in text
 
 
+def test_long_words_stay_within_their_boxes(seen, sample_data, tmp_path):
+    """64 characters without a space, the most that a description may have (PS3.5 section 6.2), at every place that shows one."""
+    import io
+
+    import pydicom
+
+    orthanc, _, _ = seen
+    client = orthanc.client
+    dataset = pydicom.dcmread(next((sample_data / "studies" / "cr-chest-normal").glob("*.dcm")))
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        dataset[name].value += ".8"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.StudyDescription = dataset.SeriesDescription = "W" * 64
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    study = client.instances.get_parent_study_id(client.upload(stream.getvalue())[0])
+    status = f"/medsiglip/studies/{study}/status"
+    wait_until(lambda: client.get_json(status)["state"] == "reported", 60, "no report came back")
+    with Browser(tmp_path) as browser:
+        browser.visit(f"{orthanc.url}/app/explorer.html#study?uuid={study}")
+        sheet = "document.querySelector('.medsiglip img')"
+        browser.wait(f"{sheet} !== null && {sheet}.naturalWidth > 0")
+        box, table, picture = (
+            browser.run(f"(({place}).getBoundingClientRect()).toJSON()")
+            for place in ("document.querySelector('.medsiglip')", "document.querySelector('.medsiglip table')", sheet)
+        )
+        assert table["right"] <= picture["left"] < picture["right"] <= box["right"]
+        assert table["top"] < picture["bottom"]  # beside the picture, not below it
+        for page in ("report", "similar"):
+            browser.visit(f"{orthanc.url}/medsiglip/studies/{study}/{page}?format=html")
+            browser.wait("document.readyState === 'complete' && document.querySelector('h1') !== null")
+            assert "W" * 64 in browser.run("document.body.textContent")
+            assert browser.run("document.documentElement.scrollWidth") == 1200
+
+
 def test_a_description_with_markup_stays_text(seen, sample_data, tmp_path):
     """What a sender writes into a description runs in nobody's browser."""
     import io

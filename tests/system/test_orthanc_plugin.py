@@ -98,10 +98,11 @@ def test_the_report_that_came_back_is_not_sent_again(pair, reported):
     assert account["totals"]["refusals"] == 0  # it was not even offered
 
 
-def test_the_plug_in_knows_the_device_uid_of_our_objects():
-    from dicom_pipeline.reporting.uids import DEVICE_UID
+def test_the_plug_in_knows_the_uids_of_our_objects():
+    from dicom_pipeline.reporting.uids import DEVICE_UID, NAMESPACE
 
     assert f'OWN_DEVICE_UID = "{DEVICE_UID}"' in OUR_PLUGIN.read_text()
+    assert f'UID_NAMESPACE = uuid.UUID("{NAMESPACE}")' in OUR_PLUGIN.read_text()
 
 
 def test_the_routes_answer(pair, reported):
@@ -138,6 +139,9 @@ def test_the_routes_answer(pair, reported):
         ("/medsiglip/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/nothing", "GET", 404),
         ("/medsiglip/studies/{study}/report?revision=77", "GET", 404),
+        ("/medsiglip/studies/{study}/report?revision=first", "GET", 400),
+        ("/medsiglip/studies/{study}/report?format=xml", "GET", 400),
+        ("/medsiglip/search?text=lung&format=xml", "GET", 400),
         ("/medsiglip/search", "GET", 400),
         ("/medsiglip/search?text=lung&top=0", "GET", 400),
         ("/medsiglip/search?text=lung&where=no_such_column", "GET", 400),

@@ -7,6 +7,7 @@ import threading
 import pydicom
 import pytest
 
+from dicom_pipeline.reporting.uids import report_series_uid
 from tests.peers.orthanc import Orthanc, with_our_plugin
 from tests.peers.programs import wait_until
 from tests.peers.service import Service
@@ -166,7 +167,12 @@ def test_an_anonymised_copy_brings_no_report_of_ours_to_the_pipeline(tmp_path, s
         uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
         wait_until(lambda: len(orthanc.client.studies.get_series_ids(study)) == 5, 60, "not all companions came")
         copy = orthanc.client.post(f"/studies/{study}/anonymize", data="{}").json()["ID"]
-        assert wait_state(orthanc, copy, "reported")["instances"] == 1
+        status = wait_state(orthanc, copy, "reported")
+        assert status["instances"] == 1
+        assert [report["copied"] for report in status["reports"]] == [False, True]
+        shown = orthanc.client.get_json(f"/medsiglip/studies/{copy}/report")["instance"]
+        ours = report_series_uid(orthanc.client.studies.get_tags(copy)["StudyInstanceUID"])
+        assert orthanc.client.instances.get_tags(shown)["SeriesInstanceUID"] == ours  # not the copied one
         first, second = service.status()["revisions"]
         assert (first["study_instance_uid"], first["received"], second["received"]) == (uid, 1, 1)
         assert service.status()["refusals"] == {}  # they were not even offered

@@ -136,6 +136,15 @@ def test_over_dicom_with_a_token_and_a_late_series(tmp_path, sample_data):
         ({"TokenEnv": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE is not set"),
         ({"Rules": [{"Modalty": "CT"}]}, "unknown rule key Modalty"),
         ({"Rules": [{"SeriesDescription": "("}]}, "SeriesDescription cannot be read"),
+        ({"Pipeline": "127.0.0.1:8448"}, '"Pipeline" must be a URL such as http://127.0.0.1:8448'),
+        ({"Automatic": "false"}, '"Automatic" must be true or false, found "false"'),
+        ({"Rules": {"Modality": "CT"}}, '"Rules" must be a list in [ ]'),
+        ({"Rules": ["CT"]}, 'a rule must be as {"Modality": "CT"}'),
+        ({"Rules": [{"Modality": "ct"}]}, "expected capitals"),
+        ({"Rules": [{"Sender": {"ROOM1": 1}}]}, "expected a text or a list of texts"),
+        ({"Rules": [{"StudyDescription": ["chest"]}]}, "expected a text, a regular expression"),
+        ({"Rules": [{"Metadata": {"research": "yes"}}]}, "neither a number nor a name in Orthanc's UserMetadata"),
+        ({"Send": "DICOM", "Modality": "nobody"}, 'DicomModalities has no "nobody"'),
     ],
 )
 def test_a_wrong_configuration_is_told_and_orthanc_runs_on(tmp_path, options, words):
@@ -150,6 +159,30 @@ def test_a_wrong_configuration_is_told_and_orthanc_runs_on(tmp_path, options, wo
             assert answer.value.code == 500
             assert words in json.loads(answer.value.read())["error"]
         assert words in (orthanc.folder / "orthanc.log").read_text()
+    finally:
+        orthanc.stop()
+
+
+def test_a_misspelt_name_of_the_block_is_told(tmp_path):
+    """Else all defaults would hold, and every study be sent."""
+    orthanc = Orthanc(tmp_path / "orthanc", **with_our_plugin())
+    orthanc.options["MedSiglip"] = orthanc.options.pop("MedSigLIP")
+    orthanc.start()
+    try:
+        assert 'it must be called "MedSigLIP", found "MedSiglip"' in (orthanc.folder / "orthanc.log").read_text()
+    finally:
+        orthanc.stop()
+
+
+def test_the_log_says_at_the_start_what_is_sent(tmp_path):
+    rules = [{"Modality": "CT"}, {"Label": "research"}]
+    orthanc = Orthanc(tmp_path / "orthanc", **with_our_plugin(Rules=rules)).start()
+    try:
+        log = orthanc.folder / "orthanc.log"
+        sentence = "MedSigLIP: a study is sent by HTTP to http://127.0.0.1:8448 when it becomes stable, rules: 2"
+        wait_until(lambda: sentence in log.read_text(), 10, "the log does not say what is sent")
+        if orthanc.client.get_json("/system")["Version"] < "1.12":
+            wait_until(lambda: "Label, which this Orthanc does not know" in log.read_text(), 10, "a rule is not told")
     finally:
         orthanc.stop()
 
