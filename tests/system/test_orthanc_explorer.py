@@ -119,7 +119,7 @@ def test_the_report_page_is_readable(seen, tmp_path):
 
 
 def test_long_words_stay_within_their_boxes(seen, sample_data, tmp_path):
-    """64 characters without a space, the most that a description may have (PS3.5 section 6.2), at every place that shows one."""
+    """64 characters without a space, the most of a description (PS3.5 section 6.2), at every place that shows one."""
     import io
 
     import pydicom
