@@ -614,15 +614,13 @@ class Worker:
         self._thread.join(STOP_SECONDS)
 
     def _run(self):
-        orthanc.LogWarning(f"MedSigLIP: {summary(self.options)}")
-        if any("Label" in rule for rule in self.options["Rules"]) and get("/tools/labels") is None:
-            orthanc.LogError(
-                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it fits nothing"
-            )
-        self._boundary = (get("/changes?last") or {}).get("Last", 0)
+        begun = False
         while not self._stop.is_set():
             self._woken.clear()
             try:
+                if not begun:
+                    self._begin()
+                    begun = True
                 self._read_changes()
                 while not self._stop.is_set():
                     row = self.queue.next_due()
@@ -636,6 +634,15 @@ class Worker:
                 orthanc.LogError(f"MedSigLIP: {where(error)}")
                 self._stop.wait(5)
             self._woken.wait(1.0)
+
+    def _begin(self):
+        """Say in the log what is sent where, and find where the changes of this run of Orthanc begin."""
+        orthanc.LogWarning(f"MedSigLIP: {summary(self.options)}")
+        if any("Label" in rule for rule in self.options["Rules"]) and get("/tools/labels") is None:
+            orthanc.LogError(
+                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it fits nothing"
+            )
+        self._boundary = (get("/changes?last") or {}).get("Last", 0)
 
     def _read_changes(self):
         """Enter the studies that became stable since the cursor.
