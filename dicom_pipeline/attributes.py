@@ -56,8 +56,16 @@ def items_of(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
 
 def nested_items(dataset: Dataset) -> tuple[Dataset, ...]:
     """The first item of each sequence in a data set: of a functional group's, the macros (PS3.3 C.7.6.16)."""
-    firsts = (items_of(dataset, tag) for tag in dataset)  # type: ignore[arg-type]
-    return tuple(items[0] for items in firsts if items)
+    found = []
+    for tag in sorted(dataset.keys()):
+        try:
+            with quiet():
+                value = dataset[tag].value
+        except MALFORMED:
+            continue
+        if isinstance(value, Sequence) and value:
+            found.append(value[0])
+    return tuple(found)
 
 
 def texts_of(dataset: Dataset, keyword: str) -> list[str]:
