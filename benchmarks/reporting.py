@@ -20,8 +20,9 @@ from pydicom.data import get_testdata_file
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Derivation, Frame, FrameKey, Plan, Provenance, Revision, Score, SeriesPlan
-from dicom_pipeline.reporting import build_report, encode
+from dicom_pipeline.reporting import build_report
 from dicom_pipeline.reporting.content import content
 from dicom_pipeline.reporting.evidence import clean_header
 from dicom_pipeline.scoring import load_label_set

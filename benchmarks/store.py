@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dicom_pipeline.research import EmbeddingStore
-from dicom_pipeline.research.rows import row_schema
-from dicom_pipeline.service.store_writer import GROWTH
+from dicom_pipeline.research.embedding_store import EmbeddingStore
+from dicom_pipeline.research.store.rows import row_schema
+from dicom_pipeline.research.writer import GROWTH
 
 RANK = 96
 

@@ -5,21 +5,29 @@
 
 A study flows down this line once. Rooms, in that order:
 
-    intake      receive instances over DICOM, durably; when a study is complete
+    acceptor    the DICOM node that listens: associations and messages
+    intake      receive instances, durably
+    sources     fetch studies from other systems
+    assembly    when a study is complete, and when its files may go
     catalog     remember what came and what became of it (SQLite)
-    audit       tell of who sent what, when, to which report (DICOM audit messages)
+    audit       who sent what, when, to which report (DICOM audit messages)
     planning    which frames are used, how, and why the others are not
     imaging     stored pixels -> uint8 (448, 448, 3)
     encoders    renderings and texts -> embeddings
     scoring     embeddings -> label scores
     reporting   scores -> a DICOM Structured Report, and back
+    pipeline    the stages as one chain
+    results     what came of a study as files, and back
+    peers       remote systems: DICOM nodes, DICOMweb servers, Orthanc, folders
     delivery    reports -> destinations
-    research    embeddings and scores as tables
-    service     the running service; result folders
+    research    embeddings and scores: store, search, export, probes
+    web         HTTP routes
+    service     the processes of the running service
+    maintenance doctor, rebuild, care of the store
     cli         the command line
 
-`domain` has the words as values, `errors` the exceptions, `config` the settings, `pipeline` the stages as one chain,
-`faults` the points at which tests kill a process.
+`domain` has the words as values, `dicom` what the standard says of any data set, `config` the settings, `errors` the
+exceptions, `disk` durable files and locks, `faults` the points at which tests kill a process.
 """
 
 from __future__ import annotations
@@ -32,7 +40,7 @@ from dicom_pipeline.errors import DicomPipelineError
 
 if TYPE_CHECKING:
     from dicom_pipeline.pipeline import Pipeline, StudyResult
-    from dicom_pipeline.research import EmbeddingStore
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
 
 __all__ = [
     "DicomPipelineError",
@@ -53,11 +61,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Pipeline, StudyResult and EmbeddingStore on first use: `import dicom_pipeline` must not load torch and the like."""
     if name in ("Pipeline", "StudyResult"):
-        from dicom_pipeline import pipeline
+        from dicom_pipeline.pipeline import stream as pipeline
 
         return getattr(pipeline, name)
     if name == "EmbeddingStore":
-        from dicom_pipeline.research import EmbeddingStore
+        from dicom_pipeline.research.embedding_store import EmbeddingStore
 
         return EmbeddingStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@
     │   ├── SelectionError       a selection SPEC that cannot be read
     │   ├── RuleError            a rule of the rule table is wrong
     │   └── LabelSetError        no such label set, or its file is wrong
-    ├── InstanceError            one instance or frame cannot be used; carries a Reason
+    ├── InstanceError            one instance or frame cannot be used; carries a Reason (in domain, beside Reason)
     ├── ModelError               an encoder cannot be loaded or used
     │   ├── ModelNotFoundError   neither a folder, a known name nor a cached hub id
     │   ├── ModelGatedError      the hub wants an accepted licence and a token
@@ -27,8 +27,6 @@ UIDs only, shortened with `dicom_pipeline.domain.short_uid`.
 """
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 
 class DicomPipelineError(Exception):
@@ -57,19 +55,6 @@ class RuleError(UsageError):
 
 class LabelSetError(UsageError):
     """A label set does not exist or its file is wrong."""
-
-
-class InstanceError(DicomPipelineError):
-    """One instance or frame cannot be used.
-
-    `reason` is a `dicom_pipeline.domain.Reason`; `detail` adds numbers or attribute names, never values that
-    could identify a patient.
-    """
-
-    def __init__(self, reason: StrEnum, detail: str = "") -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
 
 
 class ModelError(DicomPipelineError):

@@ -13,12 +13,12 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from dicom_pipeline.assembly.assembler import completion_rules
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.reporting import read_report
 from dicom_pipeline.scoring import load_label_set
-from dicom_pipeline.service.completing import completion_rules
-from dicom_pipeline.service.destinations import check_rules, destinations_of
+from dicom_pipeline.service.wiring import check_rules, destinations_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]

@@ -52,12 +52,18 @@ def test_the_package_docstring_lists_every_room():
         assert room in (dicom_pipeline.__doc__ or ""), room
 
 
-@pytest.mark.parametrize("room", sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py")))
+@pytest.mark.parametrize("room", sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.glob("*/**/__init__.py")))
 def test_a_room_docstring_names_its_files(room):
     text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
     for path in (PACKAGE / room).glob("*.py"):
         if path.stem != "__init__":
             assert re.search(rf"\b{path.stem}\b", text), f"{room}/__init__.py does not name {path.name}"
+
+
+def test_no_room_is_crowded():
+    for room in PACKAGE.rglob("__init__.py"):
+        files = [p.name for p in room.parent.iterdir() if p.suffix in (".py", ".sql")]
+        assert len(files) <= 14, f"{room.parent.name} has {len(files)} files: it has two subjects"
 
 
 def test_no_file_has_an_empty_name_and_none_is_too_long():
@@ -75,7 +81,7 @@ def test_every_broad_except_says_why():
 
 def test_warnings_are_silenced_in_one_place():
     """Filters of warnings belong to the process: threads that set them by themselves end each other's silence."""
-    assert [path.name for path in sources() if "catch_warnings" in path.read_text()] == ["quiet.py"]
+    assert [path.name for path in sources() if "catch_warnings" in path.read_text()] == ["warnings.py"]
 
 
 def test_every_command_and_setting_is_in_the_docs():

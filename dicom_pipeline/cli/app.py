@@ -9,20 +9,9 @@ from typing import Annotated
 
 import typer
 
-from dicom_pipeline.cli import (
-    backfill,
-    demo,
-    exporting,
-    keeping,
-    listings,
-    models,
-    network,
-    offline,
-    research,
-    running,
-    searching,
-    storing,
-)
+from dicom_pipeline.cli import backfill, demo, keeping, listings, models, network, offline, running
+from dicom_pipeline.cli.research import exporting, searching, storing
+from dicom_pipeline.cli.research import probes as research
 from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 

@@ -18,13 +18,14 @@ from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.delivery import orthanc_client, orthanc_problem
+from dicom_pipeline.disk import not_for_others
 from dicom_pipeline.errors import DeliveryError, UsageError
-from dicom_pipeline.intake import Spool, Uploads
-from dicom_pipeline.service.auditing import record_of
-from dicom_pipeline.service.backfill import Backfill, Listing, list_wanted
-from dicom_pipeline.service.holding import not_for_others
-from dicom_pipeline.service.orthanc_pull import Pace, Wanted
+from dicom_pipeline.intake.receiver import Uploads
+from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
+from dicom_pipeline.service.wiring import record_of
+from dicom_pipeline.sources.backfill import Backfill, Listing, list_wanted
+from dicom_pipeline.sources.fetch import Pace, Wanted
 
 
 class Archive(StrEnum):

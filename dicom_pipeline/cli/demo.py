@@ -18,12 +18,12 @@ from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.cli.offline import show_results
 from dicom_pipeline.cli.printing import console
 from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.delivery import DicomNode
 from dicom_pipeline.errors import CatalogError, DicomPipelineError, UsageError
+from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.planning import scan
+from dicom_pipeline.results.places import result_folder
+from dicom_pipeline.results.study_files import OutputFolder, StudyOutput
 from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.study_output import OutputFolder, StudyOutput
-from dicom_pipeline.service.worker import result_folder
 
 AE_TITLE = "DEMO"
 PATIENCE_SECONDS = 300.0

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dicom_pipeline.assembly.cleaner import DAY_SECONDS, clean_spool, retention_rule
+from dicom_pipeline.assembly.retention import Cleaned, RetentionRule, to_clean
 from dicom_pipeline.catalog.retention import trust_rebuilt
 from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.cli.printing import AsJson, bytes_text, print_json
@@ -15,10 +17,8 @@ from dicom_pipeline.cli.running import DEFAULT_CONFIG, Config, open_catalog
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.intake.retention import Cleaned, RetentionRule, to_clean
-from dicom_pipeline.service.auditing import record_of
-from dicom_pipeline.service.cleaning import DAY_SECONDS, clean_spool, retention_rule
-from dicom_pipeline.service.rebuilding import rebuild as build_anew
+from dicom_pipeline.maintenance.rebuild import rebuild as build_anew
+from dicom_pipeline.service.wiring import record_of
 
 PROGRESS_FILES = 1000
 

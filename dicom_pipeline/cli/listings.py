@@ -10,8 +10,8 @@ import typer
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import list_presets
 from dicom_pipeline.reporting import read_report, report_html, report_text

@@ -10,22 +10,20 @@ from PIL import Image
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.domain import NO_LABEL_FITS, LeftOut, Outcome, Plan, Reason, Rendering
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.same_content import same_content
+from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, InstanceError, Outcome, Plan, Reason, Rendering
 from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
-from dicom_pipeline.imaging.same_content import same_content
 from dicom_pipeline.planning import (
     Scan,
     account_of,
     default_rules,
-    left_out_to_json,
     load_rules,
     plan_study,
-    plan_to_json,
     scan,
     study_inputs_of,
 )
-from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput, write_plan
+from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
+from dicom_pipeline.results.study_files import SHEET_FRAMES, OutputFolder, StudyOutput, write_plan
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders of DICOM.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML); see `dicom-pipeline init`.")]
@@ -106,7 +104,7 @@ def explain(
             content=content_of,
         )
         plan = Plan(plan.study_instance_uid, plan.series, plan.left_out + tuple(found.left_out.get(uid, ())))
-        failures: list[LeftOut] = []
+        failures: list[Excluded] = []
         if out is not None:
             sheet, failures = _write_renderings(plan, out / "renderings")
             sheets += [sheet] if sheet is not None else []
@@ -143,11 +141,11 @@ def show_results(folder: OutputFolder) -> None:
             screen.print(f"  {path}{count}", soft_wrap=True, highlight=False)
 
 
-def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, list[LeftOut]]:
+def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, list[Excluded]]:
     """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     made: list[tuple[Rendering, str]] = []
-    failures: list[LeftOut] = []
+    failures: list[Excluded] = []
     keep = max(1, -(-len(plan.frames) // SHEET_FRAMES))
     for series in plan.series:
         renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
@@ -156,7 +154,7 @@ def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, lis
                 rendering = renderer.render(frame)
             except InstanceError as error:
                 uids = frame.key.sop_instance_uid, frame.series_instance_uid, frame.key.frame
-                failures.append(LeftOut(Reason.of(error.reason), frame.path, *uids, error.detail))
+                failures.append(Excluded(Reason.of(error.reason), frame.path, *uids, error.detail))
                 continue
             Image.fromarray(rendering.pixels).save(folder / f"{frame.key.sop_instance_uid}-{frame.key.frame}.png")
             if index % keep == 0:

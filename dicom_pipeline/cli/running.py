@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import shutil
-import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,18 +14,13 @@ from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
 from dicom_pipeline.catalog.outbox import give_up as give_up_deliveries
 from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table
-from dicom_pipeline.cli.security import handshake_checks, listener_answer, peer_checks, tls_checks
-from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.delivery import orthanc_problem
+from dicom_pipeline.config.settings_text import settings_text
 from dicom_pipeline.domain import short_uid
-from dicom_pipeline.errors import ConfigError, DicomPipelineError, UsageError
-from dicom_pipeline.intake.admission import check_address
-from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.errors import UsageError
+from dicom_pipeline.maintenance.doctor import examine
 from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.poller import client_of
-from dicom_pipeline.service.processes import listener_settings
-from dicom_pipeline.service.standing import standing
+from dicom_pipeline.service.status_file import standing
 
 Config = Annotated[Path, typer.Option(help="Settings file (TOML).")]
 DEFAULT_CONFIG = Path("pipeline.toml")
@@ -130,9 +122,7 @@ def doctor(
     config = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     settings = load_settings(config)
     checks = [("settings", (True, str(config or "none: defaults, no destination; `dicom-pipeline init` writes some")))]
-    checks += [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
-    checks += tls_checks(settings) + handshake_checks(settings) + peer_checks(settings)
-    checks += _node_checks(settings)
+    checks += examine(settings)
     wrong = [name for name, (good, _) in checks if not good]
     if as_json:
         print_json([{"check": name, "ok": good, "says": says} for name, (good, says) in checks])
@@ -215,71 +205,3 @@ def _print_spool(spool: dict[str, Any]) -> None:
     )
     for why, size in spool["kept_because"].items():
         console().print(f"kept: {size['instances']} files of {size['studies']} studies: {why}")
-
-
-def _answer(problem: str) -> tuple[bool, str]:
-    return (False, problem) if problem else (True, "answers")
-
-
-def _node_checks(settings: Settings) -> list[tuple[str, tuple[bool, str]]]:
-    """Whether destinations and sources answer; one that cannot be made of its settings hides no other check."""
-    try:
-        found = [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
-    except ConfigError as error:
-        found = [("destinations", (False, str(error)))]
-    for source in settings.sources:
-        try:
-            found.append((f"source {source.name}", _answer(orthanc_problem(client_of(source)))))
-        except ConfigError as error:
-            found.append((f"source {source.name}", (False, str(error))))
-    return found
-
-
-def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
-    from dicom_pipeline.encoders import load_encoder
-
-    section = settings.encoder
-    try:
-        encoder = load_encoder(section.model, device=section.device, dtype=section.dtype, revision=section.revision)
-    except DicomPipelineError as error:
-        return f"encoder {section.model}", (False, str(error))
-    says = f"{encoder.precision}, {encoder.dimension} dimensions, weights {encoder.weights[:12]}. {encoder.notice}"
-    return f"encoder {section.model}", (True, says.strip())
-
-
-def _codec_check() -> tuple[str, tuple[bool, str]]:
-    wanted = ("python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pillow")
-    missing = [name for name in wanted if not _installed(name)]
-    return "pixel decoders", (not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(wanted))
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
-    section = settings.listener
-    name = f"listener {section.ae_title}@{section.host}:{section.port}"
-    try:
-        check_address(listener_settings(settings))
-    except DicomPipelineError as error:
-        return name, (False, str(error))
-    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((section.host, section.port))
-        except OSError as error:
-            return name, listener_answer(settings, f"the port cannot be used: {error.strerror}")
-    return name, (True, "the port is free")
-
-
-def _disk_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
-    folder = settings.spool.folder
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    return f"disk of {folder}", (free > settings.spool.min_free_bytes, f"{free / 1e9:.1f} GB free")

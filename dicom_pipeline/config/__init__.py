@@ -5,7 +5,8 @@ docs/configuration.md is the same text. Any value can be overridden by an enviro
 `DICOM_PIPELINE_SECTION__FIELD`. Secrets are never written here: a setting that ends in `_env` names the environment
 variable that holds one.
 
-settings (all of them, read from a file), fields (what values may be), receiving, processing, delivering, operating (sections).
+settings (all of them, read from a file), fields (what values may be), secrets, settings_text (the file that `init` writes);
+receiving, processing, delivering, operating (sections).
 """
 
 from dicom_pipeline.config.delivering import (

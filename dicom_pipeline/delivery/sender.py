@@ -28,12 +28,12 @@ from dicom_pipeline.catalog.wanted_commitments import (
     postpone_request,
     take_result,
 )
-from dicom_pipeline.delivery.commitment import ANSWER_SECONDS, BRIEF_SECONDS
-from dicom_pipeline.delivery.destination import Attempt, Committing, Destination, Ending
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
-from dicom_pipeline.delivery.words import without_patient
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.peers.commitment import ANSWER_SECONDS, BRIEF_SECONDS
+from dicom_pipeline.peers.peer import Attempt, Committing, Destination, Ending
+from dicom_pipeline.peers.redaction import without_patient
 
 log = logging.getLogger(__name__)
 

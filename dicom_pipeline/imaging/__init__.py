@@ -2,8 +2,7 @@
 
 limits (what a frame may cost), frames (decode one frame), windows and voi (values to grey), colour (to sRGB), resize
 (square and shrink), presets (recipes in data/presets), jpeg12 (12-bit JPEG), serving (Google's container), render (fast
-path), sheet. Whether two files hold the same instance: same_content, by data_sets (elements as they stand) and
-same_attributes; comparer is the process that asks it for a service.
+path), sheet.
 """
 
 from dicom_pipeline.imaging.limits import Limits

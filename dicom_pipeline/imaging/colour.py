@@ -10,11 +10,10 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 from pydicom.pixels import apply_color_lut
 
-from dicom_pipeline.attributes import MALFORMED, integer_of, items_of, read_value
-from dicom_pipeline.domain import Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import MALFORMED, integer_of, items_of, read_value
+from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.domain import InstanceError, Reason
 from dicom_pipeline.imaging.frames import Stored
-from dicom_pipeline.quiet import quiet
 
 
 def is_colour(stored: Stored) -> bool:

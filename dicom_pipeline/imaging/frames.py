@@ -17,12 +17,11 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicom_pipeline.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
-from dicom_pipeline.domain import Frame, Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
+from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.domain import Frame, InstanceError, Reason
 from dicom_pipeline.imaging import jpeg12
 from dicom_pipeline.imaging.limits import Limits
-from dicom_pipeline.quiet import quiet
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""

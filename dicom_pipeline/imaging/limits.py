@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from dicom_pipeline.attributes import integer_of
-from dicom_pipeline.domain import Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import integer_of
+from dicom_pipeline.domain import InstanceError, Reason
 
 
 @dataclass(frozen=True, slots=True)

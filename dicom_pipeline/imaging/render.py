@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dicom_pipeline.attributes import MALFORMED, integer_of, read_value
-from dicom_pipeline.domain import IMAGE_SIZE, Frame, Reason, Rendering
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import MALFORMED, integer_of, read_value
+from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Reason, Rendering
 from dicom_pipeline.imaging import colour, resize, serving, voi
 from dicom_pipeline.imaging.frames import Stored, decode
 from dicom_pipeline.imaging.limits import Limits

@@ -15,9 +15,8 @@ from PIL import Image
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
-from dicom_pipeline.attributes import read_value
-from dicom_pipeline.domain import IMAGE_SIZE, Pixels, Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import read_value
+from dicom_pipeline.domain import IMAGE_SIZE, InstanceError, Pixels, Reason
 from dicom_pipeline.imaging.frames import Stored
 from dicom_pipeline.imaging.voi import attribute, number
 

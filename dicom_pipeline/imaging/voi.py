@@ -15,12 +15,11 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi
 
-from dicom_pipeline.attributes import MALFORMED, integer_of, read_value
-from dicom_pipeline.domain import Reason
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.dicom.attributes import MALFORMED, integer_of, read_value
+from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.domain import InstanceError, Reason
 from dicom_pipeline.imaging.frames import Stored
 from dicom_pipeline.imaging.windows import rescale
-from dicom_pipeline.quiet import quiet
 
 MOST = 1e25
 """Largest slope, intercept or window that is taken: times the largest stored value it must fit a float32."""

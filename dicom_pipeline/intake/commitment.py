@@ -17,6 +17,10 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pynetdicom import dsutils
 
+from dicom_pipeline.acceptor import dimse as messages
+from dicom_pipeline.acceptor.acse import Context
+from dicom_pipeline.acceptor.admission import ListenerSettings, Peer
+from dicom_pipeline.acceptor.dimse import Command, Element, Field
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.commitments import (
     Asked,
@@ -28,17 +32,13 @@ from dicom_pipeline.catalog.commitments import (
     postpone_commitment,
     stored_for_commitment,
 )
+from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.intake import messages
-from dicom_pipeline.intake.admission import ListenerSettings, Peer
-from dicom_pipeline.intake.commits import Committer
 from dicom_pipeline.intake.event_reports import send_event_report
-from dicom_pipeline.intake.messages import Command, Element, Field
-from dicom_pipeline.intake.negotiation import Context
+from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.spool import Spool, Stored
-from dicom_pipeline.intake.storing import SUCCESS, Sender
-from dicom_pipeline.planning.headers import is_valid_uid
+from dicom_pipeline.intake.store_operation import SUCCESS, Sender
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Storage Commitment as SCU, the answering half: an N-EVENT-REPORT that a destination sends on an association of its own.
 
-The question went out from delivery/commitment.py; the catalog stands between the two. The peer associates in the SCP role (role
+The question went out from peers/commitment.py; the catalog stands between the two. The peer associates in the SCP role (role
 selection, PS3.7 D.3.3.4), as PS3.4 J.3.3 lets it. A result counts by its Transaction UID, which only the asked peer knows.
 """
 
@@ -12,12 +12,12 @@ from io import BytesIO
 
 from pynetdicom import dsutils
 
+from dicom_pipeline.acceptor.acse import Context
 from dicom_pipeline.catalog.wanted_commitments import answers_of, enter_result
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.intake.commits import Committer
-from dicom_pipeline.intake.negotiation import Context
-from dicom_pipeline.intake.storing import SUCCESS
+from dicom_pipeline.intake.group_commit import Committer
+from dicom_pipeline.intake.store_operation import SUCCESS
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dicom_pipeline.imaging.comparer import LONGEST_SECONDS, SAME
+from dicom_pipeline.intake.comparer import LONGEST_SECONDS, SAME
 
 log = logging.getLogger(__name__)
 
-PROGRAM = "from dicom_pipeline.imaging.comparer import answer_questions; answer_questions()"
+PROGRAM = "from dicom_pipeline.intake.comparer import answer_questions; answer_questions()"
 END_SECONDS = 2.0
 AT_ONCE_SECONDS = 1.0
 """A process that ends later than this after a question ended of it, and is not asked again."""

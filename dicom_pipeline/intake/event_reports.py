@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pynetdicom import AE, build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
-from dicom_pipeline.intake.admission import COMMAND_SYNTAXES, ListenerSettings, Peer
+from dicom_pipeline.acceptor.admission import COMMAND_SYNTAXES, ListenerSettings, Peer
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 

@@ -14,10 +14,10 @@ from pydicom.filereader import data_element_generator
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicom_pipeline.attributes import UNPARSABLE
-from dicom_pipeline.planning.headers import is_valid_uid
-from dicom_pipeline.quiet import quiet
-from dicom_pipeline.reporting import is_own_object
+from dicom_pipeline.dicom.attributes import UNPARSABLE
+from dicom_pipeline.dicom.own_objects import is_own_object
+from dicom_pipeline.dicom.uids import is_valid_uid
+from dicom_pipeline.dicom.warnings import quiet
 
 LAST_TAG = 0x0020000E
 WANTED = {

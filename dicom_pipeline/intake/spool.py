@@ -28,6 +28,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from dicom_pipeline.disk import sync_file, sync_folder
+
 log = logging.getLogger(__name__)
 
 INCOMING = "incoming"
@@ -288,36 +290,6 @@ def dataset_sha256(path: Path | str) -> str:
             raise OSError(f"no Part 10 file: {os.path.basename(path)}")
         stream.seek(144 + int.from_bytes(start[140:144], "little"))
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def sync_file(path: Path | str) -> None:
-    """Wait until the disk has a file."""
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def sync_tree(folder: Path) -> None:
-    """Wait until the disk has a folder with everything in it."""
-    for path in folder.rglob("*"):
-        (sync_folder if path.is_dir() else sync_file)(path)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path | str) -> None:
-    """Wait until the disk has a folder's entries."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: str) -> None:

@@ -1,19 +1,17 @@
 """SELECT: which frames of a study are used, how each is rendered, and the reason for everything else.
 
 headers (read without pixels), scan (files and folders), inputs (their studies), kinds (what is no picture), geometry
-(stacks and order), rules (the table in data/rules.toml), selection (SPEC and strategies), plan, plan_json.
+(stacks and order), rules (the table in data/rules.toml), selection (SPEC and strategies), plan.
 """
 
 from dicom_pipeline.planning.headers import Header, read_header
 from dicom_pipeline.planning.inputs import StudyInput, study_inputs, study_inputs_of
 from dicom_pipeline.planning.plan import account_of, plan_study
-from dicom_pipeline.planning.plan_json import PLAN_SCHEMA, left_out_to_json, plan_to_json
 from dicom_pipeline.planning.rules import Rules, default_rules, load_rules, rules_from
 from dicom_pipeline.planning.scan import Scan, digest_file, scan
 from dicom_pipeline.planning.selection import parse_selection
 
 __all__ = [
-    "PLAN_SCHEMA",
     "Header",
     "Rules",
     "Scan",
@@ -21,11 +19,9 @@ __all__ = [
     "account_of",
     "default_rules",
     "digest_file",
-    "left_out_to_json",
     "load_rules",
     "parse_selection",
     "plan_study",
-    "plan_to_json",
     "read_header",
     "rules_from",
     "scan",

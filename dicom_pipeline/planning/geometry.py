@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from dicom_pipeline.attributes import first_number, items_of, nested_items, read_value, texts_of
+from dicom_pipeline.dicom.attributes import first_number, items_of, nested_items, read_value, texts_of
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.planning.headers import Header
 

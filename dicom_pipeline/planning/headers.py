@@ -6,24 +6,16 @@ pixels are missing is found, and written down, when they are decoded.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
-from dicom_pipeline.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
-from dicom_pipeline.domain import Reason
-from dicom_pipeline.errors import InstanceError
-from dicom_pipeline.quiet import quiet
-
-VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-
-
-def is_valid_uid(text: str) -> bool:
-    """Whether a text has the form of a UID: digits and dots, 1 to 64 characters (PS3.5 9.1; leading zeros are let pass)."""
-    return len(text) <= 64 and VALID_UID.fullmatch(text) is not None
+from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
+from dicom_pipeline.dicom.uids import is_valid_uid
+from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.domain import InstanceError, Reason
 
 
 @dataclass(frozen=True, slots=True)

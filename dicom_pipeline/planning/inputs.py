@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_pipeline.domain import LeftOut, Revision
+from dicom_pipeline.domain import Excluded, Revision
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.scan import Scan, digest_file, scan
 
@@ -22,7 +22,7 @@ class StudyInput:
 
     revision: Revision
     headers: Sequence[Header]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Excluded, ...] = ()
 
 
 def study_inputs(

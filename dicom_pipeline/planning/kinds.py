@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydicom.uid import UID
 
-from dicom_pipeline.attributes import items_of, read_value
+from dicom_pipeline.dicom.attributes import items_of, read_value
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from dicom_pipeline.attributes import first_number, items_of, read_value, texts_of
+from dicom_pipeline.dicom.attributes import first_number, items_of, read_value, texts_of
 from dicom_pipeline.domain import (
     Account,
+    Excluded,
     Frame,
     FrameKey,
-    LeftOut,
     Outcome,
     Plan,
     Reason,
@@ -53,8 +53,8 @@ def plan_study(
     ordered = sorted(headers, key=lambda h: h.sop_instance_uid)
     measures = Measures(content, vectors, _named_frames(ordered))
     fixed = parse_selection(selection) if selection else None
-    left_out: list[LeftOut] = []
-    candidates: list[tuple[list[Header], RenderRule, list[LeftOut]]] = []
+    left_out: list[Excluded] = []
+    candidates: list[tuple[list[Header], RenderRule, list[Excluded]]] = []
     for members in _by_series(ordered):
         pictures, refused = _pictures(members, rules)
         if not pictures:
@@ -80,7 +80,7 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     under the same UID (CONTENT_CONFLICT) says nothing of the instance that was kept.
     """
     used = {frame.key.sop_instance_uid for frame in plan.frames}
-    reasons: dict[str, LeftOut] = {}
+    reasons: dict[str, Excluded] = {}
     for item in plan.all_left_out:
         if item.reason is Reason.CONTENT_CONFLICT:
             continue
@@ -105,7 +105,7 @@ def _by_series(headers: Sequence[Header]) -> list[list[Header]]:
     return sorted(groups.values(), key=lambda g: (g[0].number("SeriesNumber") or 0.0, g[0].series_instance_uid))
 
 
-def _pictures(members: Sequence[Header], rules: Rules) -> tuple[list[Header], list[LeftOut]]:
+def _pictures(members: Sequence[Header], rules: Rules) -> tuple[list[Header], list[Excluded]]:
     pictures, refused = [], []
     for header in members:
         found = reason_against(header, keep=rules.keep)
@@ -119,11 +119,11 @@ def _pictures(members: Sequence[Header], rules: Rules) -> tuple[list[Header], li
 
 
 def _chosen_series(
-    candidates: Sequence[tuple[list[Header], RenderRule, list[LeftOut]]], rules: Rules
-) -> tuple[list[tuple[list[Header], RenderRule, list[LeftOut]]], list[LeftOut]]:
+    candidates: Sequence[tuple[list[Header], RenderRule, list[Excluded]]], rules: Rules
+) -> tuple[list[tuple[list[Header], RenderRule, list[Excluded]]], list[Excluded]]:
     """The series that stay, by the study's caps, and the instances of the others."""
     kept = list(candidates)
-    dropped: list[LeftOut] = []
+    dropped: list[Excluded] = []
     if rules.one_of_several != "all":
         groups: dict[object, list[int]] = defaultdict(list)
         for index, (pictures, _, _) in enumerate(kept):
@@ -143,8 +143,8 @@ def _chosen_series(
 
 
 def _drop(
-    candidates: Sequence[tuple[list[Header], RenderRule, list[LeftOut]]], indices: set[int], detail: str
-) -> list[LeftOut]:
+    candidates: Sequence[tuple[list[Header], RenderRule, list[Excluded]]], indices: set[int], detail: str
+) -> list[Excluded]:
     dropped = []
     for index in sorted(indices):
         pictures, _, refused = candidates[index]
@@ -160,7 +160,7 @@ def _volume_key(header: Header, index: int) -> object:
 def _series_plan(
     pictures: Sequence[Header],
     rule: RenderRule,
-    refused: Sequence[LeftOut],
+    refused: Sequence[Excluded],
     fixed: Selection | None,
     preset: str | None,
     measures: Measures,
@@ -205,8 +205,8 @@ def _first_stacks(stacks: list[list[Frame]], placed: Sequence[Placed]) -> list[l
     return list(best.values())
 
 
-def _unused(pictures: Sequence[Header], reasons: Mapping[FrameKey, Reason], used: set[str]) -> list[LeftOut]:
-    """One LeftOut an instance that is not used at all, one a frame of instances that are used in part."""
+def _unused(pictures: Sequence[Header], reasons: Mapping[FrameKey, Reason], used: set[str]) -> list[Excluded]:
+    """One Excluded an instance that is not used at all, one a frame of instances that are used in part."""
     items = []
     by_instance: dict[str, list[tuple[FrameKey, Reason]]] = defaultdict(list)
     for key, reason in sorted(reasons.items()):
@@ -220,8 +220,8 @@ def _unused(pictures: Sequence[Header], reasons: Mapping[FrameKey, Reason], used
     return items
 
 
-def _left_out(header: Header, reason: Reason, detail: str = "") -> LeftOut:
-    return LeftOut(reason, header.path, header.sop_instance_uid, header.series_instance_uid, detail=detail)
+def _left_out(header: Header, reason: Reason, detail: str = "") -> Excluded:
+    return Excluded(reason, header.path, header.sop_instance_uid, header.series_instance_uid, detail=detail)
 
 
 def _named_frames(headers: Sequence[Header]) -> frozenset[FrameKey]:

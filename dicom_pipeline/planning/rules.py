@@ -12,7 +12,7 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 
-from dicom_pipeline.attributes import first_number
+from dicom_pipeline.dicom.attributes import first_number
 from dicom_pipeline.domain import Reason, digest_of
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning.headers import Header

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicom_pipeline.domain import LeftOut, Reason
-from dicom_pipeline.errors import InstanceError, UsageError
+from dicom_pipeline.domain import Excluded, InstanceError, Reason
+from dicom_pipeline.errors import UsageError
 from dicom_pipeline.planning.headers import Header, read_header
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -24,7 +24,7 @@ class Scan:
     """
 
     studies: dict[str, list[Header]] = field(default_factory=dict)
-    left_out: dict[str, list[LeftOut]] = field(default_factory=dict)
+    left_out: dict[str, list[Excluded]] = field(default_factory=dict)
     other_files: list[Path] = field(default_factory=list)
 
 
@@ -40,7 +40,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
             header = read_header(path)
         except InstanceError as error:
             if looks_like_dicom(path):
-                found.left_out.setdefault("", []).append(LeftOut(Reason.of(error.reason), path, detail=error.detail))
+                found.left_out.setdefault("", []).append(error.excluded(path))
             else:
                 found.other_files.append(path)
             continue
@@ -50,7 +50,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
             continue
         same = digest_file(first) == digest_file(path) or same_content(first, path)
         reason = Reason.DUPLICATE if same else Reason.CONTENT_CONFLICT
-        item = LeftOut(reason, path, header.sop_instance_uid, header.series_instance_uid)
+        item = Excluded(reason, path, header.sop_instance_uid, header.series_instance_uid)
         found.left_out.setdefault(header.study_instance_uid, []).append(item)
     return found
 

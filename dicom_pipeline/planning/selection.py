@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dicom_pipeline.domain import Frame, FrameKey, Reason
-from dicom_pipeline.errors import InstanceError, SelectionError
+from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
+from dicom_pipeline.errors import SelectionError
 
 AIR_ONLY_CONTENT = 0.02
 """A frame with less content than this share of its pixels shows air only."""

@@ -1,6 +1,6 @@
 """REPORT: scores of a revision -> a DICOM Structured Report, TID 1500, for research use only.
 
-codes (data/codes.toml), uids, part10 (bytes), evidence (clean headers), equipment (who made it), content (the tree),
+codes (data/codes.toml), evidence (clean headers), equipment (who made it), content (the tree),
 image_library, report, simpler_class (the same as another SR class), readback (values again), text (for people),
 companions (key image, key objects, embeddings, PDF) with key_objects, page and lettering.
 """
@@ -13,8 +13,6 @@ from dicom_pipeline.reporting.companions import (
     object_kind,
     read_embeddings_object,
 )
-from dicom_pipeline.reporting.equipment import is_own_object
-from dicom_pipeline.reporting.part10 import encode
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
 from dicom_pipeline.reporting.report import SR_CLASSES, build_report
 from dicom_pipeline.reporting.simpler_class import as_class, classes_for
@@ -29,8 +27,6 @@ __all__ = [
     "as_class",
     "build_report",
     "classes_for",
-    "encode",
-    "is_own_object",
     "key_frame",
     "make_companions",
     "object_kind",

@@ -19,16 +19,17 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.part10 import named
+from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revision, Score
 from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.evidence import clean_header, frame_number_of, frames_of
 from dicom_pipeline.reporting.key_objects import key_object_selection
 from dicom_pipeline.reporting.lettering import label_text
 from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
-from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
-from dicom_pipeline.reporting.uids import uid_of
 
 COMPANIONS = ("key-image", "key-objects", "embeddings", "pdf")
 
@@ -111,7 +112,7 @@ def _beside(report: Dataset, kind: str, sop_class: str, modality: str, number: i
     made.InstanceCreationTime = report.InstanceCreationTime
     if "TimezoneOffsetFromUTC" in report:
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
-    made.Manufacturer, made.ManufacturerModelName = equipment.MANUFACTURER, equipment.MODEL_NAME
+    made.Manufacturer, made.ManufacturerModelName = own_objects.MANUFACTURER, own_objects.MODEL_NAME
     made.SoftwareVersions = equipment.version_of(provenance)
     made.DeviceSerialNumber = provenance.fingerprint[:16]
     made.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)

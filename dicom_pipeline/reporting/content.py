@@ -29,10 +29,11 @@ from highdicom.sr.enum import RelationshipTypeValues
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.uids import DEVICE_UID, uid_of
 from dicom_pipeline.domain import FrameKey, Label, LabelSet, Plan, Provenance, Revision, Score, SeriesPlan, digest_of
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.evidence import frame_number_of
-from dicom_pipeline.reporting.uids import DEVICE_UID, uid_of
 
 STATEMENT = "Research use only, not for diagnosis."
 
@@ -49,7 +50,7 @@ def content(
     """The root content item. headers: cleaned headers by SOP Instance UID."""
     labels = {label.name: label for label in label_set.labels}
     algorithm = AlgorithmIdentification(
-        name=equipment.MODEL_NAME,
+        name=own_objects.MODEL_NAME,
         version=equipment.version_of(provenance),
         parameters=parameters(provenance),
         family=codes.coded("concept", "artificial_intelligence"),
@@ -60,9 +61,9 @@ def content(
             groups += _series_groups(revision, series, headers, scores, labels, algorithm, key_frames)
     device = DeviceObserverIdentifyingAttributes(
         uid=DEVICE_UID,
-        name=equipment.MODEL_NAME,
-        manufacturer_name=equipment.MANUFACTURER,
-        model_name=equipment.MODEL_NAME,
+        name=own_objects.MODEL_NAME,
+        manufacturer_name=own_objects.MANUFACTURER,
+        model_name=own_objects.MODEL_NAME,
     )
     observer = ObserverContext(CodedConcept("121007", "DCM", "Device"), device)
     report = MeasurementReport(

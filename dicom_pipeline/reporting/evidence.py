@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.attributes import texts_of
+from dicom_pipeline.dicom.attributes import texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 

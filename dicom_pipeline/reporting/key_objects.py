@@ -10,11 +10,11 @@ from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.uids import uid_of
+from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import FrameKey
-from dicom_pipeline.quiet import quiet
-from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.evidence import frame_number_of, reference_to
-from dicom_pipeline.reporting.uids import uid_of
 
 
 def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKey]], series_number: int) -> Dataset:
@@ -33,7 +33,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
             series_number=series_number,
             sop_instance_uid=uid_of("not yet known"),
             instance_number=int(report.InstanceNumber),
-            manufacturer=equipment.MANUFACTURER,
+            manufacturer=own_objects.MANUFACTURER,
             specific_character_set="ISO_IR 192",
         )
     described = [item for item in made.ContentSequence if item.ValueType == "TEXT"]
@@ -46,7 +46,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
     elif "TimezoneOffsetFromUTC" in made:
         del made.TimezoneOffsetFromUTC
     made.SeriesDescription = "AI RESEARCH - key-objects"
-    made.ManufacturerModelName, made.SoftwareVersions = equipment.MODEL_NAME, report.SoftwareVersions
+    made.ManufacturerModelName, made.SoftwareVersions = own_objects.MODEL_NAME, report.SoftwareVersions
     made.DeviceSerialNumber = report.DeviceSerialNumber
     made.ContributingEquipmentSequence = copy.deepcopy(report.ContributingEquipmentSequence)
     made.ContentQualification = "RESEARCH"

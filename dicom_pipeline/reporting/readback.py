@@ -9,11 +9,11 @@ from typing import Any
 
 from pydicom import Dataset
 
-from dicom_pipeline.attributes import MALFORMED, read_value
+from dicom_pipeline.dicom.attributes import MALFORMED, read_value
+from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.domain import Derivation, FrameKey, ScoreKind
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes
-from dicom_pipeline.reporting.equipment import is_own_object
 
 ALGORITHM_PARAMETER = "111002"
 """(DCM) Algorithm Parameters, as TID 4019 has them."""

@@ -11,9 +11,12 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage
 
+from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.part10 import named
+from dicom_pipeline.dicom.uids import CODING_SCHEME_UID, report_series_uid, uid_of
+from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.quiet import quiet
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
@@ -25,9 +28,7 @@ from dicom_pipeline.reporting.evidence import (
     timezone_of,
 )
 from dicom_pipeline.reporting.image_library import add_image_library
-from dicom_pipeline.reporting.part10 import named
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
-from dicom_pipeline.reporting.uids import CODING_SCHEME_UID, report_series_uid, uid_of
 
 SR_CLASSES = {
     COMPREHENSIVE_3D_SR: Comprehensive3DSR,
@@ -75,7 +76,7 @@ def build_report(
             series_number=SERIES_NUMBER,
             sop_instance_uid=uid_of("not yet known"),
             instance_number=revision.number,
-            manufacturer=equipment.MANUFACTURER,
+            manufacturer=own_objects.MANUFACTURER,
             is_complete=True,
             is_verified=False,
             specific_character_set="ISO_IR 192",
@@ -105,8 +106,8 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
     report.ContentQualification = "RESEARCH"
     report.CompletionFlagDescription = "Automated research result; not reviewed; not for diagnostic use"
     report.PreliminaryFlag = "PRELIMINARY"
-    report.Manufacturer = equipment.MANUFACTURER
-    report.ManufacturerModelName = equipment.MODEL_NAME
+    report.Manufacturer = own_objects.MANUFACTURER
+    report.ManufacturerModelName = own_objects.MODEL_NAME
     report.SoftwareVersions = equipment.version_of(provenance)
     report.DeviceSerialNumber = provenance.fingerprint[:16]
     report.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)

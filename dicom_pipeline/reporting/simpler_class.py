@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
-from dicom_pipeline.reporting.uids import uid_of
+from dicom_pipeline.dicom.uids import uid_of
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"

@@ -1,4 +1,4 @@
-"""Linear probes: label probabilities from embeddings, fitted on labelled ones (research/fitting.py), applied here.
+"""Linear probes: label probabilities from embeddings, fitted on labelled ones (research/probes/fitting.py), applied here.
 
     probability = 1 / (1 + exp(-(weights . embedding + bias)))
 

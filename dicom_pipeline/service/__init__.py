@@ -1,10 +1,6 @@
-"""RUN: the service and what results leave as files.
+"""RUN: the processes of the service.
 
-supervisor (runs it all), children (starts, watches and restarts the processes), signs (that they get on), standing (what
-status is told of them), notify (what systemd is), completing (studies become revisions), processes (listener, worker,
-sender, poller, cleaner), cleaning (the spool), rebuilding (a lost catalog), holding (one at a time),
-worker, store_writer (rows to the embedding store), store_care (checks and mends it), destinations (settings ->
-senders), study_output and overview (folders, report.html), web (health, status), study_pages (one study over HTTP),
-stow (DICOMweb in), questions and searches (what the worker is asked), orthanc_pull (fetch a study), poller (an
-Orthanc's changes), backfill (a whole Orthanc), auditing (facts for the audit trail), readiness (can it do its work), logs.
+supervisor (runs it all), child (starts, watches and restarts a process), heartbeat (that it gets on), health (can it do its
+work), status_file (what `status` is told), systemd, processes (listener, worker, sender, poller, cleaner), worker, worker_rpc
+(what the worker is asked), wiring (settings -> objects), auditing (facts for the audit trail), logs.
 """

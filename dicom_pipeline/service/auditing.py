@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pydicom import dcmread
@@ -18,66 +14,22 @@ from dicom_pipeline.audit import (
     Accessed,
     Held,
     Node,
-    Origin,
     Outcome,
     Queried,
     Record,
     ReportMade,
     StudyPart,
-    Trail,
     Transferred,
-    unrecorded,
 )
-from dicom_pipeline.audit.forwarder import Forwarder
-from dicom_pipeline.audit.syslog import Carrier, Datagrams, SecureStream, tls_client_context
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport
-from dicom_pipeline.catalog.senders import interrupted_transfers, senders_of
-from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination, Settings
-from dicom_pipeline.delivery import Ending
+from dicom_pipeline.catalog.studies import interrupted_transfers, senders_of
+from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination
+from dicom_pipeline.peers.peer import Ending
 
 READ_ROUTES = ("explain", "scores", "report", "contact-sheet", "similar")
 """Routes below /studies/{uid} that show what was made of a study; its state and counts are asked too often to be told."""
-
-
-def trail_folder(settings: Settings) -> Path:
-    """Where the audit files lie."""
-    return settings.audit.folder or settings.spool.folder / "audit"
-
-
-def record_of(settings: Settings, process: str) -> Record:
-    """The trail as a process of the service writes to it."""
-    section = settings.audit
-    if not section.write:
-        return unrecorded
-    title = settings.listener.ae_title.strip()
-    origin = Origin(
-        source_id=section.source_id or f"{title}@{socket.gethostname()}",
-        ae_title=title,
-        process=process,
-        pid=os.getpid(),
-        site_id=section.site_id,
-        patient_ids=section.patient_ids,
-    )
-    folder = trail_folder(settings)
-    with suppress(OSError):  # then the first message that cannot be written says so
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Trail(folder, origin, section.max_file_bytes, section.keep_files).record
-
-
-def forwarder_of(settings: Settings) -> Forwarder | None:
-    """What sends the trail to the syslog server; None without one. Raises ConfigError for TLS files that do not work."""
-    section = settings.audit
-    if section.syslog == "none" or not section.write:
-        return None
-    carrier: Carrier
-    if section.syslog == "udp":
-        carrier = Datagrams(section.syslog_host, section.syslog_port or 514)
-    else:
-        context = tls_client_context(section.syslog_ca, section.syslog_certificate, section.syslog_key)
-        carrier = SecureStream(section.syslog_host, section.syslog_port or 6514, context)
-    return Forwarder(trail_folder(settings), carrier)
 
 
 class Deliveries:

@@ -9,21 +9,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 
+from dicom_pipeline.acceptor.listener import Listener
+from dicom_pipeline.assembly.cleaner import clean_spool
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery import Sender
+from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import CatalogError, ConfigError
-from dicom_pipeline.intake import Listener, ListenerSettings, Peer, Spool, Uploads
-from dicom_pipeline.service.auditing import Deliveries, forget_interrupted, forwarder_of, record_of
-from dicom_pipeline.service.cleaning import clean_spool
-from dicom_pipeline.service.destinations import destinations_of, retry_rules_of
+from dicom_pipeline.intake.receiver import Uploads
+from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
+from dicom_pipeline.service.heartbeat import Signs
 from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.poller import Poller
-from dicom_pipeline.service.signs import Signs
+from dicom_pipeline.service.wiring import destinations_of, forwarder_of, listener_settings, record_of, retry_rules_of
+from dicom_pipeline.sources.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -118,14 +119,6 @@ def run_forwarder(settings: Settings, owner: str, signs: Signs) -> None:
     signs.work()
     if forwarder is not None:
         forwarder.run(stop)
-
-
-def listener_settings(settings: Settings) -> ListenerSettings:
-    """The listener's part of the settings, with the disk's watermark."""
-    section = settings.listener
-    values = {f.name: getattr(section, f.name) for f in fields(ListenerSettings) if hasattr(section, f.name)}
-    values["peers"] = tuple(Peer(p.ae_title, p.host, p.port, p.tls) for p in section.peers)
-    return ListenerSettings(min_free_bytes=settings.spool.min_free_bytes, **values)
 
 
 def _begin(settings: Settings) -> threading.Event:

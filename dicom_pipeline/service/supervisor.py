@@ -10,24 +10,25 @@ import time
 import uuid
 from collections.abc import Callable
 
+from dicom_pipeline.acceptor.admission import check_address
+from dicom_pipeline.acceptor.tls import tls_context
+from dicom_pipeline.assembly.ages import Ages
+from dicom_pipeline.assembly.assembler import complete_studies, completion_rules
+from dicom_pipeline.assembly.completion import rule_for
 from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
+from dicom_pipeline.disk import hold
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.intake import Ages, Spool, rule_for
-from dicom_pipeline.intake.admission import check_address
-from dicom_pipeline.intake.tls import tls_context
-from dicom_pipeline.service.auditing import forget_interrupted, forwarder_of, record_of
-from dicom_pipeline.service.children import Child, children_of
-from dicom_pipeline.service.completing import complete_studies, completion_rules
-from dicom_pipeline.service.destinations import check_rules, destinations_of
-from dicom_pipeline.service.holding import hold
-from dicom_pipeline.service.notify import Systemd
-from dicom_pipeline.service.poller import client_of
-from dicom_pipeline.service.processes import listener_settings
-from dicom_pipeline.service.readiness import ChildState
-from dicom_pipeline.service.standing import Standing
-from dicom_pipeline.service.web import Pages
+from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.service.auditing import forget_interrupted
+from dicom_pipeline.service.child import Child, children_of
+from dicom_pipeline.service.health import ChildState
+from dicom_pipeline.service.status_file import Standing
+from dicom_pipeline.service.systemd import Systemd
+from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, listener_settings, record_of
+from dicom_pipeline.sources.poller import client_of
+from dicom_pipeline.web.app import Pages
 
 log = logging.getLogger(__name__)
 

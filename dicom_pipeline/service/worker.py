@@ -15,24 +15,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dicom_pipeline import faults
-from dicom_pipeline.attributes import read_value
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, next_attempts, release_stale
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery import StudyFacts, wants
-from dicom_pipeline.domain import LeftOut, Reason, short_uid
-from dicom_pipeline.errors import CatalogError, InstanceError
-from dicom_pipeline.intake.spool import sync_folder, sync_tree, write_durably
+from dicom_pipeline.delivery.rules import StudyFacts, wants
+from dicom_pipeline.dicom.attributes import read_value
+from dicom_pipeline.disk import sync_folder, sync_tree, write_durably
+from dicom_pipeline.domain import Excluded, InstanceError, Reason, short_uid
+from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.pipeline import Pipeline, StudyResult
 from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.reporting import object_kind
-from dicom_pipeline.service.auditing import record_of, report_made
-from dicom_pipeline.service.destinations import rules_of
-from dicom_pipeline.service.questions import Questions
-from dicom_pipeline.service.searches import Searches
-from dicom_pipeline.service.store_writer import StoreWriter
-from dicom_pipeline.service.study_output import SHEET_FRAMES, OutputFolder, StudyOutput
+from dicom_pipeline.research.live import Searches
+from dicom_pipeline.research.writer import StoreWriter
+from dicom_pipeline.results.places import RECORD_NAME, result_folder
+from dicom_pipeline.results.study_files import SHEET_FRAMES, OutputFolder, StudyOutput
+from dicom_pipeline.service.auditing import report_made
+from dicom_pipeline.service.wiring import record_of, rules_of
+from dicom_pipeline.service.worker_rpc import Questions
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,6 @@ _T = TypeVar("_T")
 IDLE_SECONDS = 0.3
 PATIENCE_SECONDS = 2.0
 """How long until a full disk or a catalog that cannot be written is tried again."""
-
-RECORD_NAME = "revision.json"
-"""Beside a revision's results: what the catalog says of it."""
 
 
 class Worker:
@@ -127,21 +125,21 @@ class Worker:
 
     def _study_input(self, claimed: Claimed) -> StudyInput:
         headers: list[Header] = []
-        left_out: list[LeftOut] = []
+        left_out: list[Excluded] = []
         for instance in claimed.instances:
             self._progress()
             path = self.folder / instance.path
             uids = instance.sop_instance_uid, instance.series_instance_uid
             if not instance.kept:
-                left_out.append(LeftOut(Reason.CONTENT_CONFLICT, path, *uids))
+                left_out.append(Excluded(Reason.CONTENT_CONFLICT, path, *uids))
                 continue
             if instance.removed:
-                left_out.append(LeftOut(Reason.CLEANED, path, *uids))
+                left_out.append(Excluded(Reason.CLEANED, path, *uids))
                 continue
             try:
                 headers.append(read_header(path))
             except InstanceError as error:
-                left_out.append(LeftOut(Reason.of(error.reason), path, *uids, detail=error.detail))
+                left_out.append(error.excluded(path, *uids))
         return StudyInput(claimed.revision, headers, tuple(left_out))
 
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
@@ -252,8 +250,3 @@ def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) ->
         study_description=next((str(text) for text in descriptions if text), ""),
         above=above,
     )
-
-
-def result_folder(study_instance_uid: str, number: int) -> Path:
-    """Where a revision's results lie, relative to the spool folder; named by a hash, not by received text."""
-    return Path("results") / hashlib.sha256(study_instance_uid.encode()).hexdigest()[:32] / f"r{number}"

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from dicom_pipeline import Pipeline
-from dicom_pipeline.cli.settings_text import settings_text
 from dicom_pipeline.config import load_settings
+from dicom_pipeline.config.settings_text import settings_text
+from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.reporting import encode
 
 
 def run(*arguments, status=0):

@@ -15,8 +15,8 @@ from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.service.readiness import ChildState, State
-from dicom_pipeline.service.web import Pages
+from dicom_pipeline.service.health import ChildState, State
+from dicom_pipeline.web.app import Pages
 from tests.peers.entries import record_instance
 
 

@@ -18,12 +18,17 @@ from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
 from dicom_pipeline.cli.network import send_instances
-from dicom_pipeline.delivery import DicomNode, Ending, Folder, OrthancServer, RetryRule, Sender, next_attempt
-from dicom_pipeline.delivery.statuses import attempt_of
+from dicom_pipeline.delivery.retry import RetryRule, next_attempt
+from dicom_pipeline.delivery.sender import Sender
+from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import DeliveryError
+from dicom_pipeline.peers.dicom_node import DicomNode
+from dicom_pipeline.peers.folder import Folder
+from dicom_pipeline.peers.orthanc import OrthancServer
+from dicom_pipeline.peers.peer import Ending
+from dicom_pipeline.peers.statuses import attempt_of
 from dicom_pipeline.planning import scan
-from dicom_pipeline.reporting import encode
 from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.entries import record_instance
 from tests.peers.orthanc import Orthanc
@@ -135,7 +140,7 @@ def test_a_folder_on_a_full_disk_keeps_no_piece_and_gets_it_when_there_is_room(t
     """In a process of its own, whose files may not grow beyond half of the report."""
     (tmp_path / "report.dcm").write_bytes(sr)
     code = (
-        "import resource, signal, sys; from pathlib import Path; from dicom_pipeline.delivery import Folder;"
+        "import resource, signal, sys; from pathlib import Path; from dicom_pipeline.peers.folder import Folder;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); here = Path(sys.argv[1]);"
         "sr = (here / 'report.dcm').read_bytes();"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (len(sr) // 2, resource.RLIM_INFINITY));"

@@ -11,8 +11,13 @@ import pytest
 from pynetdicom import AE, evt
 
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.delivery import DicomNode, DicomWebServer, Folder, OrthancServer, RetryRule, Sender
-from dicom_pipeline.reporting import encode
+from dicom_pipeline.delivery.retry import RetryRule
+from dicom_pipeline.delivery.sender import Sender
+from dicom_pipeline.dicom.part10 import encode
+from dicom_pipeline.peers.dicom_node import DicomNode
+from dicom_pipeline.peers.dicomweb import DicomWebServer
+from dicom_pipeline.peers.folder import Folder
+from dicom_pipeline.peers.orthanc import OrthancServer
 from tests.delivery.test_delivery import outbox
 from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.orthanc import Orthanc

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery import DeliveryRule, StudyFacts, wants
+from dicom_pipeline.delivery.rules import DeliveryRule, StudyFacts, wants
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.service.destinations import check_rules
+from dicom_pipeline.service.wiring import check_rules
 
 FACTS = StudyFacts(frozenset({"CT"}), frozenset({"SCANNER1"}), "CT Thorax nativ", frozenset({"Nodule"}))
 some = st.frozensets(st.sampled_from(["A", "B", "C"]))

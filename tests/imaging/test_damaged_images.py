@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from dicom_pipeline import Pipeline
 from dicom_pipeline.config import Settings
-from dicom_pipeline.domain import Frame, FrameKey
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.domain import Frame, FrameKey, InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, list_presets
 from dicom_pipeline.planning import account_of, default_rules, plan_study, read_header
-from dicom_pipeline.research.tags import acquisition_tags
+from dicom_pipeline.results.tags import acquisition_tags
 from tests.reporting.damaged import IMAGE_KEYWORDS, SEQUENCE, damaged, damages, plain_image, tag_of, write
 
 HOW = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.pixels import get_decoder
 
-from dicom_pipeline.domain import Frame, FrameKey, Reason
-from dicom_pipeline.errors import InstanceError, PresetError
+from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
+from dicom_pipeline.errors import PresetError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, list_presets, load_preset
 from dicom_pipeline.imaging.frames import Stored, decode, read_image_header
 from dicom_pipeline.imaging.limits import Limits

@@ -9,8 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_modality_lut
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from dicom_pipeline.domain import Frame, FrameKey
-from dicom_pipeline.errors import InstanceError
+from dicom_pipeline.domain import Frame, FrameKey, InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 
 

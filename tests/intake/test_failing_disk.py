@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 import dicom_pipeline.intake.spool as spool_module
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog import database as database_module
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from dicom_pipeline.intake import entering as entering_module
-from dicom_pipeline.intake.spool import dataset_sha256
+from dicom_pipeline.intake import entry as entering_module
+from dicom_pipeline.intake.spool import Spool, dataset_sha256
 from tests.peers.programs import free_port, wait_until
 from tests.peers.raw import ABORT, RawSender, data_set, store_pdus
 

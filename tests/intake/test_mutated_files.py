@@ -11,14 +11,15 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from dicom_pipeline.acceptor.acse import Context
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.dimse import decode
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.errors import InstanceError
-from dicom_pipeline.intake import ListenerSettings, Spool
-from dicom_pipeline.intake.commits import Committer
+from dicom_pipeline.domain import InstanceError
+from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.identity import IdentityError, read_identity
-from dicom_pipeline.intake.messages import decode
-from dicom_pipeline.intake.negotiation import Context
-from dicom_pipeline.intake.storing import Sender, Storage, Store
+from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.intake.store_operation import Sender, Storage, Store
 from dicom_pipeline.planning import default_rules, plan_study, read_header
 from tests.conftest import ROOT
 from tests.peers.raw import store_command

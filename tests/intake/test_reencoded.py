@@ -16,15 +16,18 @@ from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.audit import Held
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_same, enter_unless_conflict
 from dicom_pipeline.catalog.revisions import waiting_studies
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.imaging import comparer
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool, Taken, Uploads
+from dicom_pipeline.intake import comparer
 from dicom_pipeline.intake.comparison import Comparison
+from dicom_pipeline.intake.receiver import Taken, Uploads
+from dicom_pipeline.intake.spool import Spool
 from tests.peers.crashing import start_listener
 from tests.peers.entries import record_instance
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
@@ -201,7 +204,10 @@ def test_a_comparison_that_dies_is_a_conflict_and_the_next_one_works(door, monke
 
 
 def test_a_comparison_ends_after_its_time_and_memory(tmp_path, monkeypatch):
-    comparison, program = Comparison(), "import time, dicom_pipeline.imaging.comparer as c\n{}\nc.answer_questions()"
+    comparison, program = (
+        Comparison(),
+        "import time, dicom_pipeline.intake.comparer as c\n{}\nc.answer_questions()",
+    )
     source = tmp_path / "a.dcm"
     source.write_bytes(SOURCE.read_bytes())
     cases = {

@@ -9,12 +9,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from dicom_pipeline import faults
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.delivery import Sender
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from dicom_pipeline.service.destinations import destinations_of
+from dicom_pipeline.delivery.sender import Sender
+from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.service.wiring import destinations_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])

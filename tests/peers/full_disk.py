@@ -12,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.intake import Listener, ListenerSettings, Spool
-from dicom_pipeline.intake.spool import dataset_sha256
+from dicom_pipeline.intake.spool import Spool, dataset_sha256
 from tests.peers.programs import free_port
 from tests.peers.raw import RawSender, data_set
 

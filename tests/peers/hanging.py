@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from dicom_pipeline import faults, pipeline
+from dicom_pipeline import faults
 from dicom_pipeline.config import Settings
 from dicom_pipeline.imaging import SeriesRenderer
-from dicom_pipeline.service.children import Child
+from dicom_pipeline.pipeline import stream as pipeline
+from dicom_pipeline.service.child import Child
 from dicom_pipeline.service.processes import Target
 from tests.peers.crashing import CONTEXT
 

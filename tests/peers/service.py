@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dicom_pipeline.delivery import DicomNode
+from dicom_pipeline.peers.dicom_node import DicomNode
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 
 

@@ -14,20 +14,20 @@ from pydicom.uid import generate_uid
 from typer.testing import CliRunner
 
 from dicom_pipeline.cli.app import app
+from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import Outcome, Reason
 from dicom_pipeline.errors import RuleError
-from dicom_pipeline.imaging.same_content import same_content
 from dicom_pipeline.planning import (
     account_of,
     default_rules,
     plan_study,
-    plan_to_json,
     read_header,
     rules_from,
     scan,
     study_inputs,
 )
 from dicom_pipeline.planning.headers import Header
+from dicom_pipeline.results.plan_json import plan_to_json
 
 
 def headers_of(folder: Path) -> list[Header]:
@@ -226,7 +226,7 @@ def test_a_conflict_does_not_change_what_became_of_the_instance_that_was_kept(sa
 
 
 def test_headers_of_odd_files_raise_only_reasons(tmp_path):
-    from dicom_pipeline.errors import InstanceError
+    from dicom_pipeline.domain import InstanceError
 
     for index, content in enumerate([b"", b"text", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\xff" * 64]):
         path = tmp_path / str(index)

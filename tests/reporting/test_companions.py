@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw
 
 from dicom_pipeline import Pipeline
 from dicom_pipeline.config import ReportSection, Settings
+from dicom_pipeline.dicom.own_objects import is_own_object
+from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet
-from dicom_pipeline.reporting import COMPANIONS, encode, is_own_object, key_frame, make_companions
+from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
 from dicom_pipeline.reporting.codes import score_code
 from dicom_pipeline.reporting.lettering import label_text, number_text, writable

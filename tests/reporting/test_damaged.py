@@ -14,15 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline import Pipeline
-from dicom_pipeline.attributes import UNPARSABLE
 from dicom_pipeline.config import ReportSection, Settings
-from dicom_pipeline.domain import Derivation, Embedding, Frame, FrameKey, Plan, Revision, Score, SeriesPlan
-from dicom_pipeline.errors import InstanceError, ReportError
+from dicom_pipeline.dicom.attributes import UNPARSABLE
+from dicom_pipeline.dicom.part10 import encode
+from dicom_pipeline.domain import (
+    Derivation,
+    Embedding,
+    Frame,
+    FrameKey,
+    InstanceError,
+    Plan,
+    Revision,
+    Score,
+    SeriesPlan,
+)
+from dicom_pipeline.errors import ReportError
 from dicom_pipeline.planning import read_header
 from dicom_pipeline.reporting import (
     COMPANIONS,
     build_report,
-    encode,
     key_frame,
     make_companions,
     read_report,

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pydicom
 import pytest
 
+from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind
-from dicom_pipeline.reporting import SR_CLASSES, as_class, encode, read_report
+from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.made import SMALL, SOP_CLASSES, report
 

@@ -7,7 +7,8 @@ from pydicom.data import get_testdata_files
 
 from dicom_pipeline import Pipeline
 from dicom_pipeline.config import ReportSection, Settings
-from dicom_pipeline.reporting import COMPANIONS, encode, read_report
+from dicom_pipeline.dicom.part10 import encode
+from dicom_pipeline.reporting import COMPANIONS, read_report
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]

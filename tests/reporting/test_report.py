@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
+from dicom_pipeline.dicom.own_objects import is_own_object
+from dicom_pipeline.dicom.part10 import encode, named
 from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting import SR_CLASSES, as_class, encode, is_own_object, read_report, report_html, report_text
-from dicom_pipeline.reporting.part10 import named
+from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report, report_html, report_text
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SMALL, STUDY, made_scores, report
 from tests.reporting.test_companions import companions
@@ -129,7 +130,7 @@ def test_each_validator_would_notice(tmp_path):
 def test_the_same_report_has_the_same_bytes_in_another_process(tmp_path):
     here = encode(report("CT")[0])
     code = (
-        "import sys; from tests.reporting.made import report; from dicom_pipeline.reporting import encode;"
+        "import sys; from tests.reporting.made import report; from dicom_pipeline.dicom.part10 import encode;"
         "sys.stdout.buffer.write(encode(report('CT')[0]))"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
@@ -219,7 +220,7 @@ class Day(datetime.datetime):
 datetime.datetime = Day
 time.time = lambda: 1956527998.0
 locale.setlocale(locale.LC_ALL, "")
-from dicom_pipeline.reporting import encode
+from dicom_pipeline.dicom.part10 import encode
 from tests.reporting.made import report
 from tests.reporting.test_companions import companions
 made = [report("ECT", {"TimezoneOffsetFromUTC": "+0545"})[0], *companions("CR")[0]]

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from dicom_pipeline.research.rows import row_schema
+from dicom_pipeline.research.store.rows import row_schema
 
 WEIGHTS = "ab" * 32
 

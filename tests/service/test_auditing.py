@@ -15,11 +15,14 @@ from dicom_pipeline.audit.trail import files_of
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery import Attempt, Ending, RetryRule, Sender
-from dicom_pipeline.delivery.words import without_patient
+from dicom_pipeline.delivery.retry import RetryRule
+from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.research import EmbeddingStore
-from dicom_pipeline.service.auditing import Deliveries, forwarder_of, http_access, record_of
+from dicom_pipeline.peers.peer import Attempt, Ending
+from dicom_pipeline.peers.redaction import without_patient
+from dicom_pipeline.research.embedding_store import EmbeddingStore
+from dicom_pipeline.service.auditing import Deliveries, http_access
+from dicom_pipeline.service.wiring import forwarder_of, record_of
 from tests.audit.facts import problems
 from tests.peers.programs import wait_until
 from tests.research.made import made_rows

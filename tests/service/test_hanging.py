@@ -10,13 +10,13 @@ import pytest
 from pydicom.uid import generate_uid
 
 from dicom_pipeline import faults
+from dicom_pipeline.acceptor.listener import PARTS
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.intake import PARTS
 from dicom_pipeline.pipeline import Pipeline
-from dicom_pipeline.service.children import Child, children_of
+from dicom_pipeline.service.child import Child, children_of
+from dicom_pipeline.service.health import State
 from dicom_pipeline.service.processes import run_listener, run_sender, run_worker
-from dicom_pipeline.service.readiness import State
 from tests.peers.crashing import start_worker
 from tests.peers.hanging import armed, kept, slowed, with_service
 from tests.peers.place import INSTANCES, Place

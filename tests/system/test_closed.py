@@ -25,8 +25,8 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage
 from dicom_pipeline.audit.trail import files_of
 from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.planning import scan
+from tests.acceptor.test_hostile import request
 from tests.audit.facts import problems
-from tests.intake.test_hostile import request
 from tests.peers.certificates import Authority
 from tests.peers.programs import free_port, wait_until
 from tests.peers.service import Service

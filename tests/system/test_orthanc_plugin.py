@@ -99,7 +99,7 @@ def test_the_report_that_came_back_is_not_sent_again(pair, reported):
 
 
 def test_the_plug_in_knows_the_uids_of_our_objects():
-    from dicom_pipeline.reporting.uids import DEVICE_UID, NAMESPACE
+    from dicom_pipeline.dicom.uids import DEVICE_UID, NAMESPACE
 
     assert f'OWN_DEVICE_UID = "{DEVICE_UID}"' in OUR_PLUGIN.read_text()
     assert f'UID_NAMESPACE = uuid.UUID("{NAMESPACE}")' in OUR_PLUGIN.read_text()

@@ -7,7 +7,7 @@ import threading
 import pydicom
 import pytest
 
-from dicom_pipeline.reporting.uids import report_series_uid
+from dicom_pipeline.dicom.uids import report_series_uid
 from tests.peers.orthanc import Orthanc, with_our_plugin
 from tests.peers.programs import wait_until
 from tests.peers.service import Service

@@ -1,0 +1,154 @@
+"""Association negotiation as acceptor: pynetdicom reads the request and negotiates the contexts (PS3.7 annex D, PS3.8 7.1)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from pydicom.uid import UID
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+)
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+
+from dicom_pipeline.acceptor.admission import (
+    APPLICATION_CONTEXT,
+    PROTOCOL_VERSION,
+    ListenerSettings,
+    Rejection,
+    decide_titles,
+)
+from dicom_pipeline.acceptor.pdu import WireError
+
+APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
+MOST_REQUEST_BYTES = 512 * 1024
+"""An A-ASSOCIATE-RQ with 128 contexts of every transfer syntax has a quarter of that."""
+
+TITLES = slice(4, 36)
+"""Called and calling AE title in the body of an A-ASSOCIATE-RQ, 16 bytes each (PS3.8 table 9-11)."""
+
+ITEMS_FROM = 68
+USER_INFORMATION = 0x50
+ITEMS = frozenset({0x10, 0x20, USER_INFORMATION})
+USER_ITEMS = frozenset({0x51, 0x54})
+"""What our answer depends on: maximum length and roles. What else a peer proposes is declined by saying nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context."""
+
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What was negotiated. answer: the A-ASSOCIATE-AC. peer_max: the largest P-DATA body that the peer takes, 0 for any."""
+
+    calling_ae: str
+    called_ae: str
+    contexts: dict[int, Context]
+    peer_max: int
+    answer: bytes
+
+
+def negotiate(
+    body: memoryview, settings: ListenerSettings, supported: Sequence[PresentationContext]
+) -> Agreement | Rejection:
+    """Answer an A-ASSOCIATE-RQ, given as a PDU's body. Raises WireError where it is malformed."""
+    if len(body) < ITEMS_FROM:
+        raise WireError("malformed-pdu", abort=6)
+    if not int.from_bytes(body[:2], "big") & 1:
+        return PROTOCOL_VERSION
+    try:
+        pdu = A_ASSOCIATE_RQ()
+        known = _with_spaces(bytes(body[:ITEMS_FROM])) + _known_items(bytes(body[ITEMS_FROM:]), ITEMS)
+        pdu.decode(b"\x01\x00" + len(known).to_bytes(4, "big") + known)
+        request = pdu.to_primitive()
+        called, calling = str(request.called_ae_title), str(request.calling_ae_title)
+        rejection = decide_titles(settings, called, calling)
+        if str(request.application_context_name) != APPLICATION_CONTEXT_NAME:
+            rejection = APPLICATION_CONTEXT
+        return rejection or _agreement(request, settings, supported)
+    except Exception as error:  # the edge of an association: pynetdicom raises anything on a malformed request
+        raise WireError("malformed-pdu", abort=6) from error
+
+
+def calling_title(body: memoryview) -> str:
+    """The calling AE title of an A-ASSOCIATE-RQ, given as a PDU's body; "" where it is none."""
+    text = bytes(body[TITLES])[16:].rstrip(b"\0 ").decode("ascii", "replace").strip()
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def _with_spaces(fixed: bytes) -> bytes:
+    """The fixed fields with AE titles that are padded with NUL, as some peers do, padded with spaces instead."""
+    titles = fixed[TITLES]
+    padded = b"".join(title.rstrip(b"\0").ljust(16) for title in (titles[:16], titles[16:]))
+    return fixed[: TITLES.start] + padded + fixed[TITLES.stop :]
+
+
+def _known_items(content: bytes, kinds: Collection[int]) -> bytes:
+    """The items of these types, of user information those that count. Raises ValueError for items that are cut.
+
+    An acceptor ignores the types that it does not know and does not reject an association for them (PS3.8 annex D.2).
+    """
+    kept, position = bytearray(), 0
+    while position < len(content):
+        if len(content) - position < 4:
+            raise ValueError("an item is cut")
+        kind, length = struct.unpack_from(">BxH", content, position)
+        body = content[position + 4 : position + 4 + length]
+        if len(body) < length:
+            raise ValueError("an item is cut")
+        position += 4 + length
+        if kind == USER_INFORMATION:
+            body = _known_items(body, USER_ITEMS)
+        if kind in kinds:
+            kept += struct.pack(">BxH", kind, len(body)) + body
+    return bytes(kept)
+
+
+def _agreement(request: A_ASSOCIATE, settings: ListenerSettings, supported: Sequence[PresentationContext]) -> Agreement:
+    wanted = request.presentation_context_definition_list
+    asked = [item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
+    roles = {UID(item.sop_class_uid or ""): (item.scu_role, item.scp_role) for item in asked}
+    results, granted = negotiate_as_acceptor(wanted, list(supported), roles)
+    accepted = [c for c in results if c.result == 0]
+    return Agreement(
+        calling_ae=str(request.calling_ae_title).strip(),
+        called_ae=str(request.called_ae_title).strip(),
+        contexts={int(c.context_id or 0): Context(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in accepted},
+        peer_max=int(request.maximum_length_received or 0),
+        answer=_accept(request, settings, results, granted),
+    )
+
+
+def _accept(
+    request: A_ASSOCIATE,
+    settings: ListenerSettings,
+    results: Sequence[PresentationContext],
+    granted: Sequence[SCP_SCU_RoleSelectionNegotiation],
+) -> bytes:
+    answer = A_ASSOCIATE()
+    answer.application_context_name = UID(APPLICATION_CONTEXT_NAME)
+    answer.calling_ae_title = request.calling_ae_title
+    answer.called_ae_title = request.called_ae_title
+    answer.result, answer.result_source = 0, 1
+    answer.presentation_context_definition_results_list = list(results)
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received = settings.max_pdu_bytes
+    implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+    version = ImplementationVersionNameNotification()
+    version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
+    answer.user_information = [length, implementation, version, *granted]
+    pdu = A_ASSOCIATE_AC()
+    pdu.from_primitive(answer)
+    return bytes(pdu.encode())

@@ -1,0 +1,64 @@
+"""The words of this system as frozen values; see docs/glossary.md. Numpy and nothing of ours but the errors.
+
+study (instance, frame, revision, embedding), processing (plan, labels, scores, provenance), outcome (what became of an
+instance and why), level (frame, instance, series, study).
+
+UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6). Times are aware datetimes in UTC.
+"""
+
+from dicom_pipeline.domain.level import Level
+from dicom_pipeline.domain.outcome import NO_LABEL_FITS, Account, Excluded, InstanceError, Outcome, Reason
+from dicom_pipeline.domain.processing import (
+    Code,
+    Derivation,
+    Label,
+    LabelSet,
+    Plan,
+    Provenance,
+    Score,
+    ScoreKind,
+    SeriesPlan,
+    digest_of,
+    embedding_space,
+)
+from dicom_pipeline.domain.study import (
+    IMAGE_SIZE,
+    Embedding,
+    Frame,
+    FrameKey,
+    Pixels,
+    Rendering,
+    Revision,
+    Vector,
+    short_uid,
+)
+
+__all__ = [
+    "IMAGE_SIZE",
+    "NO_LABEL_FITS",
+    "Account",
+    "Code",
+    "Derivation",
+    "Embedding",
+    "Excluded",
+    "Frame",
+    "FrameKey",
+    "InstanceError",
+    "Label",
+    "LabelSet",
+    "Level",
+    "Outcome",
+    "Pixels",
+    "Plan",
+    "Provenance",
+    "Reason",
+    "Rendering",
+    "Revision",
+    "Score",
+    "ScoreKind",
+    "SeriesPlan",
+    "Vector",
+    "digest_of",
+    "embedding_space",
+    "short_uid",
+]

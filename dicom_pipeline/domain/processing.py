@@ -1,0 +1,176 @@
+"""What is done with a study: its plan, its scores, and everything that can change a number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from dicom_pipeline.domain.outcome import Excluded
+from dicom_pipeline.domain.study import Frame, FrameKey
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPlan:
+    """What will be done with one series.
+
+    frames: the frames to encode, in the order along the stack.
+    reference_frames: frames whose values make statistics over the series (at most 32, even over the whole series,
+        whatever the selection), for presets that need them.
+    order_note: how the frames were ordered, in words, where it was not by plain geometry.
+    """
+
+    series_instance_uid: str
+    modality: str
+    description: str
+    preset: str
+    selection: str
+    frames: tuple[Frame, ...]
+    left_out: tuple[Excluded, ...] = ()
+    reference_frames: tuple[Frame, ...] = ()
+    body_part: str = ""
+    order_note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done with one study before any model runs.
+
+    left_out holds what belongs to no planned series; instances of planned series stand in `SeriesPlan.left_out`.
+    """
+
+    study_instance_uid: str
+    series: tuple[SeriesPlan, ...]
+    left_out: tuple[Excluded, ...] = ()
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Every frame to encode, series by series."""
+        return tuple(frame for series in self.series for frame in series.frames)
+
+    @property
+    def all_left_out(self) -> tuple[Excluded, ...]:
+        """Everything that is not used, series by series, then the rest."""
+        return tuple(item for series in self.series for item in series.left_out) + self.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept: value, scheme designator, meaning (PS3.3 section 8.8)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label of a label set.
+
+    positive, negative: prompts; several of one side are averaged as an ensemble. negative may be empty where only
+        zero-shot-sigmoid is wanted.
+    modalities: DICOM modalities it applies to; empty means all.
+    """
+
+    name: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+    code: Code | None = None
+    site: Code | None = None
+    modalities: tuple[str, ...] = ()
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """A versioned file of labels. digest is the sha256 of what it says, comments aside."""
+
+    name: str
+    version: str
+    labels: tuple[Label, ...]
+    kind: ScoreKind
+    source: str = ""
+    licence: str = ""
+    digest: str = ""
+
+
+class ScoreKind(StrEnum):
+    """What a score's number means; kinds are never mixed in one column."""
+
+    ZERO_SHOT_SIGMOID = "zero-shot-sigmoid"
+    ZERO_SHOT_PAIR = "zero-shot-pair"
+    PROBE_PROBABILITY = "probe-probability"
+
+
+class Derivation(StrEnum):
+    """How a series score was made of its frame scores."""
+
+    MAX = "max"
+    MEAN = "mean"
+    TOP_K_MEAN = "top-k-mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number in 0..1 for one label.
+
+    Of a frame: derivation is None and frame names it. Of a series: derivation says how the frame scores were joined
+    and frame names the frame with the highest score.
+    """
+
+    label: str
+    value: float
+    kind: ScoreKind
+    series_instance_uid: str
+    frame: FrameKey
+    derivation: Derivation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything that can change a number, by name; its sha256 is the fingerprint.
+
+    notice: a sentence that must stand wherever the scores are shown, or empty. Not part of the fingerprint.
+    """
+
+    encoder: str
+    weights: str
+    precision: str
+    presets: Mapping[str, str]
+    selection: str
+    label_set: str
+    label_set_digest: str
+    software: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+    notice: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over the canonical JSON of all fields but the notice."""
+        return digest_of(
+            {
+                "encoder": self.encoder,
+                "weights": self.weights,
+                "precision": self.precision,
+                "presets": dict(self.presets),
+                "selection": self.selection,
+                "label_set": self.label_set,
+                "label_set_digest": self.label_set_digest,
+                "software": self.software,
+                "extra": dict(self.extra),
+            }
+        )
+
+
+def digest_of(value: Any) -> str:
+    """Sha256 (hex) of a JSON-like value in canonical form: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def embedding_space(weights: str, preset_digest: str) -> str:
+    """Names what makes two embeddings comparable: the encoder's weights and the rendering preset, by their sha256."""
+    return digest_of([weights, preset_digest])[:32]

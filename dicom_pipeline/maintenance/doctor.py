@@ -1,0 +1,183 @@
+"""What `doctor` examines: model, decoders, port, disk, TLS files, failed handshakes, audit trail, destinations, sources."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from dicom_pipeline.acceptor.admission import check_address
+from dicom_pipeline.acceptor.certificates import check_own_files
+from dicom_pipeline.acceptor.tls_advice import handshake_advice
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.account import refusals
+from dicom_pipeline.config import Settings
+from dicom_pipeline.disk import hold
+from dicom_pipeline.errors import ConfigError, DicomPipelineError
+from dicom_pipeline.peers.dicom_node import DicomNode
+from dicom_pipeline.peers.orthanc import orthanc_problem
+from dicom_pipeline.service.wiring import destinations_of, forwarder_of, listener_settings, trail_folder
+from dicom_pipeline.sources.poller import client_of
+
+Check = tuple[str, tuple[bool, str]]
+"""What was examined; whether it is as it should be, and a sentence."""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """All checks of this machine with these settings."""
+    checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
+    checks += tls_checks(settings) + handshake_checks(settings) + peer_checks(settings)
+    return checks + _node_checks(settings)
+
+
+def tls_checks(settings: Settings) -> list[Check]:
+    """The listener's TLS files, where it has any, and where the audit trail and its syslog stand."""
+    section = settings.listener
+    found: list[Check] = []
+    if section.tls_certificate is not None:
+        finding = check_own_files(section.tls_certificate, section.tls_key, section.tls_ca, section.host)
+        found.append(("listener's TLS files", (finding.good, finding.says)))
+    elif section.tls_key is not None or section.tls_ca is not None:
+        found.append(("listener's TLS files", (False, "tls_key or tls_ca is set but no tls_certificate: TLS is off")))
+    elif section.allow_remote:
+        found.append(("listener's TLS files", (True, "none: what is received crosses the network unencrypted")))
+    return [*found, *_audit_checks(settings)]
+
+
+def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
+    """Whether it is the running service that holds the listener's port; with TLS a peer alone can tell."""
+    section = settings.listener
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - where it can be called
+    calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
+    if section.tls_certificate is not None:
+        try:
+            with hold(settings.spool.folder, "serve.lock"):
+                return False, f"{problem}, and no service of these settings runs"
+        except ConfigError:
+            return True, "the service is running; it speaks TLS, so that only a peer with a certificate can ask it"
+    node = DicomNode("listener", section.ae_title, host, section.port, calling, timeout_seconds=5.0)
+    no_answer = node.echo()
+    if no_answer:
+        return False, f"{problem}, and what holds it is no service of this kind: {no_answer}"
+    return True, "the service is running and answers"
+
+
+def handshake_checks(settings: Settings) -> list[Check]:
+    """TLS handshakes with the listener that failed, as the catalog counts them, and what to do about each kind."""
+    path = settings.spool.folder / "catalog.sqlite"
+    if not path.exists():
+        return []
+    counts = {reason: count for reason, count in refusals(Catalog(path)).items() if handshake_advice(reason)}
+    return [
+        (f"failed handshakes: {reason}", (True, f"{count} so far: {handshake_advice(reason)}"))
+        for reason, count in counts.items()
+    ]
+
+
+def peer_checks(settings: Settings) -> list[Check]:
+    """Whether the nodes that are told of commitments answer a C-ECHO, with the listener's certificate where they want TLS."""
+    section = settings.listener
+    found: list[Check] = []
+    for peer in section.peers:
+        node = DicomNode(
+            name=peer.ae_title,
+            ae_title=peer.ae_title,
+            host=peer.host,
+            port=peer.port,
+            calling_ae=section.ae_title,
+            tls_ca=(section.tls_ca or section.tls_certificate) if peer.tls else None,
+            tls_certificate=section.tls_certificate,
+            tls_key=section.tls_key,
+        )
+        problem = node.echo()
+        found.append((f"peer {peer.ae_title}", (not problem, problem or "answers")))
+    return found
+
+
+def _audit_checks(settings: Settings) -> list[Check]:
+    folder = trail_folder(settings)
+    if not settings.audit.write:
+        return [("audit trail", (True, "none is kept, as audit.write is false"))]
+    try:
+        forwarder = forwarder_of(settings)
+    except ConfigError as error:
+        return [("audit trail", (False, str(error)))]
+    says = f"in {folder}"
+    if forwarder is not None:
+        says += f", and to a syslog: {forwarder.waiting_bytes()} bytes wait to be sent"
+    return [("audit trail", (_can_be_written(folder), says))]
+
+
+def _can_be_written(folder: Path) -> bool:
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def _answer(problem: str) -> tuple[bool, str]:
+    return (False, problem) if problem else (True, "answers")
+
+
+def _node_checks(settings: Settings) -> list[tuple[str, tuple[bool, str]]]:
+    """Whether destinations and sources answer; one that cannot be made of its settings hides no other check."""
+    try:
+        found = [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
+    except ConfigError as error:
+        found = [("destinations", (False, str(error)))]
+    for source in settings.sources:
+        try:
+            found.append((f"source {source.name}", _answer(orthanc_problem(client_of(source)))))
+        except ConfigError as error:
+            found.append((f"source {source.name}", (False, str(error))))
+    return found
+
+
+def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    from dicom_pipeline.encoders import load_encoder
+
+    section = settings.encoder
+    try:
+        encoder = load_encoder(section.model, device=section.device, dtype=section.dtype, revision=section.revision)
+    except DicomPipelineError as error:
+        return f"encoder {section.model}", (False, str(error))
+    says = f"{encoder.precision}, {encoder.dimension} dimensions, weights {encoder.weights[:12]}. {encoder.notice}"
+    return f"encoder {section.model}", (True, says.strip())
+
+
+def _codec_check() -> tuple[str, tuple[bool, str]]:
+    wanted = ("python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pillow")
+    missing = [name for name in wanted if not _installed(name)]
+    return "pixel decoders", (not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(wanted))
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    section = settings.listener
+    name = f"listener {section.ae_title}@{section.host}:{section.port}"
+    try:
+        check_address(listener_settings(settings))
+    except DicomPipelineError as error:
+        return name, (False, str(error))
+    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((section.host, section.port))
+        except OSError as error:
+            return name, listener_answer(settings, f"the port cannot be used: {error.strerror}")
+    return name, (True, "the port is free")
+
+
+def _disk_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
+    folder = settings.spool.folder
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    return f"disk of {folder}", (free > settings.spool.min_free_bytes, f"{free / 1e9:.1f} GB free")

@@ -1,0 +1,64 @@
+"""A plan as plain values: the study's entry in plan.json. Its shape is stable; docs/outputs.md describes it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from dicom_pipeline.domain import Account, Excluded, Frame, Outcome, Plan, SeriesPlan
+
+PLAN_SCHEMA = "dicom_pipeline/plan/1"
+
+
+def plan_to_json(plan: Plan, account: Account) -> dict[str, Any]:
+    """The plan with its account: received = used + skipped + failed, to the instance."""
+    reasons = Counter(reason.value for _, reason, _ in account.outcomes.values() if reason is not None)
+    counts = account.counts
+    return {
+        "study_instance_uid": plan.study_instance_uid,
+        "instances": {
+            "received": len(account.outcomes),
+            "used": counts[Outcome.USED],
+            "skipped": counts[Outcome.SKIPPED],
+            "failed": counts[Outcome.FAILED],
+            "reasons": dict(sorted(reasons.items())),
+        },
+        "series": [_series(series) for series in plan.series],
+        "left_out": [left_out_to_json(item) for item in plan.left_out],
+    }
+
+
+def _series(series: SeriesPlan) -> dict[str, Any]:
+    return {
+        "series_instance_uid": series.series_instance_uid,
+        "modality": series.modality,
+        "description": series.description,
+        "body_part": series.body_part,
+        "preset": series.preset,
+        "selection": series.selection,
+        "order_note": series.order_note,
+        "frames": [_frame(frame) for frame in series.frames],
+        "left_out": [left_out_to_json(item) for item in series.left_out],
+    }
+
+
+def _frame(frame: Frame) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": frame.key.sop_instance_uid,
+        "frame": frame.key.frame,
+        "position_mm": frame.position_mm,
+        "stack": frame.stack,
+    }
+
+
+def left_out_to_json(item: Excluded) -> dict[str, Any]:
+    """One thing that is not used, with its reason as a code and as a sentence."""
+    return {
+        "sop_instance_uid": item.sop_instance_uid,
+        "frame": item.frame,
+        "reason": item.reason.value,
+        "outcome": item.reason.outcome.value,
+        "sentence": item.reason.sentence,
+        "detail": item.detail,
+        "file": item.path.name if not item.sop_instance_uid else "",
+    }

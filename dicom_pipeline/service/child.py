@@ -1,0 +1,117 @@
+"""A child process as the supervisor keeps it: started, watched, killed where it hangs, and started again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
+
+from dicom_pipeline.acceptor.listener import PARTS as LISTENER_PARTS
+from dicom_pipeline.config import Settings
+from dicom_pipeline.service.health import ChildState, State
+from dicom_pipeline.service.heartbeat import Signs, Watch
+from dicom_pipeline.service.logs import told
+from dicom_pipeline.service.processes import (
+    Target,
+    run_cleaner,
+    run_forwarder,
+    run_listener,
+    run_poller,
+    run_sender,
+    run_worker,
+)
+
+log = logging.getLogger(__name__)
+
+LONGEST_RESTART_SECONDS = 60.0
+SILENT_SHARE = 0.5
+"""Share of the time that a child may be silent after which it is shown so."""
+
+KILLED_SECONDS = 10.0
+"""How long a killed process may need to end before that is told: it waits in the kernel, for a disk or a device."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A child process and when it may be started (again). parts: what of it is watched, see Signs."""
+
+    name: str
+    target: Target
+    parts: tuple[str, ...] = ()
+    process: BaseProcess | None = None
+    signs: Signs | None = None
+    watch: Watch = field(default_factory=Watch)
+    limit: float = 0.0
+    deaths: int = 0
+    start_at: float = 0.0
+    killed_at: float | None = None
+
+    @property
+    def state(self) -> ChildState:
+        """Whether it is there, does its work, and gets on."""
+        process, signs = self.process, self.signs  # another thread may change them
+        if process is None or signs is None or not process.is_alive():
+            return ChildState(State.DOWN)
+        part, seconds = self.watch.longest
+        if self.limit and seconds > SILENT_SHARE * self.limit:
+            return ChildState(State.SILENT, part, seconds)
+        return ChildState(State.RUNNING if signs.working else State.STARTING)
+
+    def keep(self, settings: Settings, owner: str, context: SpawnContext) -> None:
+        """Start it where it is not there, at once at first and then later and later; kill it where it is silent."""
+        now = time.monotonic()
+        if self.process is not None and self.process.is_alive():
+            self._look(settings, now)
+            return
+        if self.process is not None:
+            wait = min(LONGEST_RESTART_SECONDS, 0.5 * 2.0 ** min(self.deaths, 10))
+            log.error("%s ended with %s; again in %.1f s", self.name, self.process.exitcode, wait)
+            self.deaths, self.start_at, self.process = self.deaths + 1, now + wait, None
+        if now >= self.start_at:
+            self._start(settings, owner, context)
+
+    def _start(self, settings: Settings, owner: str, context: SpawnContext) -> None:
+        self.signs, self.watch, self.killed_at = Signs(context, self.parts), Watch(), None
+        arguments = (settings, owner, self.signs)
+        self.process = context.Process(target=told(self.target), args=arguments, name=self.name)
+        self.process.start()
+
+    def _look(self, settings: Settings, now: float) -> None:
+        """Count its silence; kill it, which loses nothing, after the time that the settings give it."""
+        assert self.process is not None
+        assert self.signs is not None
+        if self.killed_at is not None:
+            if now - self.killed_at > KILLED_SECONDS:
+                log.error("%s was killed and does not end: it waits for a disk or a device", self.name)
+                self.killed_at = float("inf")  # said once
+            return
+        working = self.signs.working
+        name, limit = (
+            ("silent_seconds", settings.service.silent_seconds)
+            if working
+            else ("starting_seconds", settings.service.starting_seconds)
+        )
+        self.watch.look(self.signs.counts, now)
+        self.limit = limit
+        part, seconds = self.watch.longest
+        if limit and seconds > limit:
+            what = self.name if part == self.name else f"{self.name} ({part})"
+            log.error("%s has not got on for %.0f s (service.%s is %g): killed", what, seconds, name, limit)
+            self.process.kill()
+            self.killed_at = now
+
+
+def children_of(settings: Settings) -> list[Child]:
+    """The children of a service. Which of them are watched, and why the others not: docs/decisions/8."""
+    children = [Child("listener", run_listener, LISTENER_PARTS), Child("worker", run_worker, ("worker",))]
+    if settings.destinations:
+        children.append(Child("sender", run_sender, tuple(there.name for there in settings.destinations)))
+    if settings.sources:
+        children.append(Child("poller", run_poller))
+    if settings.spool.keep_days is not None or settings.spool.keep_bytes is not None:
+        children.append(Child("cleaner", run_cleaner))
+    if settings.audit.write and settings.audit.syslog != "none":
+        children.append(Child("syslog", run_forwarder))
+    return children

@@ -1,0 +1,80 @@
+"""How the service stands, in a file of the data folder that `status` reads. The file's time says that the service is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dicom_pipeline.service.health import ChildState, State
+
+log = logging.getLogger(__name__)
+
+NAME = "service.json"
+EVERY_SECONDS = 10.0
+LATE_SECONDS = 60.0
+"""Without a word for so long the service was killed, or its supervisor hangs."""
+
+
+class Standing:
+    """Keeps the file of a service."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._states: dict[str, State] = {}
+        self._told_at = float("-inf")
+        self._round_at = time.monotonic()
+        self._text = ""
+
+    def tell(self, children: Mapping[str, ChildState], now: float) -> None:
+        """Write what has changed, at once for another state; else only the file's time, now and then. now: monotonic."""
+        states = {name: child.state for name, child in children.items()}
+        self._round_at = now
+        if states == self._states and now - self._told_at < EVERY_SECONDS:
+            return
+        self._states, self._told_at = states, now
+        text = json.dumps(_values(children))
+        try:
+            if text == self._text:
+                os.utime(self._path)  # takes no room on a full disk
+                return
+            new = self._path.with_suffix(".new")
+            new.write_text(text)
+            new.replace(self._path)
+            self._text = text
+        except OSError as error:
+            log.warning("cannot write %s: %s", NAME, error.strerror)
+
+    @property
+    def supervisor(self) -> ChildState:
+        """Whoever does the rounds, as another thread of its process sees it."""
+        seconds = time.monotonic() - self._round_at
+        return ChildState(State.SILENT, "supervisor", seconds) if seconds > LATE_SECONDS else ChildState(State.RUNNING)
+
+    def forget(self) -> None:
+        """The service ends."""
+        self._path.unlink(missing_ok=True)
+
+
+def standing(folder: Path) -> dict[str, Any]:
+    """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent in words."""
+    path = folder / NAME
+    try:
+        age = max(0.0, time.time() - path.stat().st_mtime)
+        told: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {"state": "not-running", "processes": {}, "silent": []}
+    if age > LATE_SECONDS:
+        return {"state": "silent", "processes": {}, "silent": [f"no word for {age:.0f} s: it was killed, or hangs"]}
+    return {"state": "running", **told}
+
+
+def _values(children: Mapping[str, ChildState]) -> dict[str, Any]:
+    return {
+        "processes": {name: child.state.value for name, child in children.items()},
+        "silent": [child.words(name) for name, child in children.items() if child.state is State.SILENT],
+    }

@@ -1,0 +1,146 @@
+"""The Conformance Statement says what the listener negotiates; the systemd unit is valid."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE, build_context
+
+from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.acceptor.listener import Listener
+from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.spool import Spool
+from tests.peers.programs import free_port, need
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "conformance.md").read_text()
+CT = "1.2.840.10008.5.1.4.1.1.2"
+VIDEO = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.107")
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory):
+    """What a peer that offers a thing gets: (SOP class, transfer syntax) -> accepted."""
+    folder = tmp_path_factory.mktemp("spool")
+    listener = Listener(ListenerSettings(port=free_port()), Catalog(folder / "c.sqlite"), Spool(folder), "run")
+    listener.start()
+
+    def ask(*pairs):
+        results = []
+        for start in range(0, len(pairs), 100):
+            entity = AE(ae_title="ASKER")
+            entity.requested_contexts = [build_context(uid, syntax) for uid, syntax in pairs[start : start + 100]]
+            association = entity.associate("127.0.0.1", listener.settings.port, ae_title="DICOMPIPE")
+            good = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+            results += [pair in good for pair in pairs[start : start + 100]]
+            if association.is_established:
+                association.release()
+        return results
+
+    yield ask
+    listener.stop()
+    listener.catalog.close()
+
+
+def test_the_table_of_transfer_syntaxes_is_what_is_accepted(accepted):
+    table = PAGE.split("### Transfer syntaxes of Storage")[1].split("## Network: as SCU")[0]
+    listed = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", table)
+    assert len(listed) > 15
+    assert all(accepted(*[(CT, uid) for uid in listed]))
+    from pydicom.uid import AllTransferSyntaxes
+
+    others = [str(uid) for uid in AllTransferSyntaxes if str(uid) not in listed]
+    assert not any(accepted(*[(CT, uid) for uid in others]))
+    assert set(VIDEO) <= set(others)
+
+
+def test_every_storage_class_and_the_services_are_accepted(accepted):
+    from dicom_pipeline.acceptor.admission import storage_classes
+
+    count = int(re.search(r"all (\d+) Storage SOP classes", PAGE)[1])
+    assert len(storage_classes()) == count
+    explicit = "1.2.840.10008.1.2.1"
+    assert all(accepted(*[(uid, explicit) for uid in sorted(storage_classes())]))
+    assert all(accepted(("1.2.840.10008.1.1", explicit), ("1.2.840.10008.1.20.1", explicit)))
+    assert not any(accepted(("1.2.840.10008.5.1.4.1.2.2.1", explicit)))  # C-FIND: not ours
+
+
+def test_the_numbers_of_the_page_are_the_defaults():
+    section = ListenerSection()
+    assert f"`{section.ae_title}`" in PAGE
+    assert f"{section.max_pdu_bytes:,}" in PAGE
+    assert f"at once: {section.max_associations}, {section.max_associations_per_peer} from one address" in PAGE
+
+
+SYNTAXES = {
+    "Implicit": "1.2.840.10008.1.2",
+    "Explicit VR Little Endian": "1.2.840.10008.1.2.1",
+    "Big Endian": "1.2.840.10008.1.2.2",
+    "Deflated": "1.2.840.10008.1.2.1.99",
+}
+
+
+@pytest.mark.parametrize("service", ["Verification", "Storage Commitment Push Model"])
+def test_the_transfer_syntaxes_of_services_are_just_these(accepted, service):
+    from pydicom.uid import AllTransferSyntaxes
+
+    part = PAGE.split("## Network: as SCP")[1].split("## Network: as SCU")[0]
+    uid, text = re.search(rf"\| {service} \| ([\d.]+) \| ([^|]+) \|", part).groups()
+    text = text.replace("Implicit and Explicit VR Little Endian", "Implicit, Explicit VR Little Endian")
+    listed = {syntax for word, syntax in SYNTAXES.items() if word in text}
+    assert len(listed) >= 2
+    answers = dict(zip(AllTransferSyntaxes, accepted(*[(uid, str(s)) for s in AllTransferSyntaxes]), strict=True))
+    assert {str(syntax) for syntax, good in answers.items() if good} == listed
+
+
+def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
+    """Sizes, roles and what is not negotiated, from the A-ASSOCIATE-AC that a peer with every wish gets."""
+    import pynetdicom
+    from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, UserIdentityNegotiation
+
+    listener = Listener(ListenerSettings(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
+    listener.start()
+    try:
+        window, user = AsynchronousOperationsWindowNegotiation(), UserIdentityNegotiation()
+        window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 8
+        user.user_identity_type, user.primary_field, user.positive_response_requested = 1, b"somebody", True
+        entity = AE(ae_title="ASKER")
+        entity.add_requested_context(CT)
+        association = entity.associate(
+            "127.0.0.1", listener.settings.port, ae_title="DICOMPIPE", ext_neg=[window, user]
+        )
+        assert association.is_established
+        items = association.acceptor.user_information
+        kinds = {type(item).__name__ for item in items}
+        assert kinds == {
+            "MaximumLengthNotification",
+            "ImplementationClassUIDNotification",
+            "ImplementationVersionNameNotification",
+        }
+        assert association.acceptor.maximum_length == ListenerSection().max_pdu_bytes
+        assert association.acceptor.implementation_class_uid == pynetdicom.PYNETDICOM_IMPLEMENTATION_UID
+        association.release()
+    finally:
+        listener.stop()
+        listener.catalog.close()
+
+
+@pytest.mark.system
+def test_the_systemd_unit_is_valid_and_hardened(tmp_path):
+    unit = ROOT / "docs" / "systemd" / "dicom-pipeline.service"
+    program = need("systemd-analyze")
+    result = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    wrong = tmp_path / "dicom-pipeline.service"
+    wrong.write_text(unit.read_text().replace("NoNewPrivileges=", "NoNewPrivilege="))
+    assert (
+        "NoNewPrivilege"
+        in subprocess.run([program, "verify", wrong], capture_output=True, text=True, check=False).stderr
+    )
+    # 0 is closed, 10 is open; systemd's own examination of the file, offline
+    command = [program, "security", "--offline=yes", "--threshold=25", unit]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert result.returncode == 0, result.stdout[-2000:]

@@ -1,0 +1,90 @@
+"""Row filters: what is understood, what is refused, and that no text means more than it says."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_pipeline.errors import UsageError
+from dicom_pipeline.research.embedding_store import EmbeddingStore
+from dicom_pipeline.research.store.rows import row_schema
+from dicom_pipeline.research.store.where import Value, parse_where
+from tests.research.made import made_rows
+
+SCHEMA = row_schema(16)
+
+
+@pytest.fixture(scope="module")
+def store():
+    return EmbeddingStore.in_memory(
+        made_rows(frames=8, modality=["CT"] * 4 + ["MR"] * 3 + ["O'Neil"], kvp=[None] * 4 + [120.0] * 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ("modality = 'CT'", 4),
+        ("modality == 'CT' or modality = 'MR'", 7),
+        ("NOT modality IN ('CT', 'MR')", 1),
+        ("modality NOT IN ('CT', 'MR')", 1),
+        ("modality = 'O''Neil'", 1),
+        ("modality LIKE 'C%' AND frame >= 1", 4),
+        ("\"modality\" <> 'CT' and (kvp between 100 and 120.5 or kvp is null)", 4),
+        ("kvp IS NULL", 4),
+        ("not (not kvp is not null)", 4),
+        ("score('Nodule') >= 0.5", 4),
+        ("score('no such label') >= 0", 0),
+        ("study_date > '2025-03-03' and study_date <= DATE '2025-03-04'", 8),
+        ("frame = 1.0 AND position_mm < 1e0", 1),
+    ],
+)
+def test_conditions_select_what_they_say(store, where, count):
+    assert store.count(where) == count
+    assert store.rows(where, ["sop_instance_uid"]).num_rows == count
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("modality = 'CT'; DROP TABLE frames", "found ';'"),
+        ("1=1) OR (1=1", "expected a column"),
+        ("modality = 'CT') OR (modality = 'MR'", "found ')'"),
+        ("modality = 'CT' -- AND frame = 1", "found '-'"),
+        ("modality = 'CT' UNION SELECT", "found 'UNION'"),
+        ("frame IN (SELECT 1)", "found 'SELECT'"),
+        ("modalty = 'CT'", "did you mean modality"),
+        ('modality = "CT"', "single quotes"),
+        ("modality = CT", "single quotes"),
+        ("kvp > 'high'", "kvp holds numbers"),
+        ("kvp LIKE '1%'", "holds no text"),
+        ("frame = 1.5", "whole number"),
+        ("study_date > '2025-02-30'", "a date"),
+        ("embedding IS NULL", "no column"),
+        ("modality", "the condition ends"),
+        ("", "the condition ends"),
+        ("(" * 60 + "frame = 1" + ")" * 60, "50 brackets"),
+        ("modality = 'CT' AND", "the condition ends"),
+    ],
+)
+def test_anything_else_is_refused_and_says_where(where, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse_where(where, SCHEMA)
+
+
+@given(st.text(max_size=40))
+def test_no_value_gets_out_of_its_quotes(text):
+    """Whatever stands in a literal, the condition has one comparison, with that text."""
+    condition = parse_where("modality = '" + text.replace("'", "''") + "'", SCHEMA)
+    assert condition.sql == "`modality` = '" + text.replace("'", "''") + "'"
+    assert [part.text for part in condition.parts if isinstance(part, Value)] == [text]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text):
+    try:
+        condition = parse_where(text, SCHEMA)
+    except UsageError:
+        return
+    assert condition.columns
