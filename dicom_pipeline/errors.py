@@ -97,6 +97,10 @@ class CatalogError(DicomPipelineError):
     """The catalog refuses, or has the schema of another version."""
 
 
+class NoAnswerError(DicomPipelineError):
+    """The worker is not there, or too busy to answer."""
+
+
 class TransitionError(DicomPipelineError):
     """A state was to be entered that may not follow the one that is there (domain/life.py)."""
 

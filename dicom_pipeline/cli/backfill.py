@@ -14,16 +14,13 @@ import typer
 from orthanc_api_client.exceptions import OrthancApiException
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.disk import not_for_others
 from dicom_pipeline.errors import DeliveryError, UsageError
-from dicom_pipeline.intake.receiver import Uploads
-from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
-from dicom_pipeline.service.wiring import record_of
+from dicom_pipeline.service.wiring import receiver_of, record_of
 from dicom_pipeline.sources.backfill import Backfill, Listing, list_wanted
 from dicom_pipeline.sources.fetch import Pace, Wanted
 
@@ -126,13 +123,12 @@ def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
-    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
-    uploads = Uploads(catalog, Spool(settings.spool.folder), *limits, ThreadTransfers(record_of(settings, "backfill")))
+    receiver = receiver_of(settings, catalog, record_of(settings, "backfill"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), disable=quiet) as bar:
         text = "instances (taken up again)" if run.resumed else "instances"
         task = bar.add_task(text, total=run.instances, completed=run.instances_done)
-        return run.run(uploads, Pace(rate), lambda count: bar.advance(task, count))
+        return run.run(receiver, Pace(rate), lambda count: bar.advance(task, count))
 
 
 def _show_listing(listing: Listing, as_json: bool) -> None:

@@ -12,6 +12,6 @@ def secret(variable: str | None, whose: str) -> str | None:
     if variable is None:
         return None
     value = os.environ.get(variable)
-    if value is None:
+    if not value:
         raise ConfigError(f"{whose}: the environment variable {variable} is not set")
     return value

@@ -60,7 +60,7 @@ def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadF
     Raises what `dicom.attributes.UNPARSABLE` lists, and InflatedTooLargeError.
     """
     with path.open("rb") as stream, quiet():
-        stated, start = _file_meta(stream)
+        stated, start = read_file_meta(stream)
         if stated == DeflatedExplicitVRLittleEndian:
             body = _inflated(stream, start, max_inflated_bytes)
             inner = io.BytesIO(body)
@@ -71,10 +71,10 @@ def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadF
         return ReadFile(path, dataset, UID(stated) if stated else _shown(dataset), stream.tell())
 
 
-def _file_meta(stream: BinaryIO) -> tuple[str, int]:
-    """The Transfer Syntax UID of the file meta information, empty without, and where the data set begins.
+def read_file_meta(stream: BinaryIO) -> tuple[str, int]:
+    """The Transfer Syntax UID of a file's meta information, empty without, and where the data set begins.
 
-    The group is walked to its end: its length (0002,0000) may be missing or wrong.
+    The stream is at its start. The group is walked to its end: its length (0002,0000) may be missing or wrong.
     """
     head = stream.read(PREAMBLE)
     start = PREAMBLE if head[128:] == b"DICM" else 0

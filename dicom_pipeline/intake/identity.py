@@ -33,10 +33,11 @@ EQUIPMENT = 0x0018A001
 INFLATE_STEP = 256 * 1024
 MOST_VALUE_BYTES = 65536
 MOST_HEADER_BYTES = 64 * 1024**2
+MAX_INFLATED_BYTES = 1024**3
 
 
 class IdentityError(Exception):
-    """The bytes are no data set (unreadable) or inflate beyond the limit (too-large); says which."""
+    """Says why there is no identity: unreadable, too-large (inflated), or ambiguous-identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +66,27 @@ def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) ->
     """The identity of the data set at the stream's position. Raises IdentityError.
 
     A deflated data set is inflated to its end without being kept, so that what would inflate to more than
-    `most_inflated` bytes is refused.
+    `most_inflated` bytes is refused. Elements stand once and in the order of their tags (PS3.5 7.1): where an attribute of
+    identity comes twice or out of order, readers see different values, and the data set is refused as ambiguous.
     """
     syntax = UID(transfer_syntax)
     if syntax == DeflatedExplicitVRLittleEndian:
         stream = BytesIO(_inflated_start(stream, most_inflated))
     values = dict.fromkeys(WANTED.values(), "")
-    own = found = False
+    own = False
+    last = 0
     try:
         for element in _elements(stream, syntax):
-            found = True
+            if element.tag <= last:
+                raise IdentityError("ambiguous-identity")
+            last = element.tag
             if element.tag == EQUIPMENT:
                 own = element.value is not None and _is_own(element)
             elif isinstance(element, RawDataElement):
                 values[WANTED[element.tag]] = _text(element.value)
     except UNPARSABLE as error:
         raise IdentityError("unreadable") from error
-    if not found:
+    if not last:
         raise IdentityError("unreadable")
     return Identity(own=own, **values)
 

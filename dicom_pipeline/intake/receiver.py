@@ -1,15 +1,20 @@
-"""Instances that come as whole Part 10 files, over HTTP or fetched from an Orthanc: the same promises as C-STORE."""
+"""Instances that come as Part 10 files, over HTTP or fetched from a source: the same promises as C-STORE.
+
+receipt = receiver.begin(source="HTTP", address="10.0.0.7")
+receipt.write(chunk)                 # as often as bytes arrive; memory is one chunk
+received = receipt.finish()          # file, folder and catalog are synced where it is stored
+"""
 
 from __future__ import annotations
 
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from io import BytesIO
 
-from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_pipeline.acceptor.admission import supported_transfer_syntaxes
 from dicom_pipeline.audit import Node, unrecorded
@@ -17,19 +22,23 @@ from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import Arrival, Known, Received, record_refusal
 from dicom_pipeline.catalog.database import Run
-from dicom_pipeline.dicom.attributes import UNPARSABLE, read_value
-from dicom_pipeline.dicom.own_objects import is_own_object
+from dicom_pipeline.dicom.attributes import UNPARSABLE
+from dicom_pipeline.dicom.reading import read_file_meta
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.entry import HELD, enter
-from dicom_pipeline.intake.spool import Spool, Stored, end_claim
+from dicom_pipeline.intake.identity import MAX_INFLATED_BYTES, Identity, IdentityError, read_identity
+from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 
 META_GROUP_LENGTH = struct.Struct("<HH2sHI")
 """(0002,0000) UL with its length and value, the first element after the prefix (PS3.10 7.1)."""
 
+META_START = 144
+MAX_META_BYTES = 1024**2
 
-class Taken(StrEnum):
+
+class UploadResult(StrEnum):
     """What became of a file. NEW, DUPLICATE and CONFLICT are in the spool; the rest are refused and count nowhere."""
 
     NEW = "new"
@@ -38,36 +47,37 @@ class Taken(StrEnum):
     OWN_OBJECT = "own-object"
     UNREADABLE = "unreadable"
     MISSING_UID = "missing-uid"
+    AMBIGUOUS_IDENTITY = "ambiguous-identity"
     UNSUPPORTED = "unsupported-transfer-syntax"
     TOO_LARGE = "too-large"
     DISK_FULL = "disk-full"
 
     @property
-    def kept(self) -> bool:
+    def stored(self) -> bool:
         """Whether the study now holds this instance."""
-        return self in (Taken.NEW, Taken.DUPLICATE)
+        return self in (UploadResult.NEW, UploadResult.DUPLICATE)
 
     @property
-    def may_succeed_later(self) -> bool:
-        """Whether the same file may be taken at another time."""
-        return self is Taken.DISK_FULL
+    def retryable(self) -> bool:
+        """Whether the same file may be accepted at another time."""
+        return self is UploadResult.DISK_FULL
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class ReceivedFile:
     """What happened to one file. The UIDs are empty where they could not be read."""
 
-    taken: Taken
+    result: UploadResult
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
     sop_class_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Uploads:
-    """Takes files into a spool. max_object_bytes, min_free_bytes: as of the listener.
+class Receiver:
+    """Receives files into a spool. max_object_bytes, min_free_bytes, max_inflated_bytes: as of the listener.
 
-    transfers: told of each instance; who calls `take` flushes them when its request is whole.
+    transfers: told of each instance; who finishes receipts flushes them, in the same thread, when its request is whole.
     """
 
     catalog: Catalog
@@ -76,109 +86,181 @@ class Uploads:
     min_free_bytes: int
     transfers: ThreadTransfers = field(default_factory=lambda: ThreadTransfers(unrecorded))
     comparison: Comparison = field(default_factory=Comparison)
+    max_inflated_bytes: int = MAX_INFLATED_BYTES
 
-    def take(self, content: bytes, *, source: str, address: str) -> Upload:
-        """Store a file; what is not NEW or DUPLICATE is written down with source (at most 16 characters) and address.
+    def begin(self, *, source: str, address: str, size: int = 0) -> Receipt:
+        """A file that is coming. source: at most 16 characters. size: in bytes, where it is known before."""
+        return Receipt(self, source, address, size)
 
-        Raises OSError or CatalogError; then the file does not count and must be sent again.
-        """
-        refused = self._refused_for_size(len(content))
-        if refused is not None:
-            self._write_down(refused, Upload(refused), source, address)
-            return Upload(refused)
-        upload, dataset, offset = _read(content)
-        if upload.taken is not Taken.NEW:
-            self._write_down(upload.taken, upload, source, address)
-            return upload
-        header = bytes(128) + content[128:offset]  # a preamble may hold a program; ours is empty
-        stored = self.spool.store(upload.sop_instance_uid, header, content[offset:])
+    def receive(self, content: bytes, *, source: str, address: str) -> ReceivedFile:
+        """A whole file at once. Raises as Receipt.finish."""
+        receipt = self.begin(source=source, address=address, size=len(content))
         try:
-            received = _received(upload, dataset, stored, source, address)
-            arrival = enter(received, stored, self.spool, self.comparison, self._commit)
+            receipt.write(content)
+            return receipt.finish()
         finally:
-            end_claim(stored)
-        node, patient = Node(source, address), str(dataset.get("PatientID", "") or "")
-        self.transfers.add(node, upload.study_instance_uid, upload.sop_class_uid, HELD[arrival], patient)
-        return replace(upload, taken=Taken(arrival.value))
+            receipt.abort()
 
     def _commit(self, work: Callable[[Run], Arrival | tuple[Known, ...]]) -> Arrival | tuple[Known, ...]:
         with self.catalog.transaction() as run:
             return work(run)
 
-    def _refused_for_size(self, size: int) -> Taken | None:
-        if size > self.max_object_bytes:
-            return Taken.TOO_LARGE
-        return Taken.DISK_FULL if self.spool.free_bytes() < self.min_free_bytes + size else None
 
-    def _write_down(self, taken: Taken, upload: Upload, source: str, address: str) -> None:
-        record_refusal(
-            self.catalog,
+class Receipt:
+    """One file on its way in: `write` its bytes, then `finish`; `abort` where no more come. Of one thread at a time.
+
+    What is refused in between is only counted from there on; `finish` says why.
+    """
+
+    def __init__(self, receiver: Receiver, source: str, address: str, size: int) -> None:
+        self._receiver = receiver
+        self._source = source[:16]
+        self._address = address
+        self._head = bytearray()
+        self._syntax = ""
+        self._bytes = 0
+        self._file: IncomingFile | None = None
+        self._refused: UploadResult | None = None
+        if size > receiver.max_object_bytes:
+            self._refused = UploadResult.TOO_LARGE
+        elif receiver.spool.free_bytes() < receiver.min_free_bytes + size:
+            self._refused = UploadResult.DISK_FULL
+
+    @property
+    def refused(self) -> UploadResult | None:
+        """Why the file is refused as far as it came; None while it may be stored."""
+        return self._refused
+
+    def write(self, part: bytes | memoryview) -> None:
+        """Take the next bytes of the file. Raises OSError where the disk does; then it must be sent again."""
+        self._bytes += len(part)
+        if self._refused is None and self._bytes > self._receiver.max_object_bytes:
+            self._refuse(UploadResult.TOO_LARGE)
+        if self._refused is not None:
+            return
+        if self._file is not None:
+            self._file.write(part)
+            return
+        self._head += part
+        offset = _data_set_offset(self._head)
+        if offset is None and len(self._head) >= META_START:
+            self._refuse(UploadResult.UNREADABLE)
+        elif offset is not None and len(self._head) >= offset + 2:
+            self._open(offset)
+
+    def finish(self) -> ReceivedFile:
+        """What became of the file. A refusal is written down with source and address.
+
+        Raises OSError or CatalogError; then the file does not count and must be sent again.
+        """
+        try:
+            received = self._kept()
+        finally:
+            self.abort()
+        if received.result not in (UploadResult.NEW, UploadResult.DUPLICATE, UploadResult.CONFLICT):
+            record_refusal(
+                self._receiver.catalog,
+                at=time.time(),
+                status=0,
+                reason=received.result.value,
+                sop_instance_uid=received.sop_instance_uid[:64],
+                calling_ae=self._source,
+                address=self._address,
+            )
+        return received
+
+    def abort(self) -> None:
+        """Discard what came, unless it is stored."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.drop()
+
+    def _open(self, offset: int) -> None:
+        """The file meta information is whole: what follows goes to the disk."""
+        head = bytes(self._head)
+        self._head.clear()
+        try:
+            with quiet():
+                self._syntax, _ = read_file_meta(BytesIO(head))
+        except UNPARSABLE:
+            self._syntax = ""
+        if head[offset : offset + 2] == b"\x02\x00" or not self._syntax:
+            self._refuse(UploadResult.UNREADABLE)
+            return
+        # a preamble may hold a program; ours is empty
+        self._file = self._receiver.spool.receive(bytes(128) + head[128:offset])
+        self._file.write(head[offset:])
+
+    def _refuse(self, result: UploadResult) -> None:
+        self._refused = result
+        self._head.clear()
+        self.abort()
+
+    def _kept(self) -> ReceivedFile:
+        """Store what came, where nothing is against it."""
+        if self._refused is not None or self._file is None:
+            return ReceivedFile(self._refused or UploadResult.UNREADABLE)
+        try:
+            identity = self._identity(self._file)
+        except IdentityError as error:
+            return ReceivedFile(UploadResult(str(error)))
+        if not identity.whole or not is_valid_uid(identity.sop_class_uid):
+            return ReceivedFile(UploadResult.MISSING_UID)
+        if identity.own:
+            result = UploadResult.OWN_OBJECT
+        elif self._syntax not in supported_transfer_syntaxes():
+            result = UploadResult.UNSUPPORTED
+        else:
+            result = UploadResult(self._entered(self._file, identity).value)
+        return ReceivedFile(result, identity.sop_instance_uid, identity.study_instance_uid, identity.sop_class_uid)
+
+    def _identity(self, file: IncomingFile) -> Identity:
+        """Raises IdentityError. What is in a syntax that we do not know is read as most are, for the refusal's UIDs."""
+        syntax = self._syntax if self._syntax in supported_transfer_syntaxes() else ExplicitVRLittleEndian
+        with file.read_dataset() as stream:
+            return read_identity(stream, syntax, self._receiver.max_inflated_bytes)
+
+    def _entered(self, file: IncomingFile, identity: Identity) -> Arrival:
+        """Sync the file and enter it. Raises OSError or CatalogError."""
+        receiver = self._receiver
+        stored = file.place(identity.sop_instance_uid)
+        self._file = None
+        try:
+            file.sync(stored)
+            received = self._entry(identity, stored)
+            arrival = enter(received, stored, receiver.spool, receiver.comparison, receiver._commit)
+        finally:
+            end_claim(stored)
+        node = Node(self._source, self._address)
+        study, sop_class = identity.study_instance_uid, identity.sop_class_uid
+        receiver.transfers.add(node, study, sop_class, HELD[arrival], identity.patient_id)
+        return arrival
+
+    def _entry(self, identity: Identity, stored: Stored) -> Received:
+        return Received(
+            sop_instance_uid=identity.sop_instance_uid,
+            sha256=stored.sha256,
+            study_instance_uid=identity.study_instance_uid,
+            series_instance_uid=identity.series_instance_uid,
+            sop_class_uid=identity.sop_class_uid,
+            transfer_syntax_uid=self._syntax,
+            path=stored.path,
+            bytes=stored.bytes,
+            fresh=stored.fresh,
+            calling_ae=self._source,
+            address=self._address,
+            token="",
             at=time.time(),
-            status=0,
-            reason=taken.value,
-            sop_instance_uid=upload.sop_instance_uid[:64],
-            calling_ae=source[:16],
-            address=address,
+            modality=identity.modality,
+            series_description=identity.series_description,
         )
 
 
-def _read(content: bytes) -> tuple[Upload, Dataset, int]:
-    """The identity of a file, its header, and where its data set begins. NEW where it can be stored."""
-    wanted = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence"]
-    wanted += ["Modality", "SeriesDescription"]
-    wanted.append("PatientID")
-    offset = _data_set_offset(content)
-    try:
-        with quiet():
-            dataset = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=wanted)
-            uids = [str(dataset.get(name, "")) for name in wanted[:4]]
-            own = is_own_object(dataset)
-            syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-    except UNPARSABLE:
-        return Upload(Taken.UNREADABLE), Dataset(), 0
-    sop, sop_class, study, _ = uids
-    if offset is None:
-        return Upload(Taken.UNREADABLE), dataset, 0
-    if not all(is_valid_uid(uid) for uid in uids):
-        return Upload(Taken.MISSING_UID), dataset, 0
-    if own:
-        return Upload(Taken.OWN_OBJECT, sop, study, sop_class), dataset, 0
-    if syntax not in supported_transfer_syntaxes():
-        return Upload(Taken.UNSUPPORTED, sop, study, sop_class), dataset, 0
-    return Upload(Taken.NEW, sop, study, sop_class), dataset, offset
-
-
-def _received(upload: Upload, dataset: Dataset, stored: Stored, source: str, address: str) -> Received:
-    return Received(
-        sop_instance_uid=upload.sop_instance_uid,
-        sha256=stored.sha256,
-        study_instance_uid=upload.study_instance_uid,
-        series_instance_uid=str(dataset.SeriesInstanceUID),
-        sop_class_uid=str(dataset.SOPClassUID),
-        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        path=stored.path,
-        bytes=stored.bytes,
-        fresh=stored.fresh,
-        calling_ae=source[:16],
-        address=address,
-        token="",
-        at=time.time(),
-        modality=_text(dataset, "Modality"),
-        series_description=_text(dataset, "SeriesDescription"),
-    )
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    """A value as completion rules look at it; what cannot be read is empty."""
-    return str(read_value(dataset, keyword) or "")[:128].strip()
-
-
-def _data_set_offset(content: bytes) -> int | None:
-    """Where the data set begins (PS3.10 7.1): after prefix and file meta group. None where there is no such group."""
-    if content[128:132] != b"DICM" or len(content) < 144:
+def _data_set_offset(head: bytes | bytearray) -> int | None:
+    """Where the data set begins (PS3.10 7.1): after prefix and file meta group. None where that is not known yet, or never."""
+    if len(head) < META_START or head[128:132] != b"DICM":
         return None
-    group, element, vr, length, value = META_GROUP_LENGTH.unpack_from(content, 132)
-    if (group, element, vr, length) != (2, 0, b"UL", 4):
+    group, element, vr, length, value = META_GROUP_LENGTH.unpack_from(head, 132)
+    if (group, element, vr, length) != (2, 0, b"UL", 4) or value > MAX_META_BYTES:
         return None
-    offset = 144 + int(value)
-    return offset if offset <= len(content) and content[offset : offset + 2] != b"\x02\x00" else None
+    return META_START + int(value)

@@ -38,6 +38,8 @@ OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
+IDENTITY_STATUS = {"too-large": OUT_OF_RESOURCES, "ambiguous-identity": DATA_SET_DOES_NOT_MATCH}
+
 REFUSAL_SECONDS = 2.0
 """How long an answer waits for its refusal to be written down."""
 
@@ -204,8 +206,7 @@ class Store:
                     stream, self._context.transfer_syntax, self._storage.settings.max_inflated_bytes
                 )
         except IdentityError as error:
-            status = OUT_OF_RESOURCES if str(error) == "too-large" else CANNOT_UNDERSTAND
-            raise RefusedError(status, str(error)) from error
+            raise RefusedError(IDENTITY_STATUS.get(str(error), CANNOT_UNDERSTAND), str(error)) from error
         if identity.sop_instance_uid != self.uid:
             raise RefusedError(DATA_SET_DOES_NOT_MATCH, "sop-instance-mismatch")
         if identity.sop_class_uid != self._class:

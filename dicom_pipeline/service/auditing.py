@@ -6,16 +6,13 @@ import io
 import time
 from collections import Counter
 from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit
 
 from pydicom import dcmread
 
 from dicom_pipeline.audit import (
-    Accessed,
     Held,
     Node,
     Outcome,
-    Queried,
     Record,
     ReportMade,
     StudyPart,
@@ -27,9 +24,6 @@ from dicom_pipeline.catalog.revisions import Claimed, MadeReport
 from dicom_pipeline.catalog.studies import interrupted_transfers, senders_of
 from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination
 from dicom_pipeline.peers.peer import Ending
-
-READ_ROUTES = ("explain", "scores", "report", "contact-sheet", "similar")
-"""Routes below /studies/{uid} that show what was made of a study; its state and counts are asked too often to be told."""
 
 
 class Deliveries:
@@ -121,20 +115,6 @@ def forget_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
             )
         )
     close_other_owners(catalog, owner)
-
-
-def http_access(method: str, target: str, status: int, address: str) -> Accessed | Queried | None:
-    """What an answered request reads that the trail must tell of; None for all others."""
-    parts = urlsplit(target)
-    path = [unquote(piece) for piece in parts.path.strip("/").split("/")]
-    user = Node("HTTP", address)
-    if method != "GET" or status != 200:
-        return None
-    if path == ["search"]:
-        return Queried(time.time(), user, target)
-    if len(path) == 3 and path[0] == "studies" and path[2] in READ_ROUTES:
-        return Accessed(time.time(), user, path[1], path[2])
-    return None
 
 
 def _node(entry: AnyDestination) -> Node:

@@ -20,6 +20,7 @@ from dicom_pipeline.service.processes import (
     run_listener,
     run_poller,
     run_sender,
+    run_web,
     run_worker,
 )
 
@@ -106,6 +107,8 @@ class Child:
 def children_of(settings: Settings) -> list[Child]:
     """The children of a service. Which of them are watched, and why the others not: docs/decisions/8."""
     children = [Child("listener", run_listener, LISTENER_PARTS), Child("worker", run_worker, ("worker",))]
+    if settings.service.web_port is not None:
+        children.append(Child("web", run_web, ("web",)))
     if settings.destinations:
         children.append(Child("sender", run_sender, tuple(there.name for there in settings.destinations)))
     if settings.sources:

@@ -13,17 +13,25 @@ from functools import partial
 
 from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.assembly.cleaner import clean_spool
-from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import CatalogError, ConfigError
-from dicom_pipeline.intake.receiver import Uploads
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
+from dicom_pipeline.service.health import readiness
 from dicom_pipeline.service.heartbeat import Signs
 from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.wiring import destinations_of, forwarder_of, listener_settings, record_of, retry_rules_of
+from dicom_pipeline.service.status_file import standing, states_of
+from dicom_pipeline.service.wiring import (
+    destinations_of,
+    forwarder_of,
+    listener_settings,
+    receiver_of,
+    record_of,
+    retry_rules_of,
+)
+from dicom_pipeline.service.worker_rpc import ask
 from dicom_pipeline.sources.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -84,16 +92,38 @@ def run_poller(settings: Settings, owner: str, signs: Signs) -> None:
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
-    transfers = ThreadTransfers(record_of(settings, "poller"))
-    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
-    uploads = Uploads(catalog, Spool(folder), *limits, transfers)
-    pollers = [Poller(source, catalog, uploads) for source in settings.sources]
+    receiver = receiver_of(settings, catalog, record_of(settings, "poller"))
+    pollers = [Poller(source, catalog, receiver) for source in settings.sources]
     threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.source.name) for poller in pollers]
     for thread in threads:
         thread.start()
     signs.work()
     for thread in threads:
         thread.join()
+
+
+def run_web(settings: Settings, owner: str, signs: Signs) -> None:
+    """Answer over HTTP until told to stop."""
+    from dicom_pipeline.web.app import WebContext, application
+    from dicom_pipeline.web.server import listening_socket, serve_http
+
+    stop = _begin(settings)
+    section, folder = settings.service, settings.spool.folder
+    catalog, record = Catalog(folder / "catalog.sqlite"), record_of(settings, "web")
+    context = WebContext(
+        settings=settings,
+        catalog=catalog,
+        receiver=receiver_of(settings, catalog, record),
+        ready=lambda: readiness(settings, catalog, states_of(folder)),
+        service=lambda: standing(folder),
+        ask=partial(ask, owner),
+        record=record,
+    )
+    app = application(context)
+    assert section.web_port is not None
+    with listening_socket(section.web_host, section.web_port) as listening:
+        signs.work()
+        serve_http(app, listening, stop, partial(signs.progress, "web"))
 
 
 def run_cleaner(settings: Settings, owner: str, signs: Signs) -> None:

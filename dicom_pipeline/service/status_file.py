@@ -27,13 +27,11 @@ class Standing:
         self._path = folder / NAME
         self._states: dict[str, State] = {}
         self._told_at = float("-inf")
-        self._round_at = time.monotonic()
         self._text = ""
 
     def tell(self, children: Mapping[str, ChildState], now: float) -> None:
         """Write what has changed, at once for another state; else only the file's time, now and then. now: monotonic."""
         states = {name: child.state for name, child in children.items()}
-        self._round_at = now
         if states == self._states and now - self._told_at < EVERY_SECONDS:
             return
         self._states, self._told_at = states, now
@@ -49,12 +47,6 @@ class Standing:
         except OSError as error:
             log.warning("cannot write %s: %s", NAME, error.strerror)
 
-    @property
-    def supervisor(self) -> ChildState:
-        """Whoever does the rounds, as another thread of its process sees it."""
-        seconds = time.monotonic() - self._round_at
-        return ChildState(State.SILENT, "supervisor", seconds) if seconds > LATE_SECONDS else ChildState(State.RUNNING)
-
     def forget(self) -> None:
         """The service ends."""
         self._path.unlink(missing_ok=True)
@@ -62,19 +54,39 @@ class Standing:
 
 def standing(folder: Path) -> dict[str, Any]:
     """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent in words."""
-    path = folder / NAME
-    try:
-        age = max(0.0, time.time() - path.stat().st_mtime)
-        told: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    age, told = _read(folder)
+    if age is None:
         return {"state": "not-running", "processes": {}, "silent": []}
     if age > LATE_SECONDS:
         return {"state": "silent", "processes": {}, "silent": [f"no word for {age:.0f} s: it was killed, or hangs"]}
-    return {"state": "running", **told}
+    return {"state": "running", "processes": told["processes"], "silent": told["silent"]}
+
+
+def states_of(folder: Path) -> dict[str, ChildState]:
+    """The processes of a data folder's service, and of its supervisor whether it goes its rounds; none where it is gone."""
+    age, told = _read(folder)
+    if age is None:
+        return {}
+    late = age > LATE_SECONDS
+    supervisor = ChildState(State.SILENT, "supervisor", age) if late else ChildState(State.RUNNING)
+    children = {
+        name: ChildState(State(state), *told["details"].get(name, ())) for name, state in told["processes"].items()
+    }
+    return {**children, "supervisor": supervisor}
+
+
+def _read(folder: Path) -> tuple[float | None, dict[str, Any]]:
+    """The file's age in seconds, None without one, and what it says."""
+    path = folder / NAME
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime), json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None, {}
 
 
 def _values(children: Mapping[str, ChildState]) -> dict[str, Any]:
     return {
         "processes": {name: child.state.value for name, child in children.items()},
         "silent": [child.words(name) for name, child in children.items() if child.state is State.SILENT],
+        "details": {name: [child.part, child.seconds] for name, child in children.items() if child.part},
     }

@@ -28,7 +28,7 @@ from dicom_pipeline.service.status_file import Standing
 from dicom_pipeline.service.systemd import Systemd
 from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, listener_settings, record_of
 from dicom_pipeline.sources.poller import client_of
-from dicom_pipeline.web.app import Pages
+from dicom_pipeline.web.app import check_web
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     for source in settings.sources:
         client_of(source)
     forwarder_of(settings)
+    check_web(settings)
     folder = settings.spool.folder
     stop = stop or _stop_on_signals()
     with hold(folder, "serve.lock"):
@@ -58,8 +59,6 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         Spool(folder).clear_incoming()
         children = children_of(settings)
         systemd, told = Systemd(), Standing(folder)
-        pages = Pages(settings, catalog, owner, lambda: {**_states(children), "supervisor": told.supervisor})
-        pages.start()
         systemd.ready()
 
         def after_a_round() -> None:
@@ -70,7 +69,6 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
             _run(settings, catalog, owner, children, stop, after_a_round)
         finally:
             told.forget()
-            pages.stop()
             record(Activity(time.time(), started=False))
 
 

@@ -13,6 +13,8 @@ from dicom_pipeline.acceptor.admission import ListenerSettings, Peer
 from dicom_pipeline.audit import Origin, Record, Trail, unrecorded
 from dicom_pipeline.audit.forwarder import Forwarder
 from dicom_pipeline.audit.syslog import Carrier, Datagrams, SecureStream, tls_client_context
+from dicom_pipeline.audit.transfers import ThreadTransfers
+from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import (
     AnyDestination,
     DicomDestination,
@@ -24,6 +26,8 @@ from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.rules import DeliveryRule
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.intake.receiver import Receiver
+from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
@@ -158,6 +162,18 @@ def forwarder_of(settings: Settings) -> Forwarder | None:
         context = tls_client_context(section.syslog_ca, section.syslog_certificate, section.syslog_key)
         carrier = SecureStream(section.syslog_host, section.syslog_port or 6514, context)
     return Forwarder(trail_folder(settings), carrier)
+
+
+def receiver_of(settings: Settings, catalog: Catalog, record: Record) -> Receiver:
+    """What receives whole files, with the listener's limits."""
+    return Receiver(
+        catalog,
+        Spool(settings.spool.folder),
+        settings.listener.max_object_bytes,
+        settings.spool.min_free_bytes,
+        ThreadTransfers(record),
+        max_inflated_bytes=settings.listener.max_inflated_bytes,
+    )
 
 
 def listener_settings(settings: Settings) -> ListenerSettings:

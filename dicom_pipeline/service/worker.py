@@ -33,7 +33,7 @@ from dicom_pipeline.results.places import RECORD_NAME, result_folder
 from dicom_pipeline.results.study_files import SHEET_FRAMES, OutputFolder, StudyOutput
 from dicom_pipeline.service.auditing import report_made
 from dicom_pipeline.service.wiring import record_of, rules_of
-from dicom_pipeline.service.worker_rpc import Questions
+from dicom_pipeline.service.worker_rpc import RpcServer
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Worker:
         pipeline = Pipeline.from_config(self.settings, keep_renderings=SHEET_FRAMES, progress=self._progress)
         log.info("encoder %s on %s is ready", pipeline.encoder.name, pipeline.encoder.precision)
         asked_as = self._asked_as
-        questions = Questions(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
+        questions = RpcServer(asked_as, Searches(self.settings, pipeline.encoder).answer) if asked_as else None
         self._running()
         try:
             for result in pipeline.process(self._studies()):

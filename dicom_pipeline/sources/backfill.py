@@ -21,7 +21,7 @@ from dicom_pipeline.catalog.pulls import (
     record_backfill_study,
     start_backfill,
 )
-from dicom_pipeline.intake.receiver import Uploads
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.sources.fetch import Pace, Wanted, list_studies, pull_study
 
 OTHERS = "others"
@@ -99,7 +99,7 @@ class Backfill:
         """How many of them an earlier part of the run has dealt with."""
         return sum(study.instances for study in self._fitting() if study.account is not None)
 
-    def run(self, uploads: Uploads, pace: Pace, progress: Callable[[int], None]) -> dict[str, Any]:
+    def run(self, receiver: Receiver, pace: Pace, progress: Callable[[int], None]) -> dict[str, Any]:
         """Fetch what is left, then give the account of the whole run.
 
         Raises OrthancApiException or DeliveryError where it cannot go on; the same call takes it up where it stopped.
@@ -116,7 +116,7 @@ class Backfill:
                 pulled = pull_study(
                     self.client,
                     self.catalog,
-                    uploads,
+                    receiver,
                     study.orthanc_id,
                     self.wanted,
                     source=self.url,

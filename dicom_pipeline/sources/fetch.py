@@ -20,7 +20,7 @@ from dicom_pipeline.dicom.uids import is_valid_uid, report_series_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import StudyState
 from dicom_pipeline.errors import DeliveryError
-from dicom_pipeline.intake.receiver import Taken, Uploads
+from dicom_pipeline.intake.receiver import Receiver, UploadResult
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Pace:
 class PulledStudy:
     """What became of a study's instances: word -> count, which sum up to `instances`, Orthanc's own count.
 
-    Words: those of intake.Taken; held (was here already), not-wanted (outside the filters), vanished (deleted meanwhile),
+    Words: those of UploadResult; held (was here already), not-wanted (outside the filters), vanished (deleted meanwhile),
     not-readable (Orthanc lists the instance and cannot give its file).
     """
 
@@ -108,7 +108,7 @@ def list_studies(client: OrthancApiClient) -> Iterator[dict[str, Any]]:
 def pull_study(
     client: OrthancApiClient,
     catalog: Catalog,
-    uploads: Uploads,
+    receiver: Receiver,
     orthanc_id: str,
     wanted: Wanted,
     *,
@@ -131,7 +131,7 @@ def pull_study(
         one = series.get(instance["ParentSeries"])
         sop = str(instance["MainDicomTags"].get("SOPInstanceUID", ""))
         if one is not None and one["MainDicomTags"].get("SeriesInstanceUID") == report_series_uid(uid):
-            counts[Taken.OWN_OBJECT] += 1
+            counts[UploadResult.OWN_OBJECT] += 1
         elif one is None or not wanted.series(study, one):
             counts["not-wanted"] += 1
         else:
@@ -147,12 +147,12 @@ def pull_study(
     try:
         for instance_id in fetch:
             (pace or Pace()).wait()
-            what = _take(client, uploads, instance_id, source)
+            what = _take(client, receiver, instance_id, source)
             counts[what] += 1
-            expected -= what not in (Taken.NEW, Taken.DUPLICATE)
+            expected -= what not in (UploadResult.NEW, UploadResult.DUPLICATE)
             progress(1)
     finally:
-        uploads.transfers.flush()
+        receiver.transfers.flush()
     if 0 < expected < len(held) + len(fetch):
         announce(catalog, uid, expected, time.time())  # what was refused or vanished will not come
     return PulledStudy(len(instances), {str(word): count for word, count in counts.items()})
@@ -170,7 +170,7 @@ def _held(catalog: Catalog, study_instance_uid: str, offered: set[str]) -> set[s
     return known if offered <= known and not gathers else {i.sop_instance_uid for i in kept if not i.removed}
 
 
-def _take(client: OrthancApiClient, uploads: Uploads, instance_id: str, source: str) -> str:
+def _take(client: OrthancApiClient, receiver: Receiver, instance_id: str, source: str) -> str:
     try:
         content = client.get_binary(f"instances/{instance_id}/file")
     except ResourceNotFound:
@@ -180,7 +180,7 @@ def _take(client: OrthancApiClient, uploads: Uploads, instance_id: str, source: 
             raise
         log.warning("Orthanc cannot read the file of instance %s", instance_id[:8])
         return "not-readable"
-    taken = uploads.take(content, source="ORTHANC", address=source[:64]).taken
-    if taken.may_succeed_later:
+    taken = receiver.receive(content, source="ORTHANC", address=source[:64]).result
+    if taken.retryable:
         raise DeliveryError(f"instance {short_uid(instance_id)} is refused: {taken.value}; free some space, then go on")
     return taken.value

@@ -18,7 +18,7 @@ from dicom_pipeline.config import OrthancSource
 from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.errors import CatalogError, ConfigError, DeliveryError
-from dicom_pipeline.intake.receiver import Uploads
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.peers.orthanc import orthanc_client
 from dicom_pipeline.sources.fetch import Wanted, pull_study
 
@@ -34,10 +34,10 @@ PATIENCE = RetryRule(longest_seconds=300.0)
 class Poller:
     """One Orthanc: `look` reads its changes, `fetch_due` fetches what is due. Raises ConfigError for a secret not set."""
 
-    def __init__(self, source: OrthancSource, catalog: Catalog, uploads: Uploads) -> None:
+    def __init__(self, source: OrthancSource, catalog: Catalog, receiver: Receiver) -> None:
         self.source = source
         self.catalog = catalog
-        self.uploads = uploads
+        self.receiver = receiver
         self.key = f"{source.name} {source.url}"
         self.wanted = Wanted(modalities=source.modalities, description=source.description)
         self.client = client_of(source)
@@ -87,7 +87,7 @@ class Poller:
             return False
         try:
             pulled = pull_study(
-                self.client, self.catalog, self.uploads, pull.orthanc_id, self.wanted, source=self.source.name
+                self.client, self.catalog, self.receiver, pull.orthanc_id, self.wanted, source=self.source.name
             )
         except ResourceNotFound:
             log.info("%s: a study is gone again", self.source.name)

@@ -1,1 +1,3 @@
-"""SHOW: HTTP routes: app (server, health, status), studies (one study: announce, send, state, results), dicomweb (STOW-RS)."""
+"""SHOW: HTTP routes, in a process of its own: app (who may ask, which route), answer, studies (one study), uploads
+with dicomweb (STOW-RS), access (what the audit trail hears), server (uvicorn).
+"""

@@ -1,5 +1,7 @@
-"""Pages over HTTP: /health (the process runs), /ready (it can do its work), /status (the account as JSON), and the
-routes of study_pages, which read and write results and so ask for more: see `Pages.refusal`.
+"""The HTTP application: who may ask what, and which function answers. Starlette; runs in a process of its own.
+
+Nothing here decodes pixels or holds a model: searches are asked of the worker, states are read from the service's status
+file. Requests are answered in threads, so that the event loop never waits for a disk.
 """
 
 from __future__ import annotations
@@ -7,190 +9,238 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
-import os
-import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
 from dicom_pipeline.config import Settings
-from dicom_pipeline.errors import CatalogError, ConfigError
-from dicom_pipeline.service.auditing import http_access
-from dicom_pipeline.service.health import States, readiness
-from dicom_pipeline.service.status_file import standing
-from dicom_pipeline.service.wiring import record_of
-from dicom_pipeline.web.studies import Answer, StudyPages
+from dicom_pipeline.config.secrets import secret
+from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.intake.receiver import Receiver
+from dicom_pipeline.web.access import http_access
+from dicom_pipeline.web.answer import Answer
+from dicom_pipeline.web.dicomweb import StowError
+from dicom_pipeline.web.server import listening_socket
+from dicom_pipeline.web.studies import StudyRoutes
+from dicom_pipeline.web.uploads import in_upload_thread, receive_file, receive_stow
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 60.0
-"""Silence after which a client is given up."""
+OPEN_PATHS = ("/health", "/ready", "/status")
+MAX_BODY_BYTES = 64 * 1024
+"""Of a request that carries no instance."""
 
 
-class Pages:
-    """The HTTP server in a thread; none where service.web_port is not set.
+@dataclass(frozen=True, slots=True)
+class WebContext:
+    """What the routes need. ready: whether the service can work, and what was looked at; service: the service's status.
 
-    owner: the run of the service; states: of its processes. Raises ConfigError for a token not there.
+    ask: a question for the worker -> its answer; raises NoAnswerError. record: the audit trail.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, owner: str, states: States = dict) -> None:
-        section = settings.service
-        self._settings = settings
-        self._states = states
-        self._record = record_of(settings, "pages")
-        self._address = (section.web_host, section.web_port)
-        self._token = _token(section.web_token_env)
-        self._catalog = catalog
-        self._studies = StudyPages(settings, catalog, owner, self._record)
-        self._server: ThreadingHTTPServer | None = None
+    settings: Settings
+    catalog: Catalog
+    receiver: Receiver
+    ready: Callable[[], tuple[bool, Mapping[str, Any]]]
+    service: Callable[[], Mapping[str, Any]]
+    ask: Callable[[Mapping[str, Any]], dict[str, Any]]
+    record: Record = unrecorded
 
-    def start(self) -> None:
-        """Listen. Raises ConfigError where the port is taken."""
-        host, port = self._address
-        if port is None:
+
+def application(context: WebContext) -> ASGIApp:
+    """The routes of docs/service.md. Raises ConfigError for a token whose environment variable is not set."""
+    pages = _Pages(context)
+    app = Starlette(
+        routes=pages.routes(),
+        exception_handlers={HTTPException: _http_error, CatalogError: _catalog_error, OSError: _disk_error},
+    )
+    section = context.settings.service
+    return Admission(app, section.web_host, secret(section.web_token_env, "service.web_token_env"))
+
+
+def check_web(settings: Settings) -> None:
+    """Raise ConfigError where the routes cannot be served: a port in use, a token whose variable is not set."""
+    section = settings.service
+    if section.web_port is not None:
+        secret(section.web_token_env, "service.web_token_env")
+        listening_socket(section.web_host, section.web_port).close()
+
+
+class Admission:
+    """Refuses what may not be answered, before anything of a request is read.
+
+    The study routes want the token where one is set. Without one they serve programs of this machine only: no address
+    beyond loopback, and no page of another site in a browser (which names itself in Origin or Host).
+    """
+
+    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
+        self._app = app
+        self._host = host
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. An unexpected exception is logged without its words and answered 500."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal began
+            if message["type"] == "http.response.start":
+                began = True
+                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        refusal = self.refusal(scope["path"], Headers(scope=scope))
+        if refusal is not None:
+            await refusal.response(close=True)(scope, receive, send_with_headers)
             return
         try:
-            self._server = _Server((host, port), self._handler())
-        except OSError as error:
-            raise ConfigError(f"service.web_port {port} on {host} cannot be used: {error.strerror}") from error
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-    def answer(self, method: str, target: str, body: bytes, content_type: str, address: str) -> Answer:
-        """The answer to a request that may be answered. target: path and query."""
-        path = urlsplit(target).path
-        if path == "/health":
-            return Answer.of(200, {"status": "ok"})
-        try:
-            if path == "/ready":
-                good, values = readiness(self._settings, self._catalog, self._states())
-                answer = Answer.of(200 if good else 503, values)
-            elif path == "/status":
-                answer = self._status(target)
-            else:
-                answer = self._studies.answer(method, target, body, content_type, address)
-                if access := http_access(method, target, answer.status, address):
-                    self._record(access)
-        except CatalogError as error:
-            answer = Answer.of(503, {"error": str(error)})
-        except OSError as error:
-            answer = Answer.of(503, {"error": f"the disk refuses: {error.strerror}"})
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            log.debug("client disconnected")
         except Exception:  # the edge of a request: the client gets an answer, and the next request its turn
             log.exception("a request was not answered")
-            answer = Answer.of(500, {"error": "unexpected; the service's log says where"})
-        finally:
-            self._catalog.close()
-        return answer
+            if not began:
+                answer = Answer.of(500, {"error": "unexpected; the service's log says where"})
+                await answer.response(close=True)(scope, receive, send_with_headers)
 
-    def _status(self, target: str) -> Answer:
-        """The account; ?last=N lists so many revisions, the newest, 0 all."""
-        text = parse_qs(urlsplit(target).query).get("last", [str(LAST_REVISIONS)])[-1]
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            return Answer.of(400, {"error": "last is no number"})
-        account = service_account(self._catalog, int(text) or None)
-        return Answer.of(200, {"service": standing(self._settings.spool.folder), **account})
-
-    def refusal(self, path: str, headers: Any) -> Answer | None:
-        """Why a request is not answered, None where it is.
-
-        The study routes want the token where one is set. Without one they serve programs of this machine only: no address
-        beyond loopback, and no page of another site in a browser (which names itself in Origin or Host).
-        """
-        if path in ("/health", "/ready", "/status"):
+    def refusal(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """Why a request is not answered, None where it is."""
+        if path in OPEN_PATHS:
             return None
         if self._token is not None:
-            given = str(headers.get("Authorization", "")).removeprefix("Bearer ")
+            given = headers.get("authorization", "").removeprefix("Bearer ")
             good = hmac.compare_digest(given.encode(), self._token.encode())
             return None if good else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
-        if not is_loopback(self._address[0]):
+        if not is_loopback(self._host):
             return Answer.of(403, {"error": "beyond loopback these pages need service.web_token_env"})
-        host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
-        if headers.get("Origin") or not is_loopback(host):
-            return Answer.of(403, {"error": "not for pages of other sites"})
+        if headers.get("origin") or not is_loopback(_host_name(headers.get("host", ""))):
+            return Answer.of(403, {"error": "cross-origin requests are not allowed"})
         return None
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        pages = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = REQUEST_SECONDS
+class _Pages:
+    """Every route with what answers it."""
 
-            def do_GET(self) -> None:
-                self._respond("GET")
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
+        self._studies = StudyRoutes(context.settings, context.catalog, context.ask)
 
-            def do_POST(self) -> None:
-                self._respond("POST")
+    def routes(self) -> list[Route]:
+        """Starlette's routes; a study's routes are named by StudyRoutes."""
+        study = [
+            Route(f"/studies/{{uid}}{'/' + name if name else ''}", self._page(answer), methods=[method])
+            for name, (method, answer) in self._studies.of_study().items()
+        ]
+        return [
+            Route("/health", self._page(lambda _: Answer.of(200, {"status": "ok"}))),
+            Route("/ready", self._page(self._ready)),
+            Route("/status", self._page(self._status)),
+            Route("/search", self._page(self._studies.search)),
+            Route("/instances", self._upload, methods=["POST"]),
+            Route("/dicom-web/studies", self._stow, methods=["POST"]),
+            Route("/dicom-web/studies/{uid}", self._stow, methods=["POST"]),
+            *study,
+        ]
 
-            def do_PUT(self) -> None:
-                self._respond("PUT")
+    def _page(self, answer: Callable[[Request], Answer]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            request.state.content = await _small_body(request)
+            answered: Answer = await run_in_threadpool(self._answered, answer, request)
+            return answered.response()
 
-            def _respond(self, method: str) -> None:
-                path = urlsplit(self.path).path
-                answer = pages.refusal(path, self.headers)
-                if answer is None:
-                    body = read_body(self.rfile, self.headers, pages._studies.largest_body)
-                    if body is None:
-                        answer = Answer.of(413, {"error": "expected a body within listener.max_object_bytes"})
-                    else:
-                        kind = self.headers.get("Content-Type", "")
-                        answer = pages.answer(method, self.path, body, kind, self.client_address[0])
-                self.close_connection |= answer.status in (401, 403, 413)  # a body may be left unread
-                self.send_response(answer.status)
-                self.send_header("Content-Type", answer.content_type)
-                self.send_header("Content-Length", str(len(answer.body)))
-                self.send_header("X-Content-Type-Options", "nosniff")
-                self.end_headers()
-                self.wfile.write(answer.body)
+        return endpoint
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """A request line may hold a search: what was asked is for the audit trail, not for the log."""
+    def _answered(self, answer: Callable[[Request], Answer], request: Request) -> Answer:
+        """In a thread: the answer, told to the audit trail; the thread's connection to the catalog is closed."""
+        try:
+            made = answer(request)
+            target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+            if access := http_access(request.method, target, made.status, _address(request)):
+                self._context.record(access)
+            return made
+        finally:
+            self._context.catalog.close()
 
-        return Handler
+    async def _upload(self, request: Request) -> Response:
+        try:
+            answer = await in_upload_thread(request, self._context.receiver, receive_file, _address(request))
+        except TimeoutError:
+            return _silent_client()
+        return answer.response(close=answer.status == 413)
+
+    async def _stow(self, request: Request) -> Response:
+        try:
+            answer = await in_upload_thread(request, self._context.receiver, receive_stow, _address(request))
+        except StowError as error:
+            return Answer.of(400, {"error": str(error)}).response(close=True)
+        except TimeoutError:
+            return _silent_client()
+        return answer.response()
+
+    def _ready(self, _: Request) -> Answer:
+        good, values = self._context.ready()
+        return Answer.of(200 if good else 503, values)
+
+    def _status(self, request: Request) -> Answer:
+        """The account; ?last=N lists so many revisions, the newest, 0 all."""
+        text = request.query_params.get("last", str(LAST_REVISIONS))
+        if not (text.isascii() and text.isdecimal() and len(text) < 10):
+            return Answer.of(400, {"error": "last is not a number"})
+        account = service_account(self._context.catalog, int(text) or None)
+        return Answer.of(200, {"service": self._context.service(), **account})
 
 
-class _Server(ThreadingHTTPServer):
-    """Its own way to tell of an error would print the words of an exception, and the address of a client that went away."""
+async def _small_body(request: Request) -> bytes:
+    """A body that carries no instance. Raises HTTPException 413 beyond MAX_BODY_BYTES, counted as it comes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"request body exceeds {MAX_BODY_BYTES} bytes", {"connection": "close"})
+    return bytes(body)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        del request, client_address
-        log.debug("a connection to the pages ended", exc_info=True)
+
+def _silent_client() -> Response:
+    return Answer.of(408, {"error": "the client sent nothing for too long"}).response(close=True)
 
 
-def read_body(stream: BufferedIOBase, headers: Any, largest: int) -> bytes | None:
-    """A request's body by its length or in chunks (RFC 9112 section 7.1); None where it is too large or cut short."""
-    if headers.get("Transfer-Encoding", "").lower() != "chunked":
-        length = headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > largest:
-            return None
-        body = stream.read(int(length))
-        return body if len(body) == int(length) else None
-    chunks: list[bytes] = []
-    total = 0
-    while True:
-        line = stream.readline(64).split(b";")[0].strip()
-        if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", line):
-            return None
-        size = int(line, 16)
-        total += size
-        if total > largest:
-            return None
-        chunk = stream.read(size)
-        if len(chunk) != size or stream.readline(2) != b"\r\n":
-            return None
-        if size == 0:
-            return b"".join(chunks)
-        chunks.append(chunk)
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        answer = Answer.of(404, {"error": "no such route; docs/service.md lists them"})
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        methods = ", ".join(sorted(set(allowed.replace(" ", "").split(",")) - {"HEAD"}))
+        answer = Answer.of(405, {"error": f"this route takes {methods}"})
+    else:
+        answer = Answer.of(error.status_code, {"error": error.detail})
+    del request
+    return answer.response(close=error.status_code == 413, headers=error.headers)
+
+
+def _catalog_error(_: Request, error: Exception) -> Response:
+    return Answer.of(503, {"error": str(error)}).response()
+
+
+def _disk_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return Answer.of(503, {"error": f"the disk refuses: {error.strerror}"}).response()
 
 
 def is_loopback(host: str) -> bool:
@@ -201,10 +251,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    value = os.environ.get(variable)
-    if not value:
-        raise ConfigError(f"service.web_token_env: the environment variable {variable} is not set")
-    return value
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket that is never closed
+        return ""
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

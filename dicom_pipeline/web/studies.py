@@ -1,4 +1,4 @@
-"""What others ask about studies over HTTP: announce, send, state, plan, scores, pages, another revision, search.
+"""What others ask about studies over HTTP: announce, state, plan, scores, pages, another revision, search.
 
 A PACS's plug-in is the usual caller. docs/service.md lists the routes.
 """
@@ -9,13 +9,11 @@ import csv
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from dicom_pipeline.audit import Record, unrecorded
-from dicom_pipeline.audit.transfers import ThreadTransfers
+from starlette.requests import Request
+
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import announce
 from dicom_pipeline.catalog.revisions import ask_revision
@@ -24,138 +22,59 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import Excluded, InstanceError, Plan, Reason
 from dicom_pipeline.domain.life import RevisionState
-from dicom_pipeline.errors import FilesCleanedError
+from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
 from dicom_pipeline.imaging import content_of
-from dicom_pipeline.intake.receiver import Taken, Uploads
-from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, read_header
 from dicom_pipeline.results.places import result_folder
 from dicom_pipeline.results.plan_json import plan_to_json
-from dicom_pipeline.service.worker_rpc import NoAnswerError, ask
-from dicom_pipeline.web.dicomweb import store
+from dicom_pipeline.web.answer import Answer
 
-MOST_EXPECTED = 10_000_000
+MAX_EXPECTED = 10_000_000
 """A larger announcement is a mistake: no study holds ten million instances."""
 
-MOST_FOUND = 100
+MAX_FOUND = 100
 LEVELS = ("frame", "series", "study")
 
-REFUSAL_STATUS = {
-    Taken.OWN_OBJECT: 200,
-    Taken.TOO_LARGE: 413,
-    Taken.DISK_FULL: 507,
-    Taken.UNREADABLE: 422,
-    Taken.MISSING_UID: 422,
-    Taken.UNSUPPORTED: 415,
-}
+Routes = dict[str, tuple[str, Callable[[Request], Answer]]]
+"""Name of a route -> its HTTP method and what answers. request.state.content is the body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer."""
+class StudyRoutes:
+    """The routes below /studies, and /search. ask: as WebContext's."""
 
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-
-    @classmethod
-    def of(cls, status: int, value: Mapping[str, Any]) -> Answer:
-        """A JSON answer."""
-        return cls(status, json.dumps(value).encode())
-
-
-Routes = dict[str, tuple[str, Callable[[], Answer]]]
-"""Name of a route -> its HTTP method and what answers."""
-
-
-class StudyPages:
-    """The routes below /studies, /instances, /search and /dicom-web/studies (STOW-RS).
-
-    owner: the run of the service; record: the audit trail.
-    """
-
-    def __init__(self, settings: Settings, catalog: Catalog, owner: str, record: Record = unrecorded) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, ask: Callable[[Mapping[str, Any]], dict[str, Any]]
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._folder = settings.spool.folder
-        self._owner = owner
-        section = settings.listener
-        limits = section.max_object_bytes, settings.spool.min_free_bytes
-        self._uploads = Uploads(catalog, Spool(self._folder), *limits, ThreadTransfers(record))
+        self._ask_worker = ask
 
-    @property
-    def largest_body(self) -> int:
-        """Bytes of the largest request that makes sense: an instance of the largest size."""
-        return self._settings.listener.max_object_bytes
-
-    def answer(self, method: str, target: str, body: bytes, content_type: str, address: str) -> Answer:
-        """The answer to a request for path and query; 404 for what is no route, 405 for a route's wrong method."""
-        url = urlsplit(target)
-        parts = [unquote(part) for part in url.path.split("/") if part]
-        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        if parts[:1] == ["studies"] and 2 <= len(parts) <= 3:
-            if not is_valid_uid(parts[1]):
-                return Answer.of(
-                    400, {"error": "expected a Study Instance UID: digits and dots, at most 64 characters"}
-                )
-            routes, name = self._of_study(parts[1], body, query), "/".join(parts[2:])
-        else:
-            stow = parts[:2] == ["dicom-web", "studies"] and len(parts) <= 3
-            routes, name = (
-                self._of_all(body, content_type, address, query),
-                "dicom-web/studies" if stow else "/".join(parts),
-            )
-        if name not in routes:
-            own = routes if parts[:1] == ["studies"] else (*routes, "health", "ready", "status", "studies/{uid}")
-            names = ", ".join(sorted(filter(None, own)))
-            return Answer.of(404, {"error": f"there is no such page, but {names}; docs/service.md says more"})
-        wanted, route = routes[name]
-        return route() if method == wanted else _wrong_method(wanted)
-
-    def _of_all(self, body: bytes, content_type: str, address: str, query: Mapping[str, str]) -> Routes:
-        return {
-            "instances": ("POST", lambda: self._take(body, address)),
-            "dicom-web/studies": ("POST", lambda: self._stow(body, content_type, address)),
-            "search": ("GET", lambda: self._search(query)),
+    def of_study(self) -> Routes:
+        """Routes below /studies/{uid}; "" is the study itself."""
+        routes: dict[str, tuple[str, Callable[[str, Request], Answer]]] = {
+            "": ("GET", lambda uid, _: self._status(uid)),
+            "instances": ("GET", lambda uid, _: self._instances(uid)),
+            "expected": ("PUT", lambda uid, request: self._announce(uid, request.state.content)),
+            "process": ("POST", lambda uid, request: self._process(uid, request.query_params)),
+            "explain": ("GET", lambda uid, _: self._explain(uid)),
+            "scores": ("GET", lambda uid, _: self._scores(uid)),
+            "similar": ("GET", lambda uid, request: self._ask({"similar": uid}, request.query_params)),
+            "report": ("GET", lambda uid, _: self._file(uid, "report.html", "text/html; charset=utf-8")),
+            "contact-sheet": ("GET", lambda uid, _: self._file(uid, "contact_sheet.png", "image/png")),
         }
+        return {name: (method, _with_uid(answer)) for name, (method, answer) in routes.items()}
 
-    def _of_study(self, uid: str, body: bytes, query: Mapping[str, str]) -> Routes:
-        return {
-            "": ("GET", lambda: self._status(uid)),
-            "instances": ("GET", lambda: self._instances(uid)),
-            "expected": ("PUT", lambda: self._announce(uid, body)),
-            "process": ("POST", lambda: self._process(uid, query)),
-            "explain": ("GET", lambda: self._explain(uid)),
-            "scores": ("GET", lambda: self._scores(uid)),
-            "similar": ("GET", lambda: self._similar(uid, query)),
-            "report": ("GET", lambda: self._file(uid, "report.html", "text/html; charset=utf-8")),
-            "contact-sheet": ("GET", lambda: self._file(uid, "contact_sheet.png", "image/png")),
-        }
-
-    def _take(self, body: bytes, address: str) -> Answer:
-        try:
-            upload = self._uploads.take(body, source="HTTP", address=address)
-        finally:
-            self._uploads.transfers.flush()
-        values = {"taken": upload.taken.value, "kept": upload.taken.kept, "again": upload.taken.may_succeed_later}
-        status = REFUSAL_STATUS.get(upload.taken, 200)
-        return Answer.of(status, values if status == 200 else {**values, "error": f"refused: {upload.taken.value}"})
-
-    def _stow(self, body: bytes, content_type: str, address: str) -> Answer:
-        try:
-            status, values = store(self._uploads, body, content_type, address)
-        except ValueError as error:
-            return Answer.of(400, {"error": str(error)})
-        finally:
-            self._uploads.transfers.flush()
-        return Answer(status, json.dumps(values).encode(), "application/dicom+json")
+    def search(self, request: Request) -> Answer:
+        """GET /search."""
+        return self._search(request.query_params)
 
     def _announce(self, uid: str, body: bytes) -> Answer:
         try:
             expected = json.loads(body)["instances"]
         except (ValueError, LookupError, TypeError):
             expected = None
-        if not isinstance(expected, int) or isinstance(expected, bool) or not 1 <= expected <= MOST_EXPECTED:
+        if not isinstance(expected, int) or isinstance(expected, bool) or not 1 <= expected <= MAX_EXPECTED:
             return Answer.of(400, {"error": 'expected {"instances": N} with a whole number from 1'})
         announce(self._catalog, uid, expected, time.time())
         return self._status(uid)
@@ -221,9 +140,6 @@ class StudyPages:
         notice = "Research use only, not for diagnosis. Scores are uncalibrated."
         return Answer.of(200, {"revision": int(folder.name[1:]), "scores": scores, "notice": notice})
 
-    def _similar(self, uid: str, query: Mapping[str, str]) -> Answer:
-        return self._ask({"similar": uid}, query)
-
     def _search(self, query: Mapping[str, str]) -> Answer:
         if not query.get("text", "").strip():
             return Answer.of(400, {"error": "expected /search?text=WORDS"})
@@ -235,12 +151,12 @@ class StudyPages:
     def _ask(self, question: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
         """The worker's answer to a search for the `top` best."""
         top = query.get("top", "10")
-        if not (top.isascii() and top.isdecimal() and 1 <= int(top) <= MOST_FOUND):
-            return Answer.of(400, {"error": f"expected top=N from 1 to {MOST_FOUND}"})
+        if not (top.isascii() and top.isdecimal() and 1 <= int(top) <= MAX_FOUND):
+            return Answer.of(400, {"error": f"expected top=N from 1 to {MAX_FOUND}"})
         if not self._settings.store.write:
             return Answer.of(409, {"error": "this service writes no embedding store (write in [store])"})
         try:
-            answer = ask(self._owner, {**question, "top": int(top)})
+            answer = self._ask_worker({**question, "top": int(top)})
         except NoAnswerError as error:
             return Answer.of(503, {"error": str(error)})
         return Answer.of(answer.pop("status", 200), answer)
@@ -268,5 +184,13 @@ def _no_results() -> Answer:
     return Answer.of(404, {"error": "this study has no results yet; its state says why"})
 
 
-def _wrong_method(wanted: str) -> Answer:
-    return Answer.of(405, {"error": f"this page takes {wanted}"})
+def _with_uid(answer: Callable[[str, Request], Answer]) -> Callable[[Request], Answer]:
+    """An answer for the study that the path names, 400 where it names none."""
+
+    def checked(request: Request) -> Answer:
+        uid = request.path_params["uid"]
+        if not is_valid_uid(uid):
+            return Answer.of(400, {"error": "expected a Study Instance UID: digits and dots, at most 64 characters"})
+        return answer(uid, request)
+
+    return checked

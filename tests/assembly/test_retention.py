@@ -44,7 +44,7 @@ from dicom_pipeline.catalog.revisions import (
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
-from dicom_pipeline.intake.receiver import Taken, Uploads
+from dicom_pipeline.intake.receiver import Receiver, UploadResult
 from dicom_pipeline.intake.spool import Spool
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -61,9 +61,9 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.catalog = Catalog(folder / "catalog.sqlite")
-        self.uploads = Uploads(self.catalog, Spool(folder), 10**8, 0)
+        self.receiver = Receiver(self.catalog, Spool(folder), 10**8, 0)
 
-    def take(self, number: int, name: str = "A", syntax: UID = ExplicitVRLittleEndian) -> Taken:
+    def take(self, number: int, name: str = "A", syntax: UID = ExplicitVRLittleEndian) -> UploadResult:
         """Receive an instance; another name is other content, another uncompressed syntax is not."""
         image = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.{number}"
@@ -71,7 +71,7 @@ class Kept:
         image.file_meta.TransferSyntaxUID = syntax
         stream = DicomBytesIO()
         image.save_as(stream, enforce_file_format=True)
-        return self.uploads.take(stream.getvalue(), source="HTTP", address="127.0.0.1").taken
+        return self.receiver.receive(stream.getvalue(), source="HTTP", address="127.0.0.1").result
 
     def process(self, *, reports: bool = True, destinations: tuple[str, ...] = ("pacs",), failed: bool = False) -> int:
         """Finish the study's revision; returns its number."""
@@ -236,7 +236,7 @@ def test_without_destinations_results_must_be_there(kept):
 
 def test_a_conflict_is_kept_for_a_person(kept):
     kept.take(1)
-    assert kept.take(1, "B") is Taken.CONFLICT
+    assert kept.take(1, "B") is UploadResult.CONFLICT
     make_revision(kept.catalog, kept.study, 500.0, "quiet")
     kept.process()
     kept.deliver()
@@ -248,11 +248,11 @@ def test_a_conflict_is_kept_for_a_person(kept):
 
 def test_what_comes_again_in_another_syntax_keeps_nothing_from_being_cleaned(kept):
     kept.delivered(1)
-    assert kept.take(0, syntax=ImplicitVRLittleEndian) is Taken.DUPLICATE
+    assert kept.take(0, syntax=ImplicitVRLittleEndian) is UploadResult.DUPLICATE
     assert kept.why == ""
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
     assert kept.files() == 0
-    assert kept.take(0, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT, "no file is left to compare with"
+    assert kept.take(0, syntax=ImplicitVRLittleEndian) is UploadResult.CONFLICT, "no file is left to compare with"
 
 
 def test_cleaning_takes_the_files_and_the_account_says_so(kept):
@@ -303,7 +303,7 @@ def test_a_kill_while_cleaning_leaves_no_lie_and_the_next_run_ends_it(kept, poin
     assert kept.files() == {"marked": 4, "unlink-2": 2, "synced": 0}[point]
     assert kept.lies() == []
     assert spool_account(kept.catalog)["removed"]["instances"] == 4
-    assert kept.take(0) is Taken.DUPLICATE  # in between one comes again
+    assert kept.take(0) is UploadResult.DUPLICATE  # in between one comes again
     clean(kept.catalog, RetentionRule(), LATER)
     assert kept.files() == 1
     assert kept.lies() == []
@@ -324,7 +324,7 @@ def test_a_file_that_cannot_go_stays_due(kept, monkeypatch):
 def test_an_instance_that_comes_again_has_its_file_again(kept):
     kept.delivered(2)
     clean(kept.catalog, AT_ONCE, LATER)
-    assert kept.take(0) is Taken.DUPLICATE
+    assert kept.take(0) is UploadResult.DUPLICATE
     assert kept.files() == 1
     assert kept.lies() == []
     (study,) = spool_studies(kept.catalog)
@@ -335,7 +335,7 @@ def test_an_instance_that_comes_again_has_its_file_again(kept):
 def test_an_instance_that_comes_again_before_its_file_went_keeps_it(kept):
     kept.delivered(2)
     assert begin_removal(kept.catalog, kept.study, 1.0) == 2
-    assert kept.take(0) is Taken.DUPLICATE
+    assert kept.take(0) is UploadResult.DUPLICATE
     clean(kept.catalog, RetentionRule(), LATER)
     assert kept.files() == 1
     assert kept.lies() == []
@@ -355,7 +355,7 @@ def test_an_instance_whose_file_goes_while_it_comes_is_refused(kept, monkeypatch
         with pytest.raises(CatalogError, match="sent once more"):
             kept.take(0)
     assert kept.lies() == []
-    assert kept.take(0) is Taken.DUPLICATE
+    assert kept.take(0) is UploadResult.DUPLICATE
     assert kept.files() == 1
 
 
@@ -388,7 +388,7 @@ def test_senders_and_the_cleaner_at_once(kept):
         for thread in threads:
             thread.join()
     assert kept.lies() == []
-    assert [kept.take(number) for number in range(3)] == [Taken.DUPLICATE] * 3
+    assert [kept.take(number) for number in range(3)] == [UploadResult.DUPLICATE] * 3
     assert kept.files() == 3
 
 
@@ -397,7 +397,7 @@ def test_a_late_instance_of_a_cleaned_study_makes_no_half_result(kept):
     clean(kept.catalog, AT_ONCE, LATER)
     with pytest.raises(FilesCleanedError, match="3 of the study's 3"):
         ask_revision(kept.catalog, kept.study, 1.0, partial=True)
-    assert kept.take(7) is Taken.NEW
+    assert kept.take(7) is UploadResult.NEW
     rule = CompletionRule(20, 600)
     assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.WAIT
     (waits,) = service_account(kept.catalog)["held"]
@@ -407,7 +407,7 @@ def test_a_late_instance_of_a_cleaned_study_makes_no_half_result(kept):
 
     for number in range(3):
         assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.WAIT
-        assert kept.take(number) is Taken.DUPLICATE
+        assert kept.take(number) is UploadResult.DUPLICATE
     assert decide(waiting_studies(kept.catalog)[0], rule, LATER) is Decision.QUIET
     assert service_account(kept.catalog)["held"] == []
     make_revision(kept.catalog, kept.study, 700.0, "quiet")

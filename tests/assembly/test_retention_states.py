@@ -12,7 +12,7 @@ from dicom_pipeline.catalog.outbox import due_delivery, record_set_aside, retry_
 from dicom_pipeline.catalog.retention import begin_removal
 from dicom_pipeline.catalog.revisions import ask_revision, make_revision, waiting_studies
 from dicom_pipeline.errors import FilesCleanedError
-from dicom_pipeline.intake.receiver import Taken
+from dicom_pipeline.intake.receiver import UploadResult
 from tests.assembly.test_retention import LATER, Kept
 
 numbers = st.integers(0, 2)
@@ -41,7 +41,7 @@ class OneStudy(RuleBasedStateMachine):
     @rule(number=numbers)
     def send(self, number):
         taken = self.kept.take(number)
-        assert taken is (Taken.DUPLICATE if number in self.known else Taken.NEW)
+        assert taken is (UploadResult.DUPLICATE if number in self.known else UploadResult.NEW)
         self.gathers |= number not in self.known
         self.known.add(number)
         self.there.add(number)

@@ -15,9 +15,9 @@ from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.service.health import ChildState, State
-from dicom_pipeline.web.app import Pages
+from dicom_pipeline.service.status_file import standing
 from tests.peers.entries import record_instance
+from tests.peers.web import context_of, served
 
 
 @pytest.fixture
@@ -51,10 +51,8 @@ def run(tmp_path, *words):
 
 def page(tmp_path, catalog, target):
     settings = Settings(spool={"folder": tmp_path}, service={"web_port": None})
-    answer = Pages(settings, catalog, "run", lambda: {"listener": ChildState(State.RUNNING)}).answer(
-        "GET", target, b"", "", "127.0.0.1"
-    )
-    return answer.status, json.loads(answer.body)
+    with served(context_of(settings, catalog, service=lambda: standing(tmp_path))) as site:
+        return site.ask("GET", target)
 
 
 def test_the_newest_revisions_are_listed_and_all_are_counted(tmp_path, catalog):

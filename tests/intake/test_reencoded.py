@@ -26,7 +26,7 @@ from dicom_pipeline.catalog.revisions import waiting_studies
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import comparer
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.receiver import Taken, Uploads
+from dicom_pipeline.intake.receiver import Receiver, UploadResult
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.crashing import start_listener
 from tests.peers.entries import record_instance
@@ -63,7 +63,7 @@ def body_of(dataset: pydicom.Dataset) -> bytes:
 
 
 class Door:
-    """A listener, and uploads as by HTTP, over one folder."""
+    """A listener, and receiver as by HTTP, over one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,10 +72,10 @@ class Door:
         spool = Spool(folder)
         self.listener = Listener(ListenerSettings(port=free_port()), self.catalog, spool, "run", self.told.append)
         self.listener.start()
-        self.uploads = Uploads(self.catalog, spool, 10**8, 0)
+        self.receiver = Receiver(self.catalog, spool, 10**8, 0)
 
-    def upload(self, dataset: pydicom.Dataset) -> Taken:
-        return self.uploads.take(file_of(dataset), source="TEST", address="127.0.0.1").taken
+    def upload(self, dataset: pydicom.Dataset) -> UploadResult:
+        return self.receiver.receive(file_of(dataset), source="TEST", address="127.0.0.1").result
 
     def send(self, dataset: pydicom.Dataset, peer: RawSender | None = None) -> int:
         """Send by C-STORE in implicit VR; the status."""
@@ -101,17 +101,17 @@ def door(tmp_path):
     made = Door(tmp_path / "data")
     yield made
     made.listener.stop()
-    made.uploads.comparison.close()
+    made.receiver.comparison.close()
     made.catalog.close()
 
 
 def test_what_comes_again_in_another_syntax_is_a_duplicate_by_every_door(door):
-    assert door.upload(image()) is Taken.NEW
+    assert door.upload(image()) is UploadResult.NEW
     (waiting,) = waiting_studies(door.catalog)
     assert door.send(image()) == 0
-    assert door.upload(image(RLELossless)) is Taken.DUPLICATE
-    assert door.upload(image(ImplicitVRLittleEndian)) is Taken.DUPLICATE
-    assert door.upload(image(RLELossless)) is Taken.DUPLICATE
+    assert door.upload(image(RLELossless)) is UploadResult.DUPLICATE
+    assert door.upload(image(ImplicitVRLittleEndian)) is UploadResult.DUPLICATE
+    assert door.upload(image(RLELossless)) is UploadResult.DUPLICATE
     assert (door.totals, door.files) == ((1, 0), 1)
     assert waiting_studies(door.catalog) == [waiting], "a duplicate is no work"
     assert service_account(door.catalog)["refusals"] == {}
@@ -122,10 +122,10 @@ def test_what_comes_again_in_another_syntax_is_a_duplicate_by_every_door(door):
 
 def test_other_content_is_kept_apart_by_every_door(door):
     assert door.send(image()) == 0
-    assert door.upload(image(RLELossless, PatientComments="another")) is Taken.CONFLICT
+    assert door.upload(image(RLELossless, PatientComments="another")) is UploadResult.CONFLICT
     assert door.send(image(PatientComments="a third")) == 0
     assert (door.totals, door.files) == ((1, 2), 3)
-    assert door.upload(image(PatientComments="a third")) is Taken.DUPLICATE, "of what is kept apart"
+    assert door.upload(image(PatientComments="a third")) is UploadResult.DUPLICATE, "of what is kept apart"
     assert door.send(image(PatientComments="another")) == 0
     assert (door.totals, door.files) == ((1, 2), 3)
 
@@ -154,13 +154,13 @@ def test_two_associations_send_one_instance_at_once_in_two_ways(door):
             ]
             answers = [way.result() for way in ways]
         assert answers[:2] == [0, 0]
-        assert set(answers[2:]) <= {Taken.NEW, Taken.DUPLICATE}
+        assert set(answers[2:]) <= {UploadResult.NEW, UploadResult.DUPLICATE}
         assert (door.totals, door.files) == ((number + 1, 0), number + 1)
 
 
 def test_the_same_reencoded_bytes_at_once_are_discarded_once_all_are_done_with_them(door, monkeypatch):
     """The one that finishes first must not take the file from under the others."""
-    assert door.upload(image()) is Taken.NEW
+    assert door.upload(image()) is UploadResult.NEW
     same, together = Comparison.same, threading.Barrier(2)
 
     def both_wait(self, first, second):
@@ -174,19 +174,19 @@ def test_the_same_reencoded_bytes_at_once_are_discarded_once_all_are_done_with_t
 
 
 def test_a_kept_file_that_is_damaged_is_not_all_that_is_left(door):
-    assert door.upload(image()) is Taken.NEW
+    assert door.upload(image()) is UploadResult.NEW
     (path,) = (door.folder / "instances").rglob("*.dcm")
     content = path.read_bytes()
     path.write_bytes(content.replace(b"CompressedSamples^CT1 ", b"CompressedSamples^CT1\0"))
     assert path.read_bytes() != content
-    assert door.upload(image(RLELossless)) is Taken.CONFLICT
+    assert door.upload(image(RLELossless)) is UploadResult.CONFLICT
     assert door.files == 2
 
 
 def test_a_comparison_that_dies_is_a_conflict_and_the_next_one_works(door, monkeypatch):
-    assert door.upload(image()) is Taken.NEW
-    assert door.upload(image(RLELossless)) is Taken.DUPLICATE
-    process = door.uploads.comparison._process
+    assert door.upload(image()) is UploadResult.NEW
+    assert door.upload(image(RLELossless)) is UploadResult.DUPLICATE
+    process = door.receiver.comparison._process
     exchange = Comparison._exchange
 
     def killed_meanwhile(self, question):
@@ -197,9 +197,9 @@ def test_a_comparison_that_dies_is_a_conflict_and_the_next_one_works(door, monke
     with monkeypatch.context() as patch:
         patch.setattr(Comparison, "_exchange", killed_meanwhile)
         patch.setattr(Comparison, "_start", lambda self: process)
-        assert door.upload(image(RLELossless)) is Taken.CONFLICT
+        assert door.upload(image(RLELossless)) is UploadResult.CONFLICT
     assert door.files == 2
-    assert door.upload(image(ImplicitVRLittleEndian)) is Taken.DUPLICATE
+    assert door.upload(image(ImplicitVRLittleEndian)) is UploadResult.DUPLICATE
     assert door.files == 2
 
 
@@ -241,13 +241,13 @@ def test_a_code_stream_that_wants_absurd_memory_is_a_conflict(door):
     known = pydicom.dcmread(get_testdata_file("MR_small_jp2klossless.dcm"))
     honest = file_of(known)
     known.decompress(generate_instance_uid=False)
-    assert door.upload(known) is Taken.NEW
+    assert door.upload(known) is UploadResult.NEW
     at = honest.index(b"\xff\x4f\xff\x51") + 8
     bomb = bytearray(honest)
     for place in (at, at + 16):
         bomb[place : place + 8] = struct.pack(">LL", 60_000, 60_000)
-    assert door.uploads.take(bytes(bomb), source="TEST", address="").taken is Taken.CONFLICT
-    assert door.uploads.take(honest, source="TEST", address="").taken is Taken.DUPLICATE
+    assert door.receiver.receive(bytes(bomb), source="TEST", address="").result is UploadResult.CONFLICT
+    assert door.receiver.receive(honest, source="TEST", address="").result is UploadResult.DUPLICATE
     assert door.send(image()) == 0
 
 
@@ -265,8 +265,8 @@ def test_killed_between_the_comparison_and_its_entry(tmp_path, reencoded):
     port, folder = free_port(), tmp_path / "data"
     folder.mkdir()
     catalog = Catalog(folder / "catalog.sqlite")
-    uploads = Uploads(catalog, Spool(folder), 10**8, 0)
-    assert uploads.take(file_of(image()), source="TEST", address="").taken is Taken.NEW
+    receiver = Receiver(catalog, Spool(folder), 10**8, 0)
+    assert receiver.receive(file_of(image()), source="TEST", address="").result is UploadResult.NEW
     again = image() if reencoded else image(PatientComments="another")
     process = start_listener(folder, port, "compared:1")
     with pytest.raises(OSError, match=r".*"):

@@ -26,7 +26,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.disk import hold
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError, UsageError
-from dicom_pipeline.intake.receiver import Taken
+from dicom_pipeline.intake.receiver import UploadResult
 from dicom_pipeline.maintenance import rebuild as rebuilding
 from dicom_pipeline.maintenance.rebuild import rebuild
 from tests.assembly.test_retention import SR, Kept
@@ -101,8 +101,8 @@ def test_revisions_conflicts_and_late_instances_are_as_they_were(kept):
     assert {n: after["totals"][n] for n in names} == {n: before["totals"][n] for n in names}
     (waiting,) = waiting_studies(kept.catalog)
     assert (waiting.received, waiting.removed, waiting.senders) == (4, 0, {"HTTP", "CLUNIE1"})
-    assert [kept.take(number) for number in (1, 2, 3, 4)] == [Taken.DUPLICATE] * 4
-    assert kept.take(1, "OTHER") is Taken.DUPLICATE
+    assert [kept.take(number) for number in (1, 2, 3, 4)] == [UploadResult.DUPLICATE] * 4
+    assert kept.take(1, "OTHER") is UploadResult.DUPLICATE
     assert kept.process() == 3
     assert claim_next(kept.catalog, "w") is None
 
@@ -115,28 +115,28 @@ def test_the_same_content_in_another_syntax_is_left_where_it_is(kept):
     whole.rename(stay)  # so that nothing is there to compare with
     with kept.catalog.transaction() as run:
         run.connection.execute("UPDATE instance SET removed_at = 5.0")
-    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is UploadResult.CONFLICT
     (again,) = (kept.folder / "instances").rglob("*.dcm")
     stay.rename(whole)
     kept.take(2)
-    assert kept.take(2, "OTHER", ImplicitVRLittleEndian) is Taken.CONFLICT
+    assert kept.take(2, "OTHER", ImplicitVRLittleEndian) is UploadResult.CONFLICT
     kept.lose()
     os.utime(whole, (1.0, 1.0))
     done = kept.anew()
     assert (done.files, done.entered, done.conflicts) == (4, 2, 1)
     assert done.left == {str(again.relative_to(kept.folder)): rebuilding.SAME_CONTENT}
     assert again.exists()
-    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.DUPLICATE
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is UploadResult.DUPLICATE
     assert not again.exists()
-    assert kept.take(1) is Taken.DUPLICATE
+    assert kept.take(1) is UploadResult.DUPLICATE
 
 
 def test_what_a_record_tells_of_as_a_conflict_stays_one(kept):
     kept.take(1)
     with kept.catalog.transaction() as run:
         run.connection.execute("UPDATE instance SET removed_at = 5.0")
-    assert kept.take(1, syntax=ImplicitVRLittleEndian) is Taken.CONFLICT
-    assert kept.take(1) is Taken.DUPLICATE
+    assert kept.take(1, syntax=ImplicitVRLittleEndian) is UploadResult.CONFLICT
+    assert kept.take(1) is UploadResult.DUPLICATE
     kept.process()
     before = kept.lose()
     done = kept.anew()
@@ -154,9 +154,9 @@ def test_what_had_been_cleaned_is_known_and_not_taken_for_new(kept):
     done = kept.anew()
     assert (done.files, done.entered, done.not_there, done.records) == (0, 0, 2, 1)
     assert waiting_studies(kept.catalog) == []
-    assert kept.take(1) is Taken.DUPLICATE
+    assert kept.take(1) is UploadResult.DUPLICATE
     assert kept.lies() == []
-    assert kept.take(3) is Taken.NEW
+    assert kept.take(3) is UploadResult.NEW
     (waiting,) = waiting_studies(kept.catalog)
     assert waiting.removed == 1
 

@@ -8,7 +8,7 @@ import pydicom
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import make_revision
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.intake.receiver import Taken, Uploads
+from dicom_pipeline.intake.receiver import Receiver, UploadResult
 from dicom_pipeline.intake.spool import Spool
 
 INSTANCES = 3
@@ -29,13 +29,13 @@ class Place:
         self.catalog = Catalog(self.folder / "catalog.sqlite")
         self.receive(sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))[:INSTANCES])
 
-    def receive(self, paths: list[Path]) -> list[Taken]:
-        uploads = Uploads(self.catalog, Spool(self.folder), 10**9, 0)
-        taken = [uploads.take(path.read_bytes(), source="TEST", address="127.0.0.1") for path in paths]
+    def receive(self, paths: list[Path]) -> list[UploadResult]:
+        receiver = Receiver(self.catalog, Spool(self.folder), 10**9, 0)
+        taken = [receiver.receive(path.read_bytes(), source="TEST", address="127.0.0.1") for path in paths]
         study = str(pydicom.dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)
         if self.query(f"SELECT waiting FROM study WHERE study_instance_uid = '{study}'") == [(1,)]:
             make_revision(self.catalog, study, 1_700_000_000.0, "quiet")
-        return [upload.taken for upload in taken]
+        return [upload.result for upload in taken]
 
     def query(self, statement: str) -> list:
         with sqlite3.connect(self.folder / "catalog.sqlite") as catalog:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,15 @@ class Service:
         wait_until(
             answers or (lambda: not node.echo()), 60, f"the listener does not answer: {self.log.read_text()[-2000:]}"
         )
+        wait_until(lambda: answers or self._web_answers(), 60, f"no page answers: {self.log.read_text()[-2000:]}")
         return self
+
+    def _web_answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.web), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""

@@ -21,8 +21,9 @@ from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.peers.peer import Attempt, Ending
 from dicom_pipeline.peers.redaction import without_patient
 from dicom_pipeline.research.embedding_store import EmbeddingStore
-from dicom_pipeline.service.auditing import Deliveries, http_access
+from dicom_pipeline.service.auditing import Deliveries
 from dicom_pipeline.service.wiring import forwarder_of, record_of
+from dicom_pipeline.web.access import http_access
 from tests.audit.facts import problems
 from tests.peers.programs import wait_until
 from tests.research.made import made_rows

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.service.health import ChildState, State
-from dicom_pipeline.service.status_file import EVERY_SECONDS, LATE_SECONDS, NAME, Standing, standing
+from dicom_pipeline.service.status_file import EVERY_SECONDS, LATE_SECONDS, NAME, Standing, standing, states_of
 from dicom_pipeline.service.systemd import PART, SOCKET, SPAN, Systemd
 
 GOOD = {"listener": ChildState(State.RUNNING), "worker": ChildState(State.RUNNING)}
@@ -76,13 +76,14 @@ def test_a_full_disk_makes_no_service_silent(tmp_path, monkeypatch, caplog):
     assert "cannot write service.json: No space left on device" in caplog.text
 
 
-def test_pages_see_a_supervisor_that_hangs(tmp_path, monkeypatch):
+def test_pages_see_the_processes_and_a_supervisor_that_hangs(tmp_path):
+    assert states_of(tmp_path) == {}
     told = Standing(tmp_path)
-    now = time.monotonic()
-    told.tell(GOOD, now)
-    assert told.supervisor.state is State.RUNNING
-    monkeypatch.setattr("dicom_pipeline.service.status_file.time.monotonic", lambda: now + LATE_SECONDS + 1)
-    assert told.supervisor.words("supervisor") == "the supervisor is silent: it has not got on for 61 s"
+    told.tell(HUNG, 100.0)
+    assert states_of(tmp_path) == {**HUNG, "supervisor": ChildState(State.RUNNING)}
+    past = time.time() - LATE_SECONDS - 1
+    os.utime(tmp_path / NAME, (past, past))
+    assert states_of(tmp_path)["supervisor"].words("supervisor").startswith("the supervisor is silent: it has not")
 
 
 @pytest.mark.parametrize("abstract", [False, True])

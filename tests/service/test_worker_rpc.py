@@ -3,18 +3,16 @@
 import socket
 import stat
 import uuid
-from pathlib import Path
+from multiprocessing.connection import Client
 
 import numpy as np
 import pytest
 
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
-from dicom_pipeline.errors import PromptTooLongError
+from dicom_pipeline.errors import NoAnswerError, PromptTooLongError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.live import Searches
-from dicom_pipeline.service.worker_rpc import NoAnswerError, Questions, ask, socket_path
-from dicom_pipeline.web.studies import StudyPages
+from dicom_pipeline.service.worker_rpc import MAX_QUESTION_BYTES, RpcServer, ask, socket_path
 from tests.research.made import WEIGHTS, made_rows
 
 
@@ -32,9 +30,9 @@ def asked(owner):
             raise LookupError("a flaw")
         return {"given": question}
 
-    questions = Questions(owner, answer)
+    server = RpcServer(owner, answer)
     yield owner
-    questions.stop()
+    server.stop()
 
 
 def test_a_question_is_answered(asked):
@@ -42,7 +40,7 @@ def test_a_question_is_answered(asked):
 
 
 def test_only_this_user_may_ask(asked):
-    assert stat.S_IMODE(socket_path(asked).stat().st_mode) == 0o600
+    assert stat.S_IMODE(socket_path(asked).parent.stat().st_mode) == 0o700
 
 
 def test_a_flaw_is_an_answer_and_the_next_question_is_answered(asked, caplog):
@@ -53,12 +51,19 @@ def test_a_flaw_is_an_answer_and_the_next_question_is_answered(asked, caplog):
     assert "a question was not answered" in caplog.text
 
 
+def answered(owner: str, question: bytes) -> bytes:
+    """What comes back for these very bytes; nothing where the connection is closed."""
+    with Client(str(socket_path(owner)), "AF_UNIX") as connection:
+        try:
+            connection.send_bytes(question)
+            return connection.recv_bytes()
+        except (EOFError, OSError):
+            return b""
+
+
 def test_what_is_no_question_ends_its_own_connection_alone(asked):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(10)
-        connection.connect(str(socket_path(asked)))
-        connection.sendall(b"\x00\xff not json\n")
-        assert connection.recv(100) == b""
+    for wrong in (b"\xff not json", b"", b"x" * (MAX_QUESTION_BYTES + 1)):
+        assert answered(asked, wrong) == b""
     assert ask(asked, {}) == {"given": {}}
 
 
@@ -68,11 +73,12 @@ def test_without_a_worker_there_is_a_reason(owner):
 
 
 def test_a_restarted_worker_takes_over_what_a_killed_one_left(owner):
+    socket_path(owner).parent.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
         left.bind(str(socket_path(owner)))
-    questions = Questions(owner, dict)
+    server = RpcServer(owner, dict)
     assert ask(owner, {"n": 1}) == {"n": 1}
-    questions.stop()
+    server.stop()
     assert not socket_path(owner).exists()
 
 
@@ -124,22 +130,3 @@ def test_what_cannot_be_asked_is_the_askers_error(searches, question):
     answer = searches.answer(question)
     assert answer["status"] == 400
     assert answer["error"]
-
-
-def test_every_route_is_in_the_docs(tmp_path):
-    settings = Settings(spool={"folder": tmp_path})
-    catalog = Catalog(tmp_path / "catalog.sqlite")
-    pages = StudyPages(settings, catalog, "run")
-    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
-    for names in (pages._of_study("1.2", b"", {}), pages._of_all(b"", "", "", {})):
-        assert all(name in text for name in names), sorted(names)
-    catalog.close()
-
-
-def test_without_a_store_or_a_worker_a_search_is_refused_with_a_reason(tmp_path, owner):
-    catalog = Catalog(tmp_path / "catalog.sqlite")
-    for write, status in ((True, 503), (False, 409)):
-        settings = Settings(spool={"folder": tmp_path}, store={"write": write})
-        answer = StudyPages(settings, catalog, owner).answer("GET", "/search?text=lung", b"", "", "127.0.0.1")
-        assert answer.status == status
-    catalog.close()

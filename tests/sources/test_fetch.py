@@ -15,7 +15,7 @@ from dicom_pipeline.catalog.revisions import discard_study, waiting_studies
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.config import OrthancSource
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.intake.receiver import Uploads
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.sources.fetch import Pace, Wanted, pull_study
 from dicom_pipeline.sources.poller import Poller
@@ -144,13 +144,13 @@ def polled(tmp_path, monkeypatch):
     orthanc = Orthanc(tmp_path / "orthanc", USER, StableAge=1).start()
     monkeypatch.setenv("ORTHANC_PASSWORD", USER[1])
     catalog = Catalog(tmp_path / "data" / "catalog.sqlite")
-    uploads = Uploads(catalog, Spool(tmp_path / "data"), 2**30, 0)
+    receiver = Receiver(catalog, Spool(tmp_path / "data"), 2**30, 0)
 
     def poller(**values):
         source = OrthancSource(
             name="o", url=orthanc.url, username=USER[0], password_env="ORTHANC_PASSWORD", settle_seconds=2, **values
         )
-        return Poller(source, catalog, uploads)
+        return Poller(source, catalog, receiver)
 
     yield orthanc, catalog, poller
     orthanc.stop()
@@ -202,14 +202,14 @@ def test_the_poller_takes_only_what_is_wanted_and_tries_again(polled, sample_dat
 
 def test_what_was_cleaned_is_fetched_again_only_beside_something_new(polled, sample_data, tmp_path):
     orthanc, catalog, _ = polled
-    uploads = Uploads(catalog, Spool(tmp_path / "data"), 2**30, 0)
+    receiver = Receiver(catalog, Spool(tmp_path / "data"), 2**30, 0)
     paths = sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))
     for path in paths[:10]:
         orthanc.client.upload_file(str(path))
     (study,) = orthanc.client.studies.get_all_ids()
 
     def pull():
-        return dict(pull_study(orthanc.client, catalog, uploads, study, Wanted(), source="o").account)
+        return dict(pull_study(orthanc.client, catalog, receiver, study, Wanted(), source="o").account)
 
     assert pull() == {"new": 10}
     uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
@@ -226,18 +226,18 @@ def test_what_was_cleaned_is_fetched_again_only_beside_something_new(polled, sam
 
 def test_a_pull_that_was_cut_short_fetches_what_was_cleaned(polled, sample_data, tmp_path):
     orthanc, catalog, _ = polled
-    uploads = Uploads(catalog, Spool(tmp_path / "data"), 2**30, 0)
+    receiver = Receiver(catalog, Spool(tmp_path / "data"), 2**30, 0)
     paths = sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm"))
     for path in paths[:3]:
-        uploads.take(path.read_bytes(), source="ORTHANC", address="o")
+        receiver.receive(path.read_bytes(), source="ORTHANC", address="o")
     for path in paths[:4]:
         orthanc.client.upload_file(str(path))
     (study,) = orthanc.client.studies.get_all_ids()
     uid = orthanc.client.studies.get_tags(study)["StudyInstanceUID"]
     discard_study(catalog, uid, time.time(), "discard", "rule")
     clean(catalog, RetentionRule(0), time.time() + 1)
-    uploads.take(paths[3].read_bytes(), source="ORTHANC", address="o")  # the new one came, the others did not
-    pulled = pull_study(orthanc.client, catalog, uploads, study, Wanted(), source="o")
+    receiver.receive(paths[3].read_bytes(), source="ORTHANC", address="o")  # the new one came, the others did not
+    pulled = pull_study(orthanc.client, catalog, receiver, study, Wanted(), source="o")
     assert dict(pulled.account) == {"held": 1, "duplicate": 3}
     assert waiting_studies(catalog)[0].removed == 0
 

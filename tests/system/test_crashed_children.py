@@ -10,7 +10,7 @@ import pytest
 
 from dicom_pipeline import EmbeddingStore, faults
 from dicom_pipeline.config import store_place
-from dicom_pipeline.intake.receiver import Taken
+from dicom_pipeline.intake.receiver import UploadResult
 from dicom_pipeline.reporting import read_report
 from tests.peers.crashing import start_sender, start_worker
 from tests.peers.place import INSTANCES, Place
@@ -80,8 +80,8 @@ def test_an_entry_whose_file_is_damaged_is_mended_when_its_sender_repeats_it(tmp
     if processed:
         assert work(place) == 0
         assert place.query("SELECT count(*) FROM revision_instance WHERE outcome = 'failed'") == [(1,)]
-    assert place.receive(sources) == [Taken.DUPLICATE] * INSTANCES
-    assert place.receive(sources) == [Taken.DUPLICATE] * INSTANCES  # and no work a second time
+    assert place.receive(sources) == [UploadResult.DUPLICATE] * INSTANCES
+    assert place.receive(sources) == [UploadResult.DUPLICATE] * INSTANCES  # and no work a second time
     assert work(place) == 0
     last = place.query("SELECT max(number), state FROM revision")
     assert last == [(2 if processed else 1, "done")]

@@ -1,0 +1,99 @@
+"""Instances that come over HTTP: the body is read chunk by chunk into receipts, by a thread that may wait for the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from typing import TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+from starlette.requests import Request
+
+from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.web.answer import Answer
+from dicom_pipeline.web.dicomweb import store
+
+MAX_UPLOADS = 32
+"""Bodies that are read at once; further ones wait, and pages are answered by other threads."""
+
+CHUNK_SECONDS = 60.0
+"""Silence after which a client is given up."""
+
+REFUSAL_STATUS = {
+    UploadResult.OWN_OBJECT: 200,
+    UploadResult.TOO_LARGE: 413,
+    UploadResult.DISK_FULL: 507,
+    UploadResult.UNREADABLE: 422,
+    UploadResult.MISSING_UID: 422,
+    UploadResult.AMBIGUOUS_IDENTITY: 409,
+    UploadResult.UNSUPPORTED: 415,
+}
+
+Result = TypeVar("Result")
+Consume = Callable[[Receiver, Iterator[bytes], str, str], Result]
+"""Receiver, chunks of the body, its content type and the client's address -> what became of it."""
+
+
+async def in_upload_thread(request: Request, receiver: Receiver, consume: Consume[Result], address: str) -> Result:
+    """Run `consume` in one thread, which gets the body's chunks as they come.
+
+    Raises what it raises, TimeoutError for a client that is silent and ClientDisconnect for one that is gone; what was
+    begun is aborted then.
+    """
+    stream = request.stream()
+    content_type = request.headers.get("content-type", "")
+
+    def work() -> Result:
+        try:
+            return consume(receiver, _chunks(stream), content_type, address)
+        finally:
+            receiver.transfers.flush()
+            receiver.catalog.close()
+
+    return await anyio.to_thread.run_sync(work, limiter=_limiter())
+
+
+def receive_file(receiver: Receiver, chunks: Iterator[bytes], content_type: str, address: str) -> Answer:
+    """One Part 10 file as the whole body. The JSON's `taken`, `kept` and `again` are older names and will go."""
+    del content_type
+    receipt = receiver.begin(source="HTTP", address=address)
+    try:
+        for chunk in chunks:
+            receipt.write(chunk)
+            if receipt.refused is UploadResult.TOO_LARGE:
+                break
+        result = receipt.finish().result
+    finally:
+        receipt.abort()
+    values = {"result": result.value, "stored": result.stored, "retryable": result.retryable}
+    values |= {"taken": result.value, "kept": result.stored, "again": result.retryable}
+    status = REFUSAL_STATUS.get(result, 200)
+    if result is UploadResult.TOO_LARGE:
+        limit = f"request body exceeds listener.max_object_bytes ({receiver.max_object_bytes} bytes)"
+        return Answer.of(status, {**values, "error": limit})
+    return Answer.of(status, values if status == 200 else {**values, "error": f"refused: {result.value}"})
+
+
+def receive_stow(receiver: Receiver, chunks: Iterator[bytes], content_type: str, address: str) -> Answer:
+    """The parts of a STOW-RS request. Raises StowError for a body that is none."""
+    status, values = store(receiver, chunks, content_type, address)
+    return Answer(status, json.dumps(values).encode(), "application/dicom+json")
+
+
+def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
+    """The body for a thread of anyio's: each chunk is fetched by the event loop."""
+
+    async def following() -> bytes | None:
+        with anyio.fail_after(CHUNK_SECONDS):
+            return await anext(stream, None)
+
+    while (chunk := anyio.from_thread.run(following)) is not None:
+        yield chunk
+
+
+@cache
+def _limiter() -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(MAX_UPLOADS)
