@@ -21,11 +21,12 @@ from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 from dicom_pipeline.acceptor.admission import (
     APPLICATION_CONTEXT,
     PROTOCOL_VERSION,
-    ListenerSettings,
     Rejection,
     decide_titles,
 )
+from dicom_pipeline.acceptor.operations import Context
 from dicom_pipeline.acceptor.pdu import WireError
+from dicom_pipeline.config import ListenerSection
 
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 MOST_REQUEST_BYTES = 512 * 1024
@@ -42,15 +43,7 @@ USER_ITEMS = frozenset({0x51, 0x54})
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """An accepted presentation context."""
-
-    abstract_syntax: str
-    transfer_syntax: str
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class AcceptedAssociation:
     """What was negotiated. answer: the A-ASSOCIATE-AC. peer_max: the largest P-DATA body that the peer takes, 0 for any."""
 
     calling_ae: str
@@ -61,8 +54,8 @@ class Agreement:
 
 
 def negotiate(
-    body: memoryview, settings: ListenerSettings, supported: Sequence[PresentationContext]
-) -> Agreement | Rejection:
+    body: memoryview, settings: ListenerSection, supported: Sequence[PresentationContext]
+) -> AcceptedAssociation | Rejection:
     """Answer an A-ASSOCIATE-RQ, given as a PDU's body. Raises WireError where it is malformed."""
     if len(body) < ITEMS_FROM:
         raise WireError("malformed-pdu", abort=6)
@@ -77,7 +70,7 @@ def negotiate(
         rejection = decide_titles(settings, called, calling)
         if str(request.application_context_name) != APPLICATION_CONTEXT_NAME:
             rejection = APPLICATION_CONTEXT
-        return rejection or _agreement(request, settings, supported)
+        return rejection or _accepted(request, settings, supported)
     except Exception as error:  # the edge of an association: pynetdicom raises anything on a malformed request
         raise WireError("malformed-pdu", abort=6) from error
 
@@ -116,13 +109,15 @@ def _known_items(content: bytes, kinds: Collection[int]) -> bytes:
     return bytes(kept)
 
 
-def _agreement(request: A_ASSOCIATE, settings: ListenerSettings, supported: Sequence[PresentationContext]) -> Agreement:
+def _accepted(
+    request: A_ASSOCIATE, settings: ListenerSection, supported: Sequence[PresentationContext]
+) -> AcceptedAssociation:
     wanted = request.presentation_context_definition_list
     asked = [item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
     roles = {UID(item.sop_class_uid or ""): (item.scu_role, item.scp_role) for item in asked}
     results, granted = negotiate_as_acceptor(wanted, list(supported), roles)
     accepted = [c for c in results if c.result == 0]
-    return Agreement(
+    return AcceptedAssociation(
         calling_ae=str(request.calling_ae_title).strip(),
         called_ae=str(request.called_ae_title).strip(),
         contexts={int(c.context_id or 0): Context(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in accepted},
@@ -133,7 +128,7 @@ def _agreement(request: A_ASSOCIATE, settings: ListenerSettings, supported: Sequ
 
 def _accept(
     request: A_ASSOCIATE,
-    settings: ListenerSettings,
+    settings: ListenerSection,
     results: Sequence[PresentationContext],
     granted: Sequence[SCP_SCU_RoleSelectionNegotiation],
 ) -> bytes:

@@ -1,20 +1,16 @@
-"""Who may associate and for what: the settings of the listener, and the decision on one association request as a value."""
+"""Who may associate: the decision on one connection or association request as a value."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from pydicom.uid import UID, AllTransferSyntaxes
-from pynetdicom import AllStoragePresentationContexts, build_context
-from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from dicom_pipeline.audit import AlertKind
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
 
 REFUSED_SYNTAXES = ("MPEG", "HEVC", "JPIP", "SMPTE", "RFC 2557", "XML")
@@ -22,44 +18,6 @@ REFUSED_SYNTAXES = ("MPEG", "HEVC", "JPIP", "SMPTE", "RFC 2557", "XML")
 
 COMMAND_SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
 """For services whose data sets are small."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A node that is known by name: where Storage Commitment results for it go. tls: with the listener's certificate."""
-
-    ae_title: str
-    host: str
-    port: int
-    tls: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """How to listen; the fields are those of config.ListenerSection. min_free_bytes: the disk's watermark."""
-
-    ae_title: str = "DICOMPIPE"
-    host: str = "127.0.0.1"
-    port: int = 11112
-    allow_remote: bool = False
-    require_called_ae: bool = True
-    calling_ae_titles: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    sop_classes: tuple[str, ...] = ()
-    max_associations: int = 50
-    max_associations_per_peer: int = 20
-    max_pdu_bytes: int = 131072
-    max_object_bytes: int = 4 * 1024**3
-    max_inflated_bytes: int = 1024**3
-    association_timeout_seconds: float = 15.0
-    idle_timeout_seconds: float = 60.0
-    network_timeout_seconds: float = 60.0
-    min_bytes_per_second: int = 1024
-    min_free_bytes: int = 0
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_ca: Path | None = None
-    peers: tuple[Peer, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +42,7 @@ DISK_FULL = Rejection(2, 3, 1, "disk-full")
 DISK_ERROR = Rejection(2, 3, 1, "disk-error")
 
 
-def decide_titles(settings: ListenerSettings, called: str, calling: str) -> Rejection | None:
+def decide_titles(settings: ListenerSection, called: str, calling: str) -> Rejection | None:
     """Whether the AE titles are admitted (surrounding spaces do not count)."""
     if settings.require_called_ae and called.strip() != settings.ae_title.strip():
         return CALLED_AE
@@ -109,24 +67,6 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise ConfigError(f'listener.networks: {error}; expected CIDR notation such as "10.1.0.0/16"') from None
 
 
-def supported_contexts(sop_classes: tuple[str, ...] = ()) -> list[PresentationContext]:
-    """Verification, Storage Commitment and Storage; of Storage only the classes that are named, where any are."""
-    commitment = build_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)
-    commitment.scu_role = commitment.scp_role = True  # a destination may bring the results of what we asked it
-    contexts = [build_context(Verification), commitment]
-    storage = storage_classes()
-    wanted = storage if not sop_classes else {_class_uid(name) for name in sop_classes}
-    if not wanted <= storage:
-        raise ConfigError(f"listener.sop_classes names what is no Storage SOP class: {sorted(wanted - storage)}")
-    return contexts + [build_context(uid, supported_transfer_syntaxes()) for uid in sorted(wanted)]
-
-
-@cache
-def storage_classes() -> frozenset[str]:
-    """UIDs of every Storage SOP class that can be accepted."""
-    return frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
-
-
 @cache
 def _syntaxes() -> tuple[str, ...]:
     return tuple(str(uid) for uid in AllTransferSyntaxes if not any(word in UID(uid).name for word in REFUSED_SYNTAXES))
@@ -137,15 +77,7 @@ def supported_transfer_syntaxes() -> list[str]:
     return list(_syntaxes())
 
 
-def _class_uid(name: str) -> str:
-    """The UID of a SOP class that is named by UID or keyword."""
-    import pynetdicom.sop_class as classes
-
-    found: Any = getattr(classes, name, None)
-    return str(found) if found is not None else name
-
-
-def check_address(settings: ListenerSettings) -> None:
+def check_address(settings: ListenerSection) -> None:
     """Raise ConfigError for an address beyond loopback that was not allowed in so many words, and for what is no network."""
     for network in settings.networks:
         parse_network(network)

@@ -13,25 +13,15 @@ import ssl
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
-
-from pynetdicom.presentation import PresentationContext
 
 from dicom_pipeline import faults
 from dicom_pipeline.acceptor import dimse as messages
-from dicom_pipeline.acceptor.acse import MOST_REQUEST_BYTES, Agreement, Context, calling_title, negotiate
-from dicom_pipeline.acceptor.admission import (
-    DISK_ERROR,
-    DISK_FULL,
-    ListenerSettings,
-    Rejection,
-    storage_classes,
-)
+from dicom_pipeline.acceptor.acse import MOST_REQUEST_BYTES, AcceptedAssociation, calling_title, negotiate
+from dicom_pipeline.acceptor.admission import Rejection
 from dicom_pipeline.acceptor.dimse import Command, CommandError, Field
+from dicom_pipeline.acceptor.operations import Context, Observer, Operation, Sender, Services
 from dicom_pipeline.acceptor.pdu import (
     RELEASE_RP,
     Pdu,
@@ -42,13 +32,9 @@ from dicom_pipeline.acceptor.pdu import (
     fragments,
     reject_pdu,
 )
-from dicom_pipeline.audit import AlertKind, Node, Record
+from dicom_pipeline.audit import AlertKind, Node
 from dicom_pipeline.audit.alerts import Alerts
-from dicom_pipeline.audit.transfers import Transfers
-from dicom_pipeline.catalog.arrivals import end_association, enter_association
-from dicom_pipeline.intake.commitment import ActionRequest, Commitments
-from dicom_pipeline.intake.commitment_results import CommitmentResult
-from dicom_pipeline.intake.store_operation import SUCCESS, Sender, Storage, Store
+from dicom_pipeline.config import ListenerSection
 
 log = logging.getLogger(__name__)
 
@@ -65,50 +51,13 @@ HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
 OUT_OF_DATE = {9: "certificate-is-not-yet-valid", 10: "certificate-has-expired"}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL, which has one reason for all that is wrong."""
 
-SOP_CLASS_NOT_SUPPORTED = 0x0122
-UNRECOGNIZED_OPERATION = 0x0211
-
-
-class Operation(Protocol):
-    """A request whose data set is arriving."""
-
-    def write(self, part: memoryview) -> None:
-        """Take a piece of the data set."""
-
-    def finish(self) -> tuple[int, str]:
-        """Status and, for a failure, a word of why, once the data set is whole."""
-
-    def drop(self) -> None:
-        """The association ended before that."""
-
-
-class Fixed:
-    """A request whose answer does not depend on its data set, which passes unread."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        self._answer = status, reason
-
-    def write(self, part: memoryview) -> None:
-        """Let it pass."""
-
-    def finish(self) -> tuple[int, str]:
-        """The answer."""
-        return self._answer
-
-    def drop(self) -> None:
-        """Nothing to forget."""
-
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ListenerContext:
     """What all associations of a listener use."""
 
-    settings: ListenerSettings
-    storage: Storage
-    commitments: Commitments
-    supported: Sequence[PresentationContext]
-    owner: str
-    record: Record
+    settings: ListenerSection
+    services: Services
     alerts: Alerts
 
 
@@ -128,22 +77,20 @@ class Association:
     """Serves one connection. rejection: an answer that was decided before anything was read."""
 
     def __init__(
-        self, shared: Shared, connection: socket.socket, address: str, rejection: Rejection | None = None
+        self, context: ListenerContext, connection: socket.socket, address: str, rejection: Rejection | None = None
     ) -> None:
-        self._shared = shared
+        self._context = context
         self._connection = connection
         self._rejection = rejection
-        self._agreement: Agreement | None = None
+        self._accepted: AcceptedAssociation | None = None
         self._wire: Wire | None = None
         self._message: _Message | None = None
         self._stopping = threading.Event()
         self.sender = Sender("", address, uuid.uuid4().hex)
-        self.stored: Counter[int] = Counter()
-        self._transfers = Transfers(shared.record)
 
     def serve(self, tls: ssl.SSLContext | None) -> None:
         """Everything from the TLS handshake to the closed connection. Raises nothing; every early end leaves a reason."""
-        settings = self._shared.settings
+        settings = self._context.settings
         try:
             self._connection.settimeout(settings.association_timeout_seconds)
             if tls is not None and not self._shake_hands(tls):
@@ -170,49 +117,43 @@ class Association:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
 
+    @property
+    def _observer(self) -> Observer:
+        return self._context.services.observer
+
     def _shake_hands(self, tls: ssl.SSLContext) -> bool:
         """Go on in TLS; False where that failed, with its reason told."""
         try:
             self._connection = tls.wrap_socket(self._connection, server_side=True)
         except OSError as error:  # ssl.SSLError is one
             reason = handshake_reason(error)
-            self._shared.storage.refuse(self.sender, "", 0, reason)
+            self._observer.refused(self.sender, "", 0, reason)
             self._alert(AlertKind.NODE_AUTHENTICATION, reason)
             return False
         return True
 
     def _negotiate(self, wire: Wire) -> bool:
-        settings, storage = self._shared.settings, self._shared.storage
+        settings = self._context.settings
         kind, body = wire.read(settings.association_timeout_seconds, MOST_REQUEST_BYTES)
         if kind != Pdu.ASSOCIATE_RQ:
             raise WireError("no-association-request", abort=2)
         self.sender = replace(self.sender, calling_ae=calling_title(body))  # who is turned away is told too
-        answer = self._rejection or negotiate(body, settings, self._shared.supported)
-        if isinstance(answer, Agreement):
-            self._agreement = answer
-            answer = self._without_room(answer) or answer
+        answer = self._rejection or negotiate(body, settings, self._context.services.contexts)
+        if isinstance(answer, AcceptedAssociation):
+            self._accepted = answer
+            syntaxes = {context.abstract_syntax for context in answer.contexts.values()}
+            answer = self._observer.admit(syntaxes) or answer
         if isinstance(answer, Rejection):
-            storage.refuse(self.sender, "", 0, f"rejected: {answer.reason}")
+            self._observer.refused(self.sender, "", 0, f"rejected: {answer.reason}")
             self._alert(answer.kind, f"rejected: {answer.reason}")
             wire.send(reject_pdu(answer.result, answer.source, answer.diagnostic))
             return False
-        token, owner, now = self.sender.token, self._shared.owner, time.time()
-        storage.committer.submit(lambda run: enter_association(run, token, owner, now))
+        self._observer.opened(self.sender)
         wire.send(answer.answer)
         return True
 
-    def _without_room(self, agreement: Agreement) -> Rejection | None:
-        """The answer to who wants to store while nothing can be stored."""
-        if not any(context.abstract_syntax in storage_classes() for context in agreement.contexts.values()):
-            return None
-        try:
-            return DISK_FULL if self._shared.storage.disk_is_full() else None
-        except OSError as error:  # the folder is gone, as when its disk is not mounted
-            log.error("cannot look at the spool: %s", error.strerror)
-            return DISK_ERROR
-
     def _serve_messages(self, wire: Wire) -> None:
-        settings = self._shared.settings
+        settings = self._context.settings
         while not (self._stopping.is_set() and self._message is None):
             idle = settings.idle_timeout_seconds if self._message is None else settings.network_timeout_seconds
             kind, body = wire.read(idle)
@@ -232,8 +173,8 @@ class Association:
 
     def _take(self, context_id: int, is_command: bool, is_last: bool, part: memoryview) -> None:
         """One PDV: the command of a message in full, then its data set, both on one context (PS3.8 annex E)."""
-        assert self._agreement is not None
-        if context_id not in self._agreement.contexts:
+        assert self._accepted is not None
+        if context_id not in self._accepted.contexts:
             raise WireError("unknown-context", abort=6)
         if self._message is None:
             self._message = _Message(context_id)
@@ -245,7 +186,7 @@ class Association:
             if len(message.command_bytes) > messages.MOST_COMMAND_BYTES:
                 raise WireError("command-too-long", abort=6)
             if is_last:
-                self._begin(message, self._agreement.contexts[context_id])
+                self._begin(message, self._accepted.contexts[context_id])
             return
         assert message.operation is not None
         message.data_bytes += len(part)
@@ -256,8 +197,8 @@ class Association:
 
     def _check_flow(self, message: _Message) -> None:
         """End what never ends, and what comes so slowly that it only holds a place."""
-        settings = self._shared.settings
-        if message.data_bytes > settings.max_object_bytes + BYTES_OVER:
+        settings = self._context.settings
+        if message.data_bytes > self._context.services.max_bytes + BYTES_OVER:
             raise WireError("endless-object", abort=0)
         seconds = time.monotonic() - message.began
         if seconds > RATE_GRACE_SECONDS and message.data_bytes < settings.min_bytes_per_second * seconds:
@@ -271,64 +212,37 @@ class Association:
         if command.field & 0x8000 or command.field == Field.C_CANCEL_RQ:
             if command.has_data_set:
                 raise WireError("unexpected-response", abort=2)
-            self._message = None  # the answer to an event report, or the end of something that has ended
-            self._shared.commitments.take_response(self.sender.token, command)
+            self._message = None
+            self._observer.response(self.sender, command)
             return
-        message.operation = self._operation(command, context)
+        message.operation = self._context.services.begin(self.sender, context, command)
         if not command.has_data_set:
             self._answer(message)
-
-    def _operation(self, command: Command, context: Context) -> Operation:
-        abstract = context.abstract_syntax
-        if command.field == Field.C_STORE_RQ and abstract in storage_classes():
-            if not command.has_data_set:
-                return Fixed(0xC000, "no-data-set")
-            return Store(self._shared.storage, self.sender, context, command)
-        if command.field == Field.C_ECHO_RQ and abstract == "1.2.840.10008.1.1":
-            return Fixed(SUCCESS, "")
-        if command.field == Field.N_ACTION_RQ and abstract == "1.2.840.10008.1.20.1":
-            return ActionRequest(self._shared.commitments, self.sender, context, command)
-        if command.field == Field.N_EVENT_REPORT_RQ and abstract == "1.2.840.10008.1.20.1":
-            return CommitmentResult(self._shared.storage.committer, context)
-        known = command.field in (Field.C_STORE_RQ, Field.C_ECHO_RQ, Field.N_ACTION_RQ)
-        return Fixed(SOP_CLASS_NOT_SUPPORTED if known else UNRECOGNIZED_OPERATION, "not-supported")
 
     def _answer(self, message: _Message) -> None:
         assert message.operation is not None
         assert message.command is not None
         status, reason = message.operation.finish()
-        if isinstance(message.operation, Store):
-            self.stored[status] += 1
-            kept = message.operation.kept
-            if kept is not None:
-                node = self._node()
-                self._transfers.add(node, kept.study_instance_uid, kept.sop_class_uid, kept.held, kept.patient_id)
         self._message = None
         faults.passing("before-answer")
         self._send(message.context_id, messages.response(message.command, status, reason), is_command=True)
         faults.passing("answered")
-        if isinstance(message.operation, ActionRequest) and status == SUCCESS:
-            self._report_event(message.context_id, message.operation)
-
-    def _report_event(self, context_id: int, request: ActionRequest) -> None:
-        """The result of a Storage Commitment on this association, where no other way to the sender is known."""
-        report = request.report_here()
-        if report is not None:
-            command, dataset = report
-            self._send(context_id, command, is_command=True)
-            self._send(context_id, dataset, is_command=False)
+        follow_up = message.operation.follow_up()
+        if follow_up is not None:
+            command, dataset = follow_up
+            self._send(message.context_id, command, is_command=True)
+            self._send(message.context_id, dataset, is_command=False)
 
     def _send(self, context_id: int, content: bytes, *, is_command: bool) -> None:
         assert self._wire is not None
-        assert self._agreement is not None
-        self._wire.send(data_pdus(context_id, content, is_command=is_command, peer_max=self._agreement.peer_max))
+        assert self._accepted is not None
+        self._wire.send(data_pdus(context_id, content, is_command=is_command, peer_max=self._accepted.peer_max))
 
     def _end_early(self, error: WireError) -> None:
         where = "in a message" if self._message is not None else "between messages"
-        storage = self._shared.storage
-        if self._agreement is None or self._message is not None or error.abort is not None:
-            uid = self._message.operation.uid if self._message and isinstance(self._message.operation, Store) else ""
-            storage.refuse(self.sender, uid, 0, f"ended: {error.reason}")
+        if self._accepted is None or self._message is not None or error.abort is not None:
+            operation = self._message.operation if self._message else None
+            self._observer.refused(self.sender, operation.uid if operation else "", 0, f"ended: {error.reason}")
             if error.abort or error.reason in HOSTILE_REASONS:
                 self._alert(AlertKind.ASSOCIATION_FAILURE, f"ended: {error.reason}")
         else:
@@ -342,13 +256,10 @@ class Association:
     def _close(self) -> None:
         if self._message is not None and self._message.operation is not None:
             self._message.operation.drop()
-        token = self.sender.token
         self._linger()
-        self._transfers.flush()  # before the catalog forgets the association: what is killed here is told of at the next start
-        self._shared.alerts.sweep()
-        if self._agreement is not None:
-            self._shared.storage.committer.submit(lambda run: end_association(run, token), until_done=True)
-            self._shared.commitments.forget(token)
+        self._context.alerts.sweep()
+        if self._accepted is not None:
+            self._observer.closed(self.sender)
 
     def _node(self) -> Node:
         """The peer, for the audit trail: by its AE title once it has said one."""
@@ -356,7 +267,7 @@ class Association:
         return Node(title or self.sender.address, self.sender.address, title)
 
     def _alert(self, kind: AlertKind, words: str) -> None:
-        self._shared.alerts.alert(kind, self._node(), words)
+        self._context.alerts.alert(kind, self._node(), words)
 
     def _linger(self) -> None:
         """Let the peer read our last words before the connection closes, for a moment."""

@@ -1,4 +1,4 @@
-"""The DICOM listener: accepts connections within its limits and gives each a thread. C-STORE, C-ECHO, Storage Commitment."""
+"""A DIMSE server: accepts connections within its limits and gives each a thread. What it does for them: `Services`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
 from dicom_pipeline.acceptor.admission import (
     LIMIT,
     NETWORK,
     PEER_LIMIT,
-    ListenerSettings,
     Rejection,
     admits_address,
     check_address,
-    supported_contexts,
 )
-from dicom_pipeline.acceptor.association import Association, Shared
+from dicom_pipeline.acceptor.association import Association, ListenerContext
+from dicom_pipeline.acceptor.operations import Services
 from dicom_pipeline.acceptor.tls import TlsSource
 from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.audit.alerts import Alerts
-from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.intake.commitment import Commitments
-from dicom_pipeline.intake.group_commit import Committer
-from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.intake.store_operation import Storage
 
 log = logging.getLogger(__name__)
 
@@ -39,37 +33,28 @@ STOP_SECONDS = 10.0
 SWEEP_SECONDS = 1.0
 """Between two looks at alerts whose repetitions are to be told, while nobody connects; and two signs of getting on."""
 
-PARTS = ("accepting", "committing")
-"""What must get on, whoever sends: the loop that takes connections, and the thread that every C-STORE waits for."""
-
 REJECTIONS_AT_ONCE = 32
 """Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
 
 
 class Listener:
-    """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
+    """A listening socket and its associations. record: the audit trail's, for alerts. progress: called by the accept loop.
 
-    record: takes what the audit trail is to tell. progress: called with one of PARTS whenever that has got on.
+    Raises ConfigError for an address beyond loopback that was not allowed, and TLS files that do not work.
     """
 
     def __init__(
         self,
-        settings: ListenerSettings,
-        catalog: Catalog,
-        spool: Spool,
-        owner: str,
+        settings: ListenerSection,
+        services: Services,
         record: Record = unrecorded,
-        progress: Callable[[str], object] = lambda _: None,
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
         check_address(settings)
         self.settings = settings
-        self.catalog = catalog
-        self.spool = spool
-        self.owner = owner
-        self._record = record
         self._progress = progress
         self._alerts = Alerts(record)
-        self._supported = supported_contexts(settings.sop_classes)
+        self._context = ListenerContext(settings, services, self._alerts)
         self._tls = TlsSource(settings) if settings.tls_certificate else None
         self._lock = threading.Lock()
         self._open: dict[Association, threading.Thread] = {}
@@ -77,32 +62,32 @@ class Listener:
         self._rejecting = 0
         self._stop_reader, self._stop_writer = socket.socketpair()
         self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
 
-    def start(self) -> None:
-        """Listen in threads of this process. Raises ConfigError where the port cannot be used."""
+    def open(self) -> None:
+        """Take the port: from here on connections wait. Raises ConfigError where it cannot be used."""
         host, port = self.settings.host, self.settings.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            door = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             raise ConfigError(f"listener.port {port} on {host} cannot be used: {error.strerror}") from error
-        door.setblocking(False)
-        accepting, committing = (partial(self._progress, part) for part in PARTS)
-        self._committer = Committer(self.catalog, committing)
-        storage = Storage(self.settings, self.spool, self._committer)
-        self._commitments = Commitments(self.settings, self.catalog, self.spool, self._committer)
-        self._commitments.start()
-        self._shared = Shared(
-            self.settings, storage, self._commitments, self._supported, self.owner, self._record, self._alerts
-        )
-        self._thread = threading.Thread(target=self._accept, args=(door, accepting), name="listener", daemon=True)
+        self._socket.setblocking(False)
+
+    def start(self) -> None:
+        """Accept connections in a thread, after `open`."""
+        assert self._socket is not None
+        self._thread = threading.Thread(target=self._accept, args=(self._socket,), name="listener", daemon=True)
         self._thread.start()
         log.info("listening as %s on %s:%d", self.settings.ae_title, self.settings.host, self.settings.port)
 
-    def stop(self) -> None:
-        """Stop listening; let each association finish the message that is arriving, for a moment, then end it."""
+    def stop(self, interrupt: Callable[[], object] = lambda: None) -> bool:
+        """Stop listening; let each association finish the message that is arriving, for a moment, then end it.
+
+        interrupt: ends what an operation may still wait for, once that moment is over. False where it did not run.
+        """
         if self._thread is None:
-            return
+            return False
         self._stop_writer.send(b"x")
         self._thread.join()
         self._thread = None
@@ -114,21 +99,20 @@ class Listener:
         for association, thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             association.cut()
-        self._shared.storage.comparison.close()
+        interrupt()
         for _, thread in threads:
             thread.join(1.0)
-        self._commitments.stop()
-        self._committer.stop()
         self._alerts.flush()
         self._stop_reader.close()
         self._stop_writer.close()
+        return True
 
-    def _accept(self, door: socket.socket, progress: Callable[[], object]) -> None:
+    def _accept(self, door: socket.socket) -> None:
         with selectors.DefaultSelector() as ready, door:
             ready.register(door, selectors.EVENT_READ)
             ready.register(self._stop_reader, selectors.EVENT_READ)
             while True:
-                progress()
+                self._progress()
                 found = ready.select(SWEEP_SECONDS)
                 self._alerts.sweep()
                 if any(key.fileobj is self._stop_reader for key, _ in found):
@@ -152,7 +136,7 @@ class Listener:
             if rejection is not None and self._rejecting >= REJECTIONS_AT_ONCE:
                 connection.close()
                 return
-            association = Association(self._shared, connection, address, rejection)
+            association = Association(self._context, connection, address, rejection)
             thread = threading.Thread(target=self._serve, args=(association, address, rejection), daemon=True)
             self._open[association] = thread
             if rejection is None:

@@ -7,7 +7,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 class TlsSource:
     """The current server context. Changed files are taken up with the next connection; broken ones are not."""
 
-    def __init__(self, settings: ListenerSettings) -> None:
+    def __init__(self, settings: ListenerSection) -> None:
         self._settings = settings
         self._files = [p for p in (settings.tls_certificate, settings.tls_key, settings.tls_ca) if p is not None]
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class TlsSource:
         return [_stamp(path) for path in self._files]
 
 
-def tls_context(settings: ListenerSettings) -> ssl.SSLContext:
+def tls_context(settings: ListenerSection) -> ssl.SSLContext:
     """TLS 1.2 or newer with our certificate; peers must show one of tls_ca's where that is set.
 
     Raises ConfigError where files are missing or do not fit one another.

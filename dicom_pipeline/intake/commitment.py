@@ -18,9 +18,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from pynetdicom import dsutils
 
 from dicom_pipeline.acceptor import dimse as messages
-from dicom_pipeline.acceptor.acse import Context
-from dicom_pipeline.acceptor.admission import ListenerSettings, Peer
 from dicom_pipeline.acceptor.dimse import Command, Element, Field
+from dicom_pipeline.acceptor.operations import SUCCESS, Context, Sender
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.commitments import (
     Asked,
@@ -32,6 +31,8 @@ from dicom_pipeline.catalog.commitments import (
     postpone_commitment,
     stored_for_commitment,
 )
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.config.receiving import PeerSection
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import AnswerState
@@ -39,7 +40,6 @@ from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.event_reports import send_event_report
 from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.spool import Spool, Stored
-from dicom_pipeline.intake.store_operation import SUCCESS, Sender
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, GIVE_UP_SECONDS = 5.0, 3600.0, 7 * 864
 class Commitments:
     """Questions for commitment and the thread that answers them."""
 
-    def __init__(self, settings: ListenerSettings, catalog: Catalog, spool: Spool, committer: Committer) -> None:
+    def __init__(self, settings: ListenerSection, catalog: Catalog, spool: Spool, committer: Committer) -> None:
         self.settings = settings
         self._catalog = catalog
         self._spool = spool
@@ -146,7 +146,7 @@ class Commitments:
                 log.error("cannot answer commitments: %s", error)
         self._catalog.close()
 
-    def _peer(self, pending: Pending) -> Peer | None:
+    def _peer(self, pending: Pending) -> PeerSection | None:
         return next((p for p in self.settings.peers if p.ae_title == pending.calling_ae), None)
 
     def _send(self, pending: Pending) -> None:
@@ -171,7 +171,9 @@ class Commitments:
 
 
 class ActionRequest:
-    """One N-ACTION request: `write` for its data set, `finish` for the status, `report_here` for the result."""
+    """One N-ACTION request: `write` for its data set, `finish` for the status, `follow_up` for the result."""
+
+    uid = ""
 
     def __init__(self, commitments: Commitments, sender: Sender, context: Context, command: Command) -> None:
         self._commitments = commitments
@@ -209,9 +211,10 @@ class ActionRequest:
     def drop(self) -> None:
         """Nothing to forget."""
 
-    def report_here(self) -> tuple[bytes, bytes] | None:
-        """Command and data set of the result, where it has to go out on this association."""
-        if self._asked is None or self._sender.calling_ae in {p.ae_title for p in self._commitments.settings.peers}:
+    def follow_up(self) -> tuple[bytes, bytes] | None:
+        """Command and data set of the result, where it was asked for and no other way to the sender is known."""
+        peers = {peer.ae_title for peer in self._commitments.settings.peers}
+        if self._asked is None or not self._id or self._sender.calling_ae in peers:
             return None
         return self._commitments.report_on(self._sender.token, self._id, self._asked, implicit=self._implicit)
 

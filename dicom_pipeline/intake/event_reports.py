@@ -8,12 +8,14 @@ from pydicom import Dataset
 from pynetdicom import AE, build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
-from dicom_pipeline.acceptor.admission import COMMAND_SYNTAXES, ListenerSettings, Peer
+from dicom_pipeline.acceptor.admission import COMMAND_SYNTAXES
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.config.receiving import PeerSection
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 
 
-def send_event_report(settings: ListenerSettings, peer: Peer, event: int, dataset: Dataset) -> str:
+def send_event_report(settings: ListenerSection, peer: PeerSection, event: int, dataset: Dataset) -> str:
     """Send a Storage Commitment result to a node; empty where it was taken, else what went wrong."""
     entity = AE(ae_title=settings.ae_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout_seconds
@@ -37,7 +39,7 @@ def send_event_report(settings: ListenerSettings, peer: Peer, event: int, datase
     return "" if code == 0 else ("no answer" if code is None else f"answered 0x{code:04X}")
 
 
-def _client_context(settings: ListenerSettings) -> ssl.SSLContext:
+def _client_context(settings: ListenerSection) -> ssl.SSLContext:
     """TLS as a client, with the listener's certificate and authorities."""
     context = ssl.create_default_context(cafile=settings.tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

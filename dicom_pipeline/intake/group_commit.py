@@ -44,6 +44,9 @@ class Committer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._again: list[_Job] = []
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        """Commit in a thread what is submitted."""
         self._thread.start()
 
     def submit(self, work: Callable[[Run], Any], *, until_done: bool = False) -> Future[Any]:

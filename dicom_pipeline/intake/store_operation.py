@@ -10,18 +10,18 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from dicom_pipeline import faults
-from dicom_pipeline.acceptor.acse import Context
-from dicom_pipeline.acceptor.admission import ListenerSettings
 from dicom_pipeline.acceptor.dimse import Command, Element
-from dicom_pipeline.audit import Held
+from dicom_pipeline.acceptor.operations import SUCCESS, Context, Sender
+from dicom_pipeline.audit import Node
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_refusal
 from dicom_pipeline.catalog.database import Run
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
@@ -33,7 +33,6 @@ from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 
 log = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
@@ -42,25 +41,6 @@ IDENTITY_STATUS = {"too-large": OUT_OF_RESOURCES, "ambiguous-identity": DATA_SET
 
 REFUSAL_SECONDS = 2.0
 """How long an answer waits for its refusal to be written down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Whose association it is. token: names the association in the catalog."""
-
-    calling_ae: str
-    address: str
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An instance that is safe, for the audit trail. held: what was held under its UID before."""
-
-    study_instance_uid: str
-    sop_class_uid: str
-    held: Held
-    patient_id: str
 
 
 class RefusedError(Exception):
@@ -73,17 +53,29 @@ class RefusedError(Exception):
 
 
 class Storage:
-    """What every association's C-STORE needs: settings, spool and catalog."""
+    """What every association's C-STORE needs: limits, spool, catalog and audit trail.
 
-    def __init__(self, settings: ListenerSettings, spool: Spool, committer: Committer) -> None:
+    transfers: told of each instance by the thread of its association, which flushes them.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSection,
+        min_free_bytes: int,
+        spool: Spool,
+        committer: Committer,
+        transfers: ThreadTransfers,
+    ) -> None:
         self.settings = settings
+        self.min_free_bytes = min_free_bytes
+        self.transfers = transfers
         self.spool = spool
         self.committer = committer
         self.comparison = Comparison()
 
     def disk_is_full(self, wanted: int = 0) -> bool:
         """Whether less than the watermark is free, or would be after `wanted` more bytes."""
-        return self.spool.free_bytes() < self.settings.min_free_bytes + wanted
+        return self.spool.free_bytes() < self.min_free_bytes + wanted
 
     def commit(self, work: Callable[[Run], Any]) -> Any:
         """Work in a transaction together with what arrives at the same time; its result. Raises CatalogError."""
@@ -125,7 +117,6 @@ class Store:
         self._class = command.uid(Element.AFFECTED_CLASS)
         self.uid = command.uid(Element.AFFECTED_INSTANCE)
         self.received = 0
-        self.kept: Kept | None = None
         self._file: IncomingFile | None = None
         self._problem: RefusedError | None = None
         try:
@@ -163,6 +154,10 @@ class Store:
         self._storage.refuse(self._sender, self.uid, self._problem.status, self._problem.reason)
         return self._problem.status, self._problem.reason
 
+    def follow_up(self) -> tuple[bytes, bytes] | None:
+        """None."""
+        return None
+
     def drop(self) -> None:
         """The association ended in the middle: forget what came."""
         if self._file is not None:
@@ -195,7 +190,9 @@ class Store:
             arrival = enter(received, stored, self._storage.spool, self._storage.comparison, self._storage.commit)
         finally:
             end_claim(stored)
-        self.kept = Kept(identity.study_instance_uid, self._class, HELD[arrival], identity.patient_id)
+        node = Node(self._sender.calling_ae or self._sender.address, self._sender.address, self._sender.calling_ae)
+        study, held = identity.study_instance_uid, HELD[arrival]
+        self._storage.transfers.add(node, study, self._class, held, identity.patient_id)
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(self.uid), arrival.value)
 

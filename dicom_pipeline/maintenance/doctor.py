@@ -18,7 +18,7 @@ from dicom_pipeline.disk import hold
 from dicom_pipeline.errors import ConfigError, DicomPipelineError
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.peers.orthanc import orthanc_problem
-from dicom_pipeline.service.wiring import destinations_of, forwarder_of, listener_settings, trail_folder
+from dicom_pipeline.service.wiring import destinations_of, forwarder_of, trail_folder
 from dicom_pipeline.sources.poller import client_of
 
 Check = tuple[str, tuple[bool, str]]
@@ -163,7 +163,7 @@ def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
     section = settings.listener
     name = f"listener {section.ae_title}@{section.host}:{section.port}"
     try:
-        check_address(listener_settings(settings))
+        check_address(settings.listener)
     except DicomPipelineError as error:
         return name, (False, str(error))
     family = socket.AF_INET6 if ":" in section.host else socket.AF_INET

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 
-from dicom_pipeline.acceptor.listener import PARTS as LISTENER_PARTS
 from dicom_pipeline.config import Settings
+from dicom_pipeline.intake.dicom_services import PARTS as LISTENER_PARTS
 from dicom_pipeline.service.health import ChildState, State
 from dicom_pipeline.service.heartbeat import Signs, Watch
 from dicom_pipeline.service.logs import told

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.assembly.cleaner import clean_spool
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
 from dicom_pipeline.service.health import readiness
@@ -26,7 +26,6 @@ from dicom_pipeline.service.status_file import standing, states_of
 from dicom_pipeline.service.wiring import (
     destinations_of,
     forwarder_of,
-    listener_settings,
     receiver_of,
     record_of,
     retry_rules_of,
@@ -54,11 +53,12 @@ def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
     catalog = Catalog(settings.spool.folder / "catalog.sqlite")
     record = record_of(settings, "listener")
     forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
-    listener = Listener(listener_settings(settings), catalog, spool, owner, record, signs.progress)
-    listener.start()
+    watermark = settings.spool.min_free_bytes
+    node = ListeningNode(settings.listener, catalog, spool, owner, record, signs.progress, min_free_bytes=watermark)
+    node.start()
     signs.work()
     stop.wait()
-    listener.stop()
+    node.stop()
 
 
 def run_worker(settings: Settings, owner: str, signs: Signs) -> None:

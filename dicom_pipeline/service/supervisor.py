@@ -26,7 +26,7 @@ from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
 from dicom_pipeline.service.status_file import Standing
 from dicom_pipeline.service.systemd import Systemd
-from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, listener_settings, record_of
+from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, record_of
 from dicom_pipeline.sources.poller import client_of
 from dicom_pipeline.web.app import check_web
 
@@ -38,7 +38,7 @@ STOP_SECONDS = 60.0
 
 def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
-    listening = listener_settings(settings)
+    listening = settings.listener
     check_address(listening)
     if listening.tls_certificate is not None:
         tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone

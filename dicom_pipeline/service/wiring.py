@@ -6,10 +6,8 @@ import os
 import re
 import socket
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
-from dicom_pipeline.acceptor.admission import ListenerSettings, Peer
 from dicom_pipeline.audit import Origin, Record, Trail, unrecorded
 from dicom_pipeline.audit.forwarder import Forwarder
 from dicom_pipeline.audit.syslog import Carrier, Datagrams, SecureStream, tls_client_context
@@ -174,11 +172,3 @@ def receiver_of(settings: Settings, catalog: Catalog, record: Record) -> Receive
         ThreadTransfers(record),
         max_inflated_bytes=settings.listener.max_inflated_bytes,
     )
-
-
-def listener_settings(settings: Settings) -> ListenerSettings:
-    """The listener's part of the settings, with the disk's watermark."""
-    section = settings.listener
-    values = {f.name: getattr(section, f.name) for f in fields(ListenerSettings) if hasattr(section, f.name)}
-    values["peers"] = tuple(Peer(p.ae_title, p.host, p.port, p.tls) for p in section.peers)
-    return ListenerSettings(min_free_bytes=settings.spool.min_free_bytes, **values)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE, build_context
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.programs import free_port, need
 
@@ -25,7 +24,7 @@ VIDEO = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.
 def accepted(tmp_path_factory):
     """What a peer that offers a thing gets: (SOP class, transfer syntax) -> accepted."""
     folder = tmp_path_factory.mktemp("spool")
-    listener = Listener(ListenerSettings(port=free_port()), Catalog(folder / "c.sqlite"), Spool(folder), "run")
+    listener = ListeningNode(ListenerSection(port=free_port()), Catalog(folder / "c.sqlite"), Spool(folder), "run")
     listener.start()
 
     def ask(*pairs):
@@ -58,7 +57,7 @@ def test_the_table_of_transfer_syntaxes_is_what_is_accepted(accepted):
 
 
 def test_every_storage_class_and_the_services_are_accepted(accepted):
-    from dicom_pipeline.acceptor.admission import storage_classes
+    from dicom_pipeline.intake.dicom_services import storage_classes
 
     count = int(re.search(r"all (\d+) Storage SOP classes", PAGE)[1])
     assert len(storage_classes()) == count
@@ -101,7 +100,7 @@ def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
     import pynetdicom
     from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, UserIdentityNegotiation
 
-    listener = Listener(ListenerSettings(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
+    listener = ListeningNode(ListenerSection(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
     listener.start()
     try:
         window, user = AsynchronousOperationsWindowNegotiation(), UserIdentityNegotiation()

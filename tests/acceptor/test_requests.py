@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.audit import AlertKind
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.intake.test_interfaces import answer, rejection
 from tests.peers.programs import free_port, wait_until
@@ -19,8 +19,8 @@ def listener(tmp_path):
     """A listener with `facts`, what it told the audit trail."""
     facts = []
     folder = tmp_path / "spool"
-    settings = ListenerSettings(port=free_port())
-    listening = Listener(settings, Catalog(folder / "catalog.sqlite"), Spool(folder), "run", facts.append)
+    settings = ListenerSection(port=free_port())
+    listening = ListeningNode(settings, Catalog(folder / "catalog.sqlite"), Spool(folder), "run", facts.append)
     listening.facts = facts
     listening.start()
     yield listening

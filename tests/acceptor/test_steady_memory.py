@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.crashing import start_listener
 from tests.peers.programs import free_port
@@ -83,7 +83,7 @@ def test_a_listener_does_not_grow_under_tens_of_thousands_of_streams(tmp_path):
 def test_no_name_of_an_instance_is_interned(tmp_path, monkeypatch):
     """Each would be used once; what that did to the memory of a listener is said in the spool."""
     catalog = Catalog(tmp_path / "catalog.sqlite")
-    listener = Listener(ListenerSettings(port=free_port()), catalog, Spool(tmp_path), "run")
+    listener = ListeningNode(ListenerSection(port=free_port()), catalog, Spool(tmp_path), "run")
     listener.start()
     try:
         peer = RawSender(listener.settings.port)

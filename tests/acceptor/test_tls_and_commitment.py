@@ -12,12 +12,12 @@ from pydicom.data import get_testdata_file
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from dicom_pipeline.acceptor.admission import ListenerSettings, Peer
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.config import Settings
+from dicom_pipeline.config import ListenerSection, Settings
+from dicom_pipeline.config.receiving import PeerSection
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.commitment import POLL_SECONDS
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.supervisor import serve
 from tests.peers.certificates import Authority
@@ -33,8 +33,8 @@ def listening(tmp_path):
 
     def start(**options):
         folder = tmp_path / "spool"
-        made = Listener(
-            ListenerSettings(port=free_port(), **options), Catalog(folder / "catalog.sqlite"), Spool(folder), "run"
+        made = ListeningNode(
+            ListenerSection(port=free_port(), **options), Catalog(folder / "catalog.sqlite"), Spool(folder), "run"
         )
         made.start()
         started.append(made)
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_not_committed_and_a_known_node_is_told_on_its_own_por
     node.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     server = node.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])
     try:
-        listener = listening(peers=(Peer("MODALITY", "127.0.0.1", port),))
+        listener = listening(peers=(PeerSection(ae_title="MODALITY", host="127.0.0.1", port=port),))
         image = stored(listener)
         (path,) = (tmp_path / "spool" / "instances").rglob("*.dcm")
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.assembly.completion import CompletionRule, Decision, decide
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.revisions import WaitingStudy
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.programs import free_port
 
@@ -127,9 +127,10 @@ def listening(tmp_path):
     started = []
 
     def start(**options):
-        settings = ListenerSettings(port=free_port(), **options)
+        min_free_bytes = options.pop("min_free_bytes", 0)
+        settings = ListenerSection(port=free_port(), **options)
         catalog = Catalog(tmp_path / "catalog.sqlite")
-        listener = Listener(settings, catalog, Spool(tmp_path), "run")
+        listener = ListeningNode(settings, catalog, Spool(tmp_path), "run", min_free_bytes=min_free_bytes)
         listener.start()
         started.append(listener)
         return listener
@@ -202,7 +203,7 @@ def test_what_lacks_its_identity_is_refused_with_a_reason(listening, image, chan
 
 
 def test_an_object_over_the_limit_is_refused(listening, image):
-    listener = listening(max_object_bytes=1000)
+    listener = listening(max_object_bytes=1024)
     assert store(listener, image) == 0xA700
     assert account(listener)["refusals"] == {"too-large": 1}
 
@@ -216,7 +217,7 @@ def test_the_door_is_closed_to_others(listening, image):
 
 def test_listening_beyond_loopback_needs_a_word(tmp_path):
     with pytest.raises(ConfigError, match="allow_remote"):
-        Listener(ListenerSettings(host="0.0.0.0"), Catalog(tmp_path / "c"), Spool(tmp_path), "run")
+        ListeningNode(ListenerSection(host="0.0.0.0"), Catalog(tmp_path / "c"), Spool(tmp_path), "run")
 
 
 def test_garbage_on_the_port_harms_nobody(listening, image):

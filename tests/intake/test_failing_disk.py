@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import dicom_pipeline.intake.spool as spool_module
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog import database as database_module
 from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.intake import entry as entering_module
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool, dataset_sha256
 from tests.peers.programs import free_port, wait_until
 from tests.peers.raw import ABORT, RawSender, data_set, store_pdus
@@ -30,7 +30,7 @@ OUT_OF_RESOURCES = 0xA700
 @pytest.fixture
 def listener(tmp_path):
     catalog = Catalog(tmp_path / "catalog.sqlite")
-    made = Listener(ListenerSettings(port=free_port()), catalog, Spool(tmp_path), "run")
+    made = ListeningNode(ListenerSection(port=free_port()), catalog, Spool(tmp_path), "run")
     made.start()
     yield made
     made.stop()
@@ -122,7 +122,7 @@ def test_a_file_whose_sync_failed_is_not_trusted_the_next_time(listener, monkeyp
 def test_a_catalog_that_is_locked_longer_than_we_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.5)
     catalog = Catalog(tmp_path / "catalog.sqlite")
-    listener = Listener(ListenerSettings(port=free_port()), catalog, Spool(tmp_path), "run")
+    listener = ListeningNode(ListenerSection(port=free_port()), catalog, Spool(tmp_path), "run")
     listener.start()
     try:
         peer, leaving = RawSender(listener.settings.port), RawSender(listener.settings.port)

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
-from dicom_pipeline.acceptor.admission import ListenerSettings, admits_address, check_address
-from dicom_pipeline.acceptor.listener import Listener
+from dicom_pipeline.acceptor.admission import admits_address, check_address
 from dicom_pipeline.acceptor.tls_advice import handshake_advice
 from dicom_pipeline.audit import AlertKind, Transferred
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.acceptor.test_hostile import CT, data, request, store_command
 from tests.maintenance.test_doctor import signed
@@ -38,9 +39,9 @@ def listening(tmp_path):
 
     def start(**options):
         folder = tmp_path / f"spool{len(started)}"
-        settings = ListenerSettings(port=free_port(), **options)
+        settings = ListenerSection(port=free_port(), **options)
         facts = []
-        listener = Listener(settings, Catalog(folder / "catalog.sqlite"), Spool(folder), "run", facts.append)
+        listener = ListeningNode(settings, Catalog(folder / "catalog.sqlite"), Spool(folder), "run", facts.append)
         listener.start()
         listener.facts = facts
         started.append(listener)
@@ -82,11 +83,11 @@ def rejection(said):
     "text", ["10.1.0.0/33", "10.1.0.5/16", "hospital", "", "10.1.0.0/16 10.2.0.0/16", "fe80::/200"]
 )
 def test_what_is_no_network_is_said_at_the_start(tmp_path, text):
-    settings = ListenerSettings(networks=("127.0.0.1", text))
+    settings = ListenerSection(networks=("127.0.0.1", text))
     with pytest.raises(ConfigError, match=r"listener\.networks"):
         check_address(settings)
     with pytest.raises(ConfigError, match=r"listener\.networks"):
-        Listener(settings, Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
+        ListeningNode(settings, Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
 
 
 @given(address=st.ip_addresses(v=4), length=st.integers(0, 32), other=st.ip_addresses(v=4))
@@ -111,8 +112,8 @@ def test_source_networks_and_the_loopback_of_ipv6(listening):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "pacs.example"])
 def test_every_address_beyond_loopback_needs_a_word(host):
     with pytest.raises(ConfigError, match="allow_remote"):
-        check_address(ListenerSettings(host=host))
-    check_address(ListenerSettings(host=host, allow_remote=True))
+        check_address(ListenerSection(host=host))
+    check_address(ListenerSection(host=host, allow_remote=True))
 
 
 def test_only_the_named_sop_classes_are_taken(listening):
@@ -123,7 +124,7 @@ def test_only_the_named_sop_classes_are_taken(listening):
     association = entity.associate("127.0.0.1", listener.settings.port, ae_title="DICOMPIPE")
     assert [str(c.abstract_syntax) for c in association.accepted_contexts] == [CT]
     association.release()
-    with pytest.raises(ConfigError, match="no Storage SOP class"):
+    with pytest.raises(ConfigError, match="not a Storage SOP class"):
         listening(sop_classes=("Verification",))
 
 
@@ -332,7 +333,7 @@ def test_renewed_files_that_do_not_fit_leave_the_earlier_ones_in_use(secured, ca
 def test_a_port_that_is_taken_is_named(listening, tmp_path):
     settings = listening().settings
     with pytest.raises(ConfigError, match=rf"listener\.port {settings.port} on 127\.0\.0\.1 cannot be used"):
-        Listener(settings, Catalog(tmp_path / "other.sqlite"), Spool(tmp_path / "other"), "run").start()
+        ListeningNode(settings, Catalog(tmp_path / "other.sqlite"), Spool(tmp_path / "other"), "run").start()
 
 
 def test_the_log_names_who_was_rejected_and_tells_of_no_success(listening, caplog):

@@ -11,15 +11,17 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from dicom_pipeline.acceptor.acse import Context
-from dicom_pipeline.acceptor.admission import ListenerSettings
 from dicom_pipeline.acceptor.dimse import decode
+from dicom_pipeline.acceptor.operations import Context, Sender
+from dicom_pipeline.audit import unrecorded
+from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.domain import InstanceError
 from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.identity import IdentityError, read_identity
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.intake.store_operation import Sender, Storage, Store
+from dicom_pipeline.intake.store_operation import Storage, Store
 from dicom_pipeline.planning import default_rules, plan_study, read_header
 from tests.conftest import ROOT
 from tests.peers.raw import store_command
@@ -98,9 +100,10 @@ class Throwing:
         self.rng = random.Random(seed)
         self.sources = sources()
         self.folder = folder
-        self.settings = ListenerSettings(max_inflated_bytes=50_000_000)
+        self.settings = ListenerSection(max_inflated_bytes=50_000_000)
         self.committer = Committer(Catalog(folder / "catalog.sqlite"))
-        self.storage = Storage(self.settings, Spool(folder), self.committer)
+        self.committer.start()
+        self.storage = Storage(self.settings, 0, Spool(folder), self.committer, ThreadTransfers(unrecorded))
         self.rules = default_rules()
         self.endings: Counter = Counter()
         self.slowest = 0.0

@@ -16,16 +16,16 @@ from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.audit import Held
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_same, enter_unless_conflict
 from dicom_pipeline.catalog.revisions import waiting_studies
+from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import comparer
 from dicom_pipeline.intake.comparison import Comparison
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.receiver import Receiver, UploadResult
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.crashing import start_listener
@@ -70,7 +70,7 @@ class Door:
         self.told = []
         self.catalog = Catalog(folder / "catalog.sqlite")
         spool = Spool(folder)
-        self.listener = Listener(ListenerSettings(port=free_port()), self.catalog, spool, "run", self.told.append)
+        self.listener = ListeningNode(ListenerSection(port=free_port()), self.catalog, spool, "run", self.told.append)
         self.listener.start()
         self.receiver = Receiver(self.catalog, spool, 10**8, 0)
 

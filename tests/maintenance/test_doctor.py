@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
 from dicom_pipeline.acceptor.certificates import check_own_files
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.acceptor.tls_advice import ADVICE, handshake_advice
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.peers.dicom_node import DicomNode
 from tests.peers.certificates import Authority
@@ -111,9 +111,9 @@ def test_doctor_explains_handshakes_with_us_that_failed_and_our_files(authority,
     certificate, key = authority.issue("listener")
     folder = tmp_path / "data"
     port = free_port()
-    settings = ListenerSettings(port=port, tls_certificate=certificate, tls_key=key, tls_ca=authority.certificate)
+    settings = ListenerSection(port=port, tls_certificate=certificate, tls_key=key, tls_ca=authority.certificate)
     catalog = Catalog(folder / "catalog.sqlite")
-    listener = Listener(settings, catalog, Spool(folder), "run")
+    listener = ListeningNode(settings, catalog, Spool(folder), "run")
     listener.start()
     try:
         echo = [need("echoscu"), "-to", "5", "-ta", "5", "-aec", "DICOMPIPE", "127.0.0.1", str(port)]

@@ -9,12 +9,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from dicom_pipeline import faults
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import close_other_owners
-from dicom_pipeline.config import load_settings
+from dicom_pipeline.config import ListenerSection, load_settings
 from dicom_pipeline.delivery.sender import Sender
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.wiring import destinations_of
 
@@ -58,7 +57,7 @@ def _listen(folder: Path, port: int, fault: str, says) -> None:
     catalog = Catalog(folder / "catalog.sqlite")
     close_other_owners(catalog, owner)
     Spool(folder).clear_incoming()
-    listener = Listener(ListenerSettings(port=port), catalog, Spool(folder), owner)
+    listener = ListeningNode(ListenerSection(port=port), catalog, Spool(folder), owner)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener.start()

@@ -12,9 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dicom_pipeline.acceptor.admission import ListenerSettings
-from dicom_pipeline.acceptor.listener import Listener
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool, dataset_sha256
 from tests.peers.programs import free_port
 from tests.peers.raw import RawSender, data_set
@@ -63,7 +63,7 @@ def held(folder: Path) -> list[str]:
 def main(folder: Path, kind: str) -> dict[str, object]:
     disk = Tmpfs(folder) if kind == "tmpfs" else Limit(folder)
     catalog = Catalog(folder / "catalog.sqlite")
-    listener = Listener(ListenerSettings(port=free_port()), catalog, Spool(folder), "run")
+    listener = ListeningNode(ListenerSection(port=free_port()), catalog, Spool(folder), "run")
     listener.start()
     bodies = {f"1.2.{number}": data_set(f"1.2.{number}", "1.3", bytes([number]) * size)
               for number, size in ((1, 200_000), (2, 400_000), (3, 8_000), (4, 400))}  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from dicom_pipeline import faults
-from dicom_pipeline.acceptor.listener import PARTS
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.intake.dicom_services import PARTS
 from dicom_pipeline.pipeline import Pipeline
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import State
