@@ -66,7 +66,7 @@ class StoreCare:
             if self._cleaned(study):
                 continue
             plan = pipeline.plan(list(self._headers(study)))
-            if study.used and pipeline.provenance(plan).fingerprint != study.fingerprint:
+            if study.used and pipeline.recipe.provenance(plan).fingerprint != study.fingerprint:
                 found.append(study.study_instance_uid)
         return found
 

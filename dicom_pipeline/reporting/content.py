@@ -89,6 +89,8 @@ def parameters(provenance: Provenance) -> list[str]:
         "label_set": provenance.label_set,
         "label_set_digest": provenance.label_set_digest,
         "software": provenance.software,
+        "build": provenance.build,
+        "versions": "; ".join(f"{name} {version}" for name, version in provenance.versions.items()),
         **{f"extra {name}": value for name, value in sorted(provenance.extra.items())},
         "fingerprint": provenance.fingerprint,
     }

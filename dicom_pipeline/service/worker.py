@@ -148,7 +148,7 @@ class Worker:
         self._progress()
         output = StudyOutput.of(result, pipeline.encoder.dimension)
         faults.passing("encoded")
-        facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
+        facts = study_facts(claimed, result, pipeline.recipe.labels_above(result.series_scores))
         made: dict[str, Any] = {
             "fingerprint": result.provenance.fingerprint,
             "reports": self._made_reports(where, output, result, facts),
