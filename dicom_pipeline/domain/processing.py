@@ -133,6 +133,15 @@ class Score:
     derivation: Derivation | None = None
 
 
+def score_text(value: float, digits: int = 3) -> str:
+    """A score for a person: so many digits after the point; below that, the digits that count (0.0044, 4.4e-07).
+
+    Only for reading: files and messages hold the number itself.
+    """
+    small = 0 < value < 10.0 ** (1 - digits)
+    return f"{value:.{digits - 1}g}" if small else f"{value:.{digits}f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Everything that can change a number or a byte of one study's results, by name; its sha256 is the fingerprint.

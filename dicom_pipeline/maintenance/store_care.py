@@ -24,8 +24,8 @@ from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.checking import CHECKED, Fault, Finding, check
 from dicom_pipeline.research.store.rows import store_rows
-from dicom_pipeline.results.places import result_folder
-from dicom_pipeline.results.study_files import StudyOutput
+from dicom_pipeline.results.record import result_folder
+from dicom_pipeline.results.study_output import StudyOutput
 
 
 @dataclass(slots=True)

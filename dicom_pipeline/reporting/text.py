@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,8 @@ from importlib import resources
 
 from jinja2 import Environment, select_autoescape
 
-from dicom_pipeline.domain import ScoreKind, short_uid
+from dicom_pipeline.domain import ScoreKind, score_text, short_uid
 from dicom_pipeline.reporting.content import STATEMENT
-from dicom_pipeline.reporting.lettering import number_text
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore
 
 
@@ -40,7 +38,7 @@ def report_html(report: ReportContent) -> str:
     """The same as one HTML page that needs no network and no other file."""
     template = (resources.files("dicom_pipeline") / "data" / "templates" / "report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
-    environment.filters["score"] = functools.partial(number_text, digits=3)
+    environment.filters["score"] = score_text
     made = environment.from_string(template)
     return made.render(
         report=report,
@@ -87,7 +85,7 @@ def _line(score: ReportScore, frames: Mapping[str, str]) -> str:
     how = score.derivation.value if score.derivation else "frame"
     where = f"{frames[score.frame.sop_instance_uid]} frame {score.frame.frame}"
     judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
-    return f"  {score.label:<28} {number_text(score.value, 3):>6} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
+    return f"  {score.label:<28} {score_text(score.value):>7} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
 
 
 def _harmless(line: str) -> str:

@@ -16,7 +16,7 @@ from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import StoreError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.rows import store_rows
-from dicom_pipeline.results.study_files import StudyOutput
+from dicom_pipeline.results.study_output import StudyOutput
 
 GROWTH = 0.2
 """Share of new rows from which on a compaction, which writes all rows anew, is worth it."""

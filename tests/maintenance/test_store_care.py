@@ -21,7 +21,7 @@ from dicom_pipeline.config import load_settings, store_place
 from dicom_pipeline.maintenance.store_care import StoreCare
 from dicom_pipeline.planning import read_header
 from dicom_pipeline.research.store.checking import Fault
-from dicom_pipeline.results.places import result_folder
+from dicom_pipeline.results.record import result_folder
 from dicom_pipeline.service.worker import Worker
 from tests.peers.entries import record_instance
 from tests.research.made import made_rows

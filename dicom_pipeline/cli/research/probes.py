@@ -94,7 +94,7 @@ def evaluate(
     from dicom_pipeline.research.probes.evaluation import evaluate as measure
     from dicom_pipeline.research.probes.evaluation_files import write_evaluation
     from dicom_pipeline.research.probes.truth import read_truth
-    from dicom_pipeline.results.study_files import StudyOutput
+    from dicom_pipeline.results.study_output import StudyOutput
     from dicom_pipeline.results.tables import embeddings_schema
 
     if bool(paths) == bool(embeddings):
