@@ -36,14 +36,14 @@ def choose_precision(device: str = "auto", dtype: str = "auto") -> tuple[torch.d
     return chosen, torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
 
 
-def choose_batch(device: torch.device, wanted: int | None, run: Callable[[int], object]) -> int:
-    """Images at once: `wanted`, or what the kind of device gives.
+def choose_batch(device: torch.device, requested: int | None, run: Callable[[int], object]) -> int:
+    """Images at once: `requested`, or what the kind of device gives.
 
     The number is part of the fingerprint, so it depends on the device, never on what memory happens to be free: `run(number)`
     is tried once on a GPU, and ModelError says what to do where it does not fit.
     """
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    size = wanted or usual_batch(device.type, memory)
+    size = requested or usual_batch(device.type, memory)
     if device.type == "cuda":
         try:
             run(size)

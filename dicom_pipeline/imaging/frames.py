@@ -84,7 +84,7 @@ def _check(dataset: Dataset, frame: Frame, limits: Limits) -> None:
         _check_inflated(frame.path, limits.max_inflated_bytes)
 
 
-def _check_inflated(path: Path, most: int) -> None:
+def _check_inflated(path: Path, maximum: int) -> None:
     """Inflate in small pieces, keeping none, so that a bomb is known before it is let loose."""
     raw = path.read_bytes()
     start = 132 + 12 + int.from_bytes(raw[140:144], "little")
@@ -93,8 +93,8 @@ def _check_inflated(path: Path, most: int) -> None:
     while pending and not inflater.eof:
         total += len(inflater.decompress(pending, 1 << 20))
         pending = inflater.unconsumed_tail
-        if total > most:
-            raise InstanceError(Reason.TOO_LARGE, f"inflates to more than {most} bytes")
+        if total > maximum:
+            raise InstanceError(Reason.TOO_LARGE, f"inflates to more than {maximum} bytes")
 
 
 def _decoded(path: Path, dataset: Dataset, number: int) -> npt.NDArray[Any]:

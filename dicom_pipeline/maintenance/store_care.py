@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import FinishedStudy, ask_revision, finished_studies, instances_of
-from dicom_pipeline.config import Settings, store_place
+from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.domain import InstanceError, Revision
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.pipeline import Pipeline
@@ -49,7 +49,7 @@ class StoreCare:
                 f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?"
             )
         self.catalog = Catalog(path)
-        self.store = EmbeddingStore.open(store_place(settings), create=True)
+        self.store = EmbeddingStore.open(store_uri(settings), create=True)
 
     def findings(self) -> list[Finding]:
         """What is missing, orphaned or stale."""

@@ -39,8 +39,8 @@ SAME_POSITION_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A frame with what its place in the series is judged by.
+class LocatedFrame:
+    """A frame with its geometry.
 
     orientation: the six direction cosines rounded to 2 decimals, () where missing; position: along the normal in mm.
     tilted: the positions walk along a line that is not the normal (gantry tilt).
@@ -69,19 +69,19 @@ class Placed:
         return self.header.text(keyword)
 
 
-def place(header: Header) -> list[Placed]:
+def locate_frames(header: Header) -> list[LocatedFrame]:
     """Every frame of an instance with its geometry."""
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
-    placed = []
+    located = []
     for index in range(header.frames):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
         frame = Frame(FrameKey(header.sop_instance_uid, index + 1), header.path, header.series_instance_uid)
-        placed.append(
-            Placed(
+        located.append(
+            LocatedFrame(
                 frame=frame,
                 header=header,
                 functional=functional,
@@ -90,10 +90,10 @@ def place(header: Header) -> list[Placed]:
                 number=number if number is not None else float("inf"),
             )
         )
-    return placed
+    return located
 
 
-def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
+def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[Frame]], str]:
     """The stacks of a series, each ordered along its normal, and a note where the order is not plain geometry.
 
     Frames are split by orientation and matrix, then (where several lie at one position) by the first attributes that
@@ -101,8 +101,8 @@ def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
     """
     notes: list[str] = []
     stacks: list[list[Frame]] = []
-    groups: dict[Any, list[Placed]] = defaultdict(list)
-    for item in sorted(placed, key=lambda p: (p.number, p.frame.key)):
+    groups: dict[Any, list[LocatedFrame]] = defaultdict(list)
+    for item in sorted(located, key=lambda p: (p.number, p.frame.key)):
         groups[item.orientation, item.header.text("Rows"), item.header.text("Columns")].append(item)
     for group in groups.values():
         if any(item.position is None for item in group):
@@ -119,7 +119,7 @@ def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
     return numbered, "; ".join(dict.fromkeys(notes))
 
 
-def _without_duplicates(group: list[Placed], notes: list[str]) -> list[list[Placed]]:
+def _without_duplicates(group: list[LocatedFrame], notes: list[str]) -> list[list[LocatedFrame]]:
     """The group split so that no two frames of a part lie at one position."""
     parts = [group]
     for keyword in SPLITTERS:
@@ -139,35 +139,35 @@ def _without_duplicates(group: list[Placed], notes: list[str]) -> list[list[Plac
     return result
 
 
-def _by(items: Iterable[Placed], key: Callable[[Placed], str]) -> list[list[Placed]]:
-    parts: dict[str, list[Placed]] = defaultdict(list)
+def _by(items: Iterable[LocatedFrame], key: Callable[[LocatedFrame], str]) -> list[list[LocatedFrame]]:
+    parts: dict[str, list[LocatedFrame]] = defaultdict(list)
     for item in items:
         parts[key(item)].append(item)
     return list(parts.values())
 
 
-def _place_key(item: Placed) -> int:
+def _position_key(item: LocatedFrame) -> int:
     return round((item.position or 0.0) / SAME_POSITION_MM)
 
 
-def _has_duplicates(part: Sequence[Placed]) -> bool:
-    return max(Counter(_place_key(item) for item in part).values(), default=0) > 1
+def _has_duplicates(part: Sequence[LocatedFrame]) -> bool:
+    return max(Counter(_position_key(item) for item in part).values(), default=0) > 1
 
 
-def _by_occurrence(part: Sequence[Placed]) -> list[list[Placed]]:
+def _by_occurrence(part: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
     """First frame at each position, second frame at each, and so on."""
     seen: Counter[int] = Counter()
-    parts: list[list[Placed]] = []
+    parts: list[list[LocatedFrame]] = []
     for item in part:
-        turn = seen[_place_key(item)]
-        seen[_place_key(item)] += 1
+        turn = seen[_position_key(item)]
+        seen[_position_key(item)] += 1
         if turn == len(parts):
             parts.append([])
         parts[turn].append(item)
     return parts
 
 
-def _is_tilted(ordered: Sequence[Placed]) -> bool:
+def _is_tilted(ordered: Sequence[LocatedFrame]) -> bool:
     if len(ordered) < 3 or ordered[0].point is None or ordered[-1].point is None:
         return False
     walk = np.subtract(ordered[-1].point, ordered[0].point)

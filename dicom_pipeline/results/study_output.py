@@ -88,7 +88,7 @@ def _sheet(result: StudyResult) -> Image.Image:
         top = best.get(rendering.frame.key)
         where = rendering.frame.position_mm
         second = f"{top.label} {score_text(top.value, 2)}" if top else ""
-        place = f"  {where:.0f} mm" if where is not None else ""
-        captions.append(f"{names[rendering.frame.series_instance_uid]}{place}\n{second}")
+        distance = f"  {where:.0f} mm" if where is not None else ""
+        captions.append(f"{names[rendering.frame.series_instance_uid]}{distance}\n{second}")
     title = f"Study …{result.plan.study_instance_uid[-12:]}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
     return contact_sheet([r.pixels for r in shown], captions, title=title)
