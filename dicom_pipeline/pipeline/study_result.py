@@ -80,44 +80,51 @@ def study_result(
     """The result of a study whose frames are all through. zero_shot: the recipe's label set, embedded; None without one."""
     study = encoded.study
     plan = _carried_out(encoded.plan, encoded.failures)
-    headers = {header.sop_instance_uid: header.dataset for header in study.headers}
     provenance = recipe.provenance(plan)
     frame_scores, aggregated = _scores(encoded.embeddings, plan, provenance, recipe, zero_shot)
-    report, companions, problem = None, list[Dataset](), ""
     progress()
-    if aggregated:
-        try:
-            report = build_report(
-                study.revision,
-                plan,
-                headers,
-                [*aggregated, *frame_scores],
-                recipe.labels,
-                provenance,
-                sop_class_uid=recipe.sop_class_uid,
-                key_frames=recipe.key_frames,
-            )
-            if recipe.companions:
-                shown = _key_frames(plan, headers, aggregated, progress)
-                companions = make_companions(
-                    recipe.companions, report, study.revision, headers, shown, encoded.embeddings, provenance
-                )
-        except ReportError as error:
-            report, problem = None, str(error)
-    return StudyResult(
+    result = StudyResult(
         revision=study.revision,
         plan=plan,
         account=account_of(plan, study.revision.instances),
-        headers=headers,
+        headers={header.sop_instance_uid: header.dataset for header in study.headers},
         embeddings=tuple(encoded.embeddings),
         frame_scores=tuple(frame_scores),
         series_scores=tuple(aggregated),
         provenance=provenance,
-        report=report,
-        problem=problem,
-        companions=tuple(companions),
+        report=None,
         renderings=tuple(encoded.renderings),
     )
+    return _reported(result, recipe, progress) if aggregated else result
+
+
+def _reported(result: StudyResult, recipe: Recipe, progress: Callable[[], object]) -> StudyResult:
+    """The result with its report and companions, or with the problem for which there can be none."""
+    try:
+        report = build_report(
+            result.revision,
+            result.plan,
+            result.headers,
+            result.scores,
+            recipe.labels,
+            result.provenance,
+            sop_class_uid=recipe.sop_class_uid,
+            key_frames=recipe.key_frames,
+        )
+        companions: list[Dataset] = []
+        if recipe.companions:
+            companions = make_companions(
+                recipe.companions,
+                report,
+                result.revision,
+                result.headers,
+                _key_frames(result, progress),
+                result.embeddings,
+                result.provenance,
+            )
+    except ReportError as error:
+        return replace(result, problem=str(error))
+    return replace(result, report=report, companions=tuple(companions))
 
 
 def _scores(
@@ -138,20 +145,18 @@ def _scores(
     return of_frames, [*series_scores(of_frames, derivation=recipe.derivation), *of_series]
 
 
-def _key_frames(
-    plan: Plan, headers: Mapping[str, Dataset], aggregated: Sequence[Score], progress: Callable[[], object]
-) -> list[KeyFrame]:
+def _key_frames(result: StudyResult, progress: Callable[[], object]) -> list[KeyFrame]:
     """The best frame of each series that has a score, as the model saw it."""
     shown = []
-    for series in plan.series:
-        mine = [s for s in aggregated if s.series_instance_uid == series.series_instance_uid]
+    for series in result.plan.series:
+        mine = [s for s in result.series_scores if s.series_instance_uid == series.series_instance_uid]
         if not mine:
             continue
         ranked = sorted(mine, key=lambda s: -s.value)
         (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
         pixels = SeriesRenderer(load_preset(series.preset), series.reference_frames).render(frame).pixels
         progress()
-        shown.append(key_frame(frame.key, pixels, ranked, headers[frame.key.sop_instance_uid]))
+        shown.append(key_frame(frame.key, pixels, ranked, result.headers[frame.key.sop_instance_uid]))
     return shown
 
 
