@@ -18,7 +18,7 @@ from dicom_pipeline.domain import Derivation, LabelSet, Plan, Provenance, Score,
 from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import ConfigError, FingerprintError
 from dicom_pipeline.imaging import load_preset
-from dicom_pipeline.pipeline.software import build_identity, library_versions
+from dicom_pipeline.pipeline.software import build_identity, distribution_of, library_versions
 from dicom_pipeline.planning import Rules, default_rules, load_rules
 from dicom_pipeline.scoring import Probe, load_label_set, load_probe
 
@@ -38,6 +38,7 @@ class EncoderIdentity:
     """What of an encoder decides its embeddings, to the bit.
 
     batch_size is part of it: matrix kernels add in an order that depends on the shape, and every pass has this shape.
+    package: name and version of the distribution whose code it is, "" for ours, which the recipe's build covers.
     """
 
     name: str
@@ -45,11 +46,19 @@ class EncoderIdentity:
     precision: str
     batch_size: int
     notice: str = ""
+    package: str = ""
 
     @classmethod
     def of(cls, encoder: Encoder) -> EncoderIdentity:
         """The identity of a loaded encoder."""
-        return cls(encoder.name, encoder.weights, encoder.precision, encoder.batch_size, encoder.notice)
+        return cls(
+            name=encoder.name,
+            weights=encoder.weights,
+            precision=encoder.precision,
+            batch_size=encoder.batch_size,
+            notice=encoder.notice,
+            package=distribution_of(type(encoder)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,7 @@ class Recipe:
             "series_score": self.derivation.value,
             "key_frames": str(self.key_frames),
             "batch": str(self.encoder.batch_size),
+            "encoder package": self.encoder.package,
             "sop_class": self.sop_class,
             "companions": ", ".join(self.companions),
             "preset for all series": self.preset or "",

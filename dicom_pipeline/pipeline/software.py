@@ -10,7 +10,7 @@ import functools
 import hashlib
 import platform
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 LIBRARIES = (
@@ -65,6 +65,14 @@ def digest_of_package(folder: Path) -> str:
             content = hashlib.file_digest(stream, "sha256").digest()
         total.update(hashlib.sha256(name.as_posix().encode()).digest() + content)
     return total.hexdigest()
+
+
+def distribution_of(kind: type) -> str:
+    """Name and version of the distribution that holds a class, such as an encoder of others; "" for ours or none."""
+    package = kind.__module__.partition(".")[0]
+    if package == "dicom_pipeline":
+        return ""
+    return "; ".join(f"{name} {version(name)}" for name in sorted(set(packages_distributions().get(package, ()))))
 
 
 def _version(name: str) -> str:

@@ -42,6 +42,7 @@ CHANGES = {
             "precision": "cpu-bfloat16",
             "batch_size": 4,
             "notice": "",
+            "package": "their-encoder 2.0",
         }.items()
     ],
     "label_set": [

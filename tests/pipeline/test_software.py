@@ -2,13 +2,21 @@
 
 import shutil
 from importlib import resources
-from importlib.metadata import requires
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from dicom_pipeline.pipeline.software import ABSENT, LIBRARIES, build_identity, digest_of_package, library_versions
+from dicom_pipeline.pipeline import Recipe
+from dicom_pipeline.pipeline.software import (
+    ABSENT,
+    LIBRARIES,
+    build_identity,
+    digest_of_package,
+    distribution_of,
+    library_versions,
+)
 
 PACKAGE = Path(str(resources.files("dicom_pipeline")))
 
@@ -60,3 +68,8 @@ def test_every_library_is_one_that_the_project_requires():
     versions = dict(library_versions())
     assert set(versions) == {"python", *LIBRARIES}
     assert ABSENT not in [versions[name] for name in LIBRARIES if name != "reportlab"]
+
+
+def test_an_encoder_of_others_is_known_by_its_distribution():
+    assert distribution_of(Requirement) == f"packaging {version('packaging')}"
+    assert distribution_of(Recipe) == distribution_of(int) == ""
