@@ -97,6 +97,10 @@ class CatalogError(DicomPipelineError):
     """The catalog refuses, or has the schema of another version."""
 
 
+class TransitionError(DicomPipelineError):
+    """A state was to be entered that may not follow the one that is there (domain/life.py)."""
+
+
 class FilesCleanedError(DicomPipelineError):
     """A study's files, or some of them, were cleaned from the spool after its report was delivered."""
 

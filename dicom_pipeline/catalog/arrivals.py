@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
-from dicom_pipeline.domain import Reason
+from dicom_pipeline.domain import Outcome, Reason
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import CatalogError
 
-MOST_REFUSALS = 100_000
-"""Refusals that are kept, so that a port scan cannot fill the disk."""
+MAX_REFUSALS = 100_000
+"""Refusals that are remembered, so that a port scan cannot fill the disk."""
 
 
 class Arrival(StrEnum):
@@ -58,7 +59,7 @@ class Known:
 
 def enter_instance(run: Run, received: Received) -> Arrival:
     """Enter an instance. The same bytes again are a DUPLICATE and change nothing; other ones under a known UID are a
-    CONFLICT, kept apart and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
+    CONFLICT, quarantined and flagged in the study's next revision. Raises CatalogError; then nothing was entered.
     """
     return _enter(run, received, run.rows("known_instance", sop_instance_uid=received.sop_instance_uid))
 
@@ -73,12 +74,12 @@ def _enter(run: Run, received: Received, known: Sequence[Mapping[str, Any]]) -> 
         run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
         if same["removed_at"] is not None:
             _return(run, received, same["id"], same["path"])
-        elif received.fresh and same["kept"]:
+        elif received.fresh and same["is_primary"]:
             _process_again(run, received, same["id"])
         return Arrival.DUPLICATE
-    kept = not any(row["kept"] for row in known)
+    is_primary = not any(row["is_primary"] for row in known)
     run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
-    run.execute("add_instance", kept=int(kept), **values)
+    run.execute("add_instance", is_primary=int(is_primary), **values)
     run.execute("touch_association", token=received.token, study_instance_uid=received.study_instance_uid)
     run.execute("add_sender", study_instance_uid=received.study_instance_uid, calling_ae=received.calling_ae)
     run.execute(
@@ -88,7 +89,7 @@ def _enter(run: Run, received: Received, known: Sequence[Mapping[str, Any]]) -> 
         modality=received.modality,
         description=received.series_description,
     )
-    return Arrival.NEW if kept else Arrival.CONFLICT
+    return Arrival.NEW if is_primary else Arrival.CONFLICT
 
 
 def enter_unless_conflict(run: Run, received: Received) -> Arrival | tuple[Known, ...]:
@@ -99,7 +100,7 @@ def enter_unless_conflict(run: Run, received: Received) -> Arrival | tuple[Known
     there = [row for row in known if row["removed_at"] is None]
     if not there or any(row["sha256"] == received.sha256 for row in known):
         return _enter(run, received, known)
-    there.sort(key=lambda row: (-row["kept"], row["id"]))
+    there.sort(key=lambda row: (-row["is_primary"], row["id"]))
     return tuple(Known(row["id"], row["path"], row["sha256"]) for row in there)
 
 
@@ -139,7 +140,7 @@ def _return(run: Run, received: Received, instance_id: int, path: str) -> None:
         raise CatalogError("the instance's file was cleaned up while it came again; it must be sent once more")
     study = received.study_instance_uid
     last = run.row("last_outcome", instance_id=instance_id)
-    if last is not None and (last["state"] == "processing" or last["reason"] == Reason.CLEANED):
+    if last is not None and (last["state"] == RevisionState.PROCESSING or last["reason"] == Reason.CLEANED):
         run.execute("touch_study", study_instance_uid=study, at=received.at)
     run.execute("gather_anew", study_instance_uid=study, at=received.at)
     run.execute("return_instance", instance_id=instance_id, at=received.at)
@@ -151,7 +152,7 @@ def _process_again(run: Run, received: Received, instance_id: int) -> None:
     has yet to read it, the study waits for another one.
     """
     last = run.row("last_outcome", instance_id=instance_id)
-    if last is not None and last["outcome"] != "used" and last["state"] != "ready":
+    if last is not None and last["outcome"] != Outcome.USED and last["state"] != RevisionState.READY:
         run.execute("touch_study", study_instance_uid=received.study_instance_uid, at=received.at)
 
 
@@ -178,8 +179,8 @@ def record_refusal(
 
 
 def enter_refusal(run: Run, **values: object) -> None:
-    """As record_refusal, in a transaction of the caller. Only the last MOST_REFUSALS are kept."""
-    run.execute("trim_refusals", last=run.execute("add_refusal", **values) - MOST_REFUSALS)
+    """As record_refusal, in a transaction of the caller. Only the last MAX_REFUSALS are remembered."""
+    run.execute("trim_refusals", last=run.execute("add_refusal", **values) - MAX_REFUSALS)
 
 
 def enter_association(run: Run, token: str, owner: str, at: float) -> None:

@@ -1,7 +1,6 @@
-"""Storage Commitment: what was asked, what was answered, and whether the answer has arrived.
+"""Storage Commitment, asked of us: what was asked, what was answered, and whether the answer has arrived.
 
-pending --the sender took it--> answered         (asked again: superseded, kept where it promised more)
-   `----no way to the sender, or a week has passed--> set-aside
+The states of an answer: domain.life.AnswerState. A superseded one stays where it promised more than the newer one.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.domain.life import AnswerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ def commitment_items(catalog: Catalog, commitment_id: int) -> dict[str, tuple[st
     return {row["sop_instance_uid"]: (row["sop_class_uid"], row["failure"]) for row in rows}
 
 
-def finish_commitment(run: Run, commitment_id: int, state: str, message: str) -> None:
-    """Enter that the answer has arrived, or waits for a person."""
-    run.execute("finish_commitment", commitment_id=commitment_id, state=state, message=message)
+def finish_commitment(run: Run, commitment_id: int, state: AnswerState, message: str) -> None:
+    """Enter that the answer has arrived, or cannot; what has ended before stays as it ended."""
+    run.move("finish_commitment", state, commitment_id=commitment_id, message=message)
 
 
 def postpone_commitment(run: Run, commitment_id: int, next_at: float, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -13,9 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from dicom_pipeline.domain.life import State, sources
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
 LOG_BYTES = 64 * 1024**2
 """Size to which the write-ahead log is cut again after it grew beside a long reader."""
@@ -124,6 +126,10 @@ class Run:
         inserted = self._statements[name].startswith("INSERT")
         return int((cursor.lastrowid or 0) if inserted else cursor.rowcount)
 
+    def move(self, name: str, state: State, **values: Any) -> int:
+        """Run a statement that enters a state where domain.life allows it; the number of rows that it entered."""
+        return self.execute(name, state=state.value, sources=json.dumps([s.value for s in sources(state)]), **values)
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part of the transaction that is undone alone where it raises. SQLite's own errors become CatalogError.
@@ -190,7 +196,7 @@ def put_in_place(new: Path, target: Path, beside: Path) -> Path | None:
 
 def _read_statements() -> dict[str, str]:
     text = (resources.files("dicom_pipeline.catalog") / "queries.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    parts = re.split(r"^-- name: (\w+)\n(?:-- .*\n)*", text, flags=re.MULTILINE)[1:]
     return {name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.domain.life import DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def record_delivered(
 ) -> None:
     """Enter that a report has arrived, and in the same transaction the commitment that the destination is asked for."""
     with catalog.transaction() as run:
-        _enter(run, due, "delivered", at, status, message, verified=verified, finished_at=at)
+        _enter(run, due, DeliveryState.DELIVERED, at, status, message, verified=verified, finished_at=at)
         if commitment is not None:
             run.execute(
-                "want_commitment",
+                "request_commitment",
                 report_uid=due.report_uid,
                 destination=due.destination,
                 transaction_uid=commitment.transaction_uid,
@@ -71,15 +72,15 @@ def record_delivered(
 
 
 def record_retry(catalog: Catalog, due: DueDelivery, *, status: str, message: str, next_at: float) -> None:
-    """Enter that an attempt failed and when the next is due."""
+    """Enter that an attempt failed and when the next is due, unless a person gave the delivery up meanwhile."""
     with catalog.transaction() as run:
-        _enter(run, due, "pending", next_at, status, message)
+        _enter(run, due, DeliveryState.PENDING, next_at, status, message)
 
 
 def record_set_aside(catalog: Catalog, due: DueDelivery, *, status: str, message: str, at: float) -> None:
-    """Enter that no further attempt makes sense without a person."""
+    """Enter that no further attempt makes sense without a person, unless one gave the delivery up meanwhile."""
     with catalog.transaction() as run:
-        _enter(run, due, "set-aside", at, status, message, finished_at=at)
+        _enter(run, due, DeliveryState.SET_ASIDE, at, status, message, finished_at=at)
 
 
 def retry_set_aside(catalog: Catalog, now: float, destination: str = "") -> int:
@@ -103,7 +104,7 @@ def give_up(catalog: Catalog, destination: str, now: float, *, pending: bool) ->
 def _enter(
     run: Run,
     due: DueDelivery,
-    state: str,
+    state: DeliveryState,
     next_at: float,
     status: str,
     message: str,
@@ -111,11 +112,11 @@ def _enter(
     verified: bool = False,
     finished_at: float | None = None,
 ) -> None:
-    run.execute(
+    run.move(
         "record_delivery",
+        state,
         report_uid=due.report_uid,
         destination=due.destination,
-        state=state,
         next_at=next_at,
         status=status,
         message=message[:500],

@@ -10,6 +10,7 @@ from dicom_pipeline.catalog.arrivals import Received, enter_instance
 from dicom_pipeline.catalog.database import Catalog, Run
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport, enter_results, outcome_of
 from dicom_pipeline.domain import Account, Outcome
+from dicom_pipeline.domain.life import RevisionState
 
 RECORD_SCHEMA = "dicom_pipeline/revision/1"
 
@@ -58,7 +59,7 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
         "add_revision",
         **_of(record, "study_instance_uid", "number", "cause", "rule", "predecessor"),
         at=record["created_at"],
-        state="processing",
+        state=RevisionState.PROCESSING.value,
     )
     for instance in record["instances"]:
         outcome = _of(instance, "sop_instance_uid", "sha256", "outcome", "reason", "detail")

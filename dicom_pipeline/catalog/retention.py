@@ -1,6 +1,6 @@
 """Whose files may be cleaned from the spool, and the two steps in which they go.
 
-    kept --begin_removal--> removed, its file still to be unlinked --unlink_removed--> gone
+    stored --begin_removal--> removed, its file still to be unlinked --unlink_removed--> gone
       ^                                                             |
       +-------------------- the same instance comes again ----------+
 
@@ -44,7 +44,7 @@ def spool_studies(catalog: Catalog) -> list[SpoolStudy]:
 
 
 def spool_account(catalog: Catalog) -> dict[str, Any]:
-    """How much is held, may be cleaned, was removed, and why the rest is kept: studies, instances and bytes."""
+    """How much is held, may be cleaned, was removed, and why the rest stays: studies, instances and bytes."""
     counts = {row["kept_because"]: dict(row) for row in catalog.read("spool_counts")}
     sizes = {
         why: {name: row[name] for name in ("studies", "instances", "bytes")} for why, row in sorted(counts.items())

@@ -1,10 +1,6 @@
 """Revisions: made when a study is complete, claimed by a worker, finished with everything that came of them at once.
 
-ready --claim--> processing --finish--> done | no-image
-  ^                  |
-  +----release-------+   (the worker died; after too many deaths: failed)
-
-A study that a completion rule discards gets a revision that is `discarded` from the start.
+Their states and how one follows another: domain/life.py.
 """
 
 from __future__ import annotations
@@ -17,7 +13,8 @@ from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
 from dicom_pipeline.domain import NO_LABEL_FITS, Account, Outcome, Reason, Revision
-from dicom_pipeline.errors import FilesCleanedError
+from dicom_pipeline.domain.life import RevisionState
+from dicom_pipeline.errors import FilesCleanedError, TransitionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +42,15 @@ class WaitingStudy:
 class ClaimedInstance:
     """An instance of a claimed revision.
 
-    kept: False for other content under a known UID. calling_ae: who sent it. removed: its file was cleaned from the spool.
+    is_primary: False for conflicting content under a known UID, which is quarantined. calling_ae: who sent it. removed: its
+    file was cleaned from the spool.
     """
 
     sop_instance_uid: str
     series_instance_uid: str
     sha256: str
     path: str
-    kept: bool
+    is_primary: bool
     calling_ae: str
     removed: bool = False
 
@@ -119,7 +117,7 @@ def discard_study(catalog: Catalog, study_instance_uid: str, at: float, cause: s
             return None
         number, revision_id = _add_revision(run, study_instance_uid, at, cause, rule)
         message = f"rule {rule}: {Reason.DISCARDED.sentence}"
-        _end(run, revision_id, "discarded", Reason.DISCARDED, message, at)
+        _end(run, revision_id, RevisionState.DISCARDED, Reason.DISCARDED, message, at)
         return number
 
 
@@ -170,7 +168,7 @@ def _add_revision(run: Run, study_instance_uid: str, at: float, cause: str, rule
         at=at,
         cause=cause,
         rule=rule,
-        state="ready",
+        state=RevisionState.READY.value,
         predecessor=last["report"] if last else None,
     )
     run.execute("add_revision_instances", revision_id=revision_id, study_instance_uid=study_instance_uid)
@@ -205,14 +203,14 @@ def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
         row = run.row("next_ready")
         if row is None:
             return None
-        run.execute("claim", revision_id=row["id"], owner=owner)
+        run.move("claim", RevisionState.PROCESSING, revision_id=row["id"], owner=owner)
         found = run.rows("revision_instances", revision_id=row["id"])
     instances = _instances(found)
     revision = Revision(
         study_instance_uid=row["study_instance_uid"],
         number=row["number"],
         created_at=datetime.fromtimestamp(row["created_at"], tz=UTC),
-        instances={i.sop_instance_uid: i.sha256 for i in instances if i.kept},
+        instances={i.sop_instance_uid: i.sha256 for i in instances if i.is_primary},
         predecessor=row["predecessor"],
         predecessor_class=row["predecessor_class"],
     )
@@ -229,7 +227,7 @@ def release_stale(catalog: Catalog, owner: str, most_attempts: int, at: float) -
     with catalog.transaction() as run:
         released = run.execute("release", owner=owner)
         for row in run.rows("worn_out", most=most_attempts):
-            _end(run, row["id"], "failed", Reason.CRASHED_WORKER, Reason.CRASHED_WORKER.sentence, at)
+            _end(run, row["id"], RevisionState.FAILED, Reason.CRASHED_WORKER, Reason.CRASHED_WORKER.sentence, at)
     return released
 
 
@@ -284,14 +282,8 @@ def enter_results(
         )
         for destination in report.destinations:
             run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=due_at)
-    run.execute(
-        "finish_revision",
-        revision_id=revision_id,
-        state="done" if reports else "no-image",
-        fingerprint=fingerprint,
-        message="" if reports else why_no_report(used),
-        at=at,
-    )
+    state = RevisionState.DONE if reports else RevisionState.NO_IMAGE
+    _finish(run, revision_id, state, fingerprint, "" if reports else why_no_report(used), at)
 
 
 def why_no_report(used: int) -> str:
@@ -302,13 +294,20 @@ def why_no_report(used: int) -> str:
 def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: float) -> None:
     """Enter that a revision failed as a whole."""
     with catalog.transaction() as run:
-        _end(run, claimed.revision_id, "failed", reason, message, at)
+        _end(run, claimed.revision_id, RevisionState.FAILED, reason, message, at)
 
 
-def _end(run: Run, revision_id: int, state: str, reason: Reason, message: str, at: float) -> None:
+def _end(run: Run, revision_id: int, state: RevisionState, reason: Reason, message: str, at: float) -> None:
     """End a revision as a whole: one reason for each of its instances that has none yet, no report."""
     run.execute("set_all_outcomes", revision_id=revision_id, outcome=reason.outcome.value, reason=reason.value)
-    run.execute("finish_revision", revision_id=revision_id, state=state, fingerprint=None, message=message, at=at)
+    _finish(run, revision_id, state, None, message, at)
+
+
+def _finish(run: Run, revision_id: int, state: RevisionState, fingerprint: str | None, message: str, at: float) -> None:
+    """Enter the last state of a revision. Raises TransitionError where it has ended, or was never begun."""
+    values = {"revision_id": revision_id, "fingerprint": fingerprint, "message": message, "at": at}
+    if not run.move("finish_revision", state, **values):
+        raise TransitionError(f"revision {revision_id} cannot become {state}: it has ended, or another worker has it")
 
 
 def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]:
@@ -318,7 +317,7 @@ def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]
             i["series_instance_uid"],
             i["sha256"],
             i["path"],
-            bool(i["kept"]),
+            bool(i["is_primary"]),
             i["calling_ae"],
             bool(i["removed"]),
         )
@@ -327,7 +326,7 @@ def _instances(rows: Sequence[Mapping[str, Any]]) -> tuple[ClaimedInstance, ...]
 
 
 def outcome_of(row: Mapping[str, Any], account: Account) -> tuple[Outcome, Reason | None, str]:
-    """What became of an instance (its row), given the account of those that were kept."""
-    if not row["kept"]:
+    """What became of an instance (its row), given the account of those that count."""
+    if not row["is_primary"]:
         return Outcome.FAILED, Reason.CONTENT_CONFLICT, ""
     return account.outcomes[str(row["sop_instance_uid"])]

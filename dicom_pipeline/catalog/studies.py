@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dicom_pipeline.catalog.account import revision_account
 from dicom_pipeline.catalog.database import Catalog
+from dicom_pipeline.domain.life import StudyState
 
 
 @dataclass(frozen=True, slots=True)
 class HeldInstance:
-    """An instance that came. path: relative to the spool; kept: False for other content under a known UID.
+    """An instance that came. path: relative to the spool; is_primary: False for conflicting content under a known UID.
 
     removed: its file was cleaned from the spool.
     """
@@ -19,17 +21,16 @@ class HeldInstance:
     sop_instance_uid: str
     series_instance_uid: str
     path: str
-    kept: bool
+    is_primary: bool
     removed: bool
 
 
 def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] | None:
     """All that is known of a study as plain values; None for a study of which neither instance nor announcement came.
 
-    state: announced, receiving, held (waits for a person), ready, processing, done, no-image, discarded or failed: of the
-    instances that no revision holds yet, else of the last revision. received: instances; conflicts: those that came besides,
-    with other content under a known UID. cleaned: instances whose files were cleaned from the spool.
-    revisions: oldest first, each with its account, reports and deliveries.
+    state: a StudyState while instances wait for a revision, else the RevisionState of the last one. received: instances;
+    conflicts: those that came besides, with other content under a known UID. cleaned: instances whose files were cleaned
+    from the spool. revisions: oldest first, each with its account, reports and deliveries.
     """
     rows = catalog.read("study", study_instance_uid=study_instance_uid)
     if not rows:
@@ -37,13 +38,10 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
     study = rows[0]
     found = catalog.read("study_revisions", study_instance_uid=study_instance_uid)
     revisions = [revision_account(catalog, dict(row)) for row in found]
-    if study["waiting"] or not revisions:
-        state = "held" if study["held"] else "receiving" if study["received"] else "announced"
-    else:
-        state = str(revisions[-1]["state"])
+    state = _study_state(study, revisions)
     return {
         "study_instance_uid": study_instance_uid,
-        "state": state,
+        "state": revisions[-1]["state"] if state is StudyState.COMPLETE else state.value,
         "received": study["received"],
         "conflicts": study["conflicts"],
         "cleaned": study["removed"],
@@ -52,12 +50,24 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
     }
 
 
+def _study_state(study: Mapping[str, Any], revisions: Sequence[object]) -> StudyState:
+    if revisions and not study["waiting"]:
+        return StudyState.COMPLETE
+    if study["held"]:
+        return StudyState.HELD
+    return StudyState.RECEIVING if study["received"] else StudyState.ANNOUNCED
+
+
 def held_instances(catalog: Catalog, study_instance_uid: str) -> list[HeldInstance]:
     """The instances of a study in the order in which they came."""
     rows = catalog.read("held_instances", study_instance_uid=study_instance_uid)
     return [
         HeldInstance(
-            row["sop_instance_uid"], row["series_instance_uid"], row["path"], bool(row["kept"]), bool(row["removed"])
+            row["sop_instance_uid"],
+            row["series_instance_uid"],
+            row["path"],
+            bool(row["is_primary"]),
+            bool(row["removed"]),
         )
         for row in rows
     ]
@@ -75,13 +85,16 @@ class SentBy:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Instances that came while an association was open that never closed. kept: False for other content under a known UID."""
+    """Instances that came while an association was open that never closed.
+
+    is_primary: False for conflicting content under a known UID.
+    """
 
     study_instance_uid: str
     calling_ae: str
     address: str
     sop_class_uid: str
-    kept: bool
+    is_primary: bool
     count: int
     last_at: float
 
@@ -94,4 +107,4 @@ def senders_of(catalog: Catalog, revision_id: int) -> list[SentBy]:
 def interrupted_transfers(catalog: Catalog, owner: str) -> list[Interrupted]:
     """What came on associations of earlier runs of the service that are still open in the catalog: those ended with the run."""
     rows = [dict(row) for row in catalog.read("interrupted_transfers", owner=owner)]
-    return [Interrupted(kept=bool(row.pop("kept")), **row) for row in rows]
+    return [Interrupted(is_primary=bool(row.pop("is_primary")), **row) for row in rows]

@@ -18,6 +18,7 @@ from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.cli.offline import show_results
 from dicom_pipeline.cli.printing import console
 from dicom_pipeline.config import Settings, load_settings
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import CatalogError, DicomPipelineError, UsageError
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.planning import scan
@@ -28,7 +29,7 @@ from dicom_pipeline.service.logs import set_up_logs
 
 AE_TITLE = "DEMO"
 PATIENCE_SECONDS = 300.0
-ENDED = ("done", "no-image", "failed")
+ENDED = (RevisionState.DONE, RevisionState.NO_IMAGE, RevisionState.FAILED)
 
 
 def demo(

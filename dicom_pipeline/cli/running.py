@@ -17,6 +17,7 @@ from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json,
 from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.config.settings_text import settings_text
 from dicom_pipeline.domain import short_uid
+from dicom_pipeline.domain.life import DeliveryState
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.maintenance.doctor import examine
 from dicom_pipeline.service.logs import set_up_logs
@@ -78,7 +79,11 @@ def status(
 def _unknown_destinations(settings: Settings, account: dict[str, Any]) -> dict[str, int]:
     """Deliveries that nobody makes: the number pending to each destination that was taken out of the settings."""
     known = {there.name for there in settings.destinations}
-    counts = {name: states.get("pending", 0) for name, states in account["deliveries"].items() if name not in known}
+    counts = {
+        name: states.get(DeliveryState.PENDING, 0)
+        for name, states in account["deliveries"].items()
+        if name not in known
+    }
     return {name: count for name, count in counts.items() if count}
 
 
@@ -192,7 +197,7 @@ def _notes(account: dict[str, Any]) -> Counter[str]:
         f"{_delivery_state(delivery)[1]}: to {delivery['destination']}: {delivery['message']}"
         for revision in account["revisions"]
         for delivery in revision["deliveries"]
-        if delivery["message"] and delivery["state"] != "set-aside"
+        if delivery["message"] and delivery["state"] != DeliveryState.SET_ASIDE
     )
 
 

@@ -13,6 +13,13 @@ from typing import Protocol
 
 from dicom_pipeline import faults
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog.commitment_requests import (
+    MAX_FAILURES,
+    CommitmentRequest,
+    due_request,
+    postpone_request,
+    take_result,
+)
 from dicom_pipeline.catalog.outbox import (
     Commitment,
     DueDelivery,
@@ -20,13 +27,6 @@ from dicom_pipeline.catalog.outbox import (
     record_delivered,
     record_retry,
     record_set_aside,
-)
-from dicom_pipeline.catalog.wanted_commitments import (
-    MOST_FAILURES,
-    WantedCommitment,
-    due_request,
-    postpone_request,
-    take_result,
 )
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.domain import short_uid
@@ -108,7 +108,7 @@ class Sender:
             attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
             faults.passing("report-read")
-            if due.not_committed >= MOST_FAILURES:  # sending it once more changes nothing
+            if due.not_committed >= MAX_FAILURES:  # sending it once more changes nothing
                 attempt = Attempt(Ending.SET_ASIDE, due.status, due.message)
             else:
                 attempt = self._send(destination, report, first=not due.attempts)
@@ -138,15 +138,15 @@ class Sender:
         self._postpone(destination, wanted, question.problem)
         return True
 
-    def _postpone(self, destination: Destination, wanted: WantedCommitment, problem: str) -> None:
+    def _postpone(self, destination: Destination, wanted: CommitmentRequest, problem: str) -> None:
         """Plan the next question, which an answer in between makes needless. problem: "" where the peer took this one."""
         now = time.time()
         again: float | None = now + ASK_AGAIN_SECONDS
         if problem:
             log.warning("%s: commitment not asked for: %s", destination.name, problem)
             rule = self.rules.get(destination.name)
-            again = next_attempt(wanted.attempts, wanted.wanted_at, now, wanted.transaction_uid, rule)
-        late = again is None or now - wanted.wanted_at > COMMITMENT_SECONDS
+            again = next_attempt(wanted.attempts, wanted.requested_at, now, wanted.transaction_uid, rule)
+        late = again is None or now - wanted.requested_at > COMMITMENT_SECONDS
         given_up = late and wanted.attempts > 0  # the service may have stood still before the first question
         message = problem or ("no answer came" if given_up else "asked")
         next_at = now + ASK_AGAIN_SECONDS if again is None else again

@@ -1,7 +1,7 @@
 """The words of this system as frozen values; see docs/glossary.md. Numpy and nothing of ours but the errors.
 
 study (instance, frame, revision, embedding), processing (plan, labels, scores, provenance), outcome (what became of an
-instance and why), level (frame, instance, series, study).
+instance and why), life (the states of studies, revisions and deliveries), level (frame, instance, series, study).
 
 UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6). Times are aware datetimes in UTC.
 """

@@ -1,8 +1,8 @@
 """RENDER: stored pixels of one frame -> uint8 (448, 448, 3), bit-exact to a named preset.
 
-limits (what a frame may cost), frames (decode one frame), windows and voi (values to grey), colour (to sRGB), resize
-(square and shrink), presets (recipes in data/presets), jpeg12 (12-bit JPEG), serving (Google's container), render (fast
-path), sheet.
+limits (what a frame may cost), fragments (which bytes are a frame), frames (decode one), luts, windows and voi (values to
+grey), colour (to sRGB), resize (square and shrink), presets (recipes in data/presets), jpeg12 (12-bit JPEG), serving
+(Google's container), render (fast path), sheet.
 """
 
 from dicom_pipeline.imaging.limits import Limits

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
-from pydicom.pixels import apply_color_lut
 
-from dicom_pipeline.dicom.attributes import MALFORMED, integer_of, items_of, read_value
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.attributes import integer_of, items_of, read_value
 from dicom_pipeline.domain import InstanceError, Reason
 from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.luts import palette_of
+from dicom_pipeline.imaging.voi import stored_range
 
 
 def is_colour(stored: Stored) -> bool:
@@ -25,11 +25,9 @@ def to_srgb(stored: Stored) -> npt.NDArray[np.uint8]:
     """The frame as uint8 sRGB (rows, columns, 3). Raises InstanceError where it has no palette or odd samples."""
     values = stored.values
     if values.ndim == 2:
-        try:
-            with quiet():
-                values = apply_color_lut(values, stored.dataset)[..., :3]
-        except MALFORMED as error:
-            raise InstanceError(Reason.MISSING_ATTRIBUTE, "palette lookup tables") from error
+        tables = palette_of(stored.dataset, stored_range(stored), big_endian=not stored.little_endian)
+        looked_up = np.stack([table.look_up(values) for table in tables], axis=-1)
+        return _with_profile((looked_up >> max(tables[0].bits - 8, 0)).astype(np.uint8), stored)
     if values.shape[-1] != 3:
         raise InstanceError(Reason.UNSUPPORTED_PIXEL_FORMAT, f"{values.shape[-1]} samples a pixel")
     return _with_profile(_eight_bit(values, stored), stored)
@@ -38,8 +36,7 @@ def to_srgb(stored: Stored) -> npt.NDArray[np.uint8]:
 def _eight_bit(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.uint8]:
     if values.dtype == np.uint8:
         return values
-    palette = stored.values.ndim == 2
-    bits = values.dtype.itemsize * 8 if palette else integer_of(stored.dataset, "BitsStored") or 16
+    bits = integer_of(stored.dataset, "BitsStored") or 16
     return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 

@@ -6,25 +6,33 @@ Sources: PS3.5 section 8 (pixel encoding), PS3.3 C.7.6.3 (Image Pixel), C.7.6.16
 from __future__ import annotations
 
 import functools
-import zlib
+import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
-from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import Decoder
+from pydicom.pixels.utils import as_pixel_options
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
+from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import Frame, InstanceError, Reason
 from dicom_pipeline.imaging import jpeg12
+from dicom_pipeline.imaging.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
 from dicom_pipeline.imaging.limits import Limits
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""
+
+PIXEL_DATA = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+PIXEL_VRS = ("OB", "OW", "OF", "OD", "UN")
+UNDEFINED_LENGTH = 0xFFFFFFFF
 
 jpeg12.register()
 
@@ -35,11 +43,13 @@ class Stored:
 
     values: array (rows, columns) of stored values, or (rows, columns, 3) of RGB samples.
     dataset: the instance's header; functional: the frame's functional groups merged, nearest first.
+    little_endian: byte order of the file, in which pydicom leaves the words of lookup tables.
     """
 
     values: npt.NDArray[Any]
     dataset: Dataset
     functional: tuple[Dataset, ...]
+    little_endian: bool = True
 
     def find(self, keyword: str) -> Any:
         """Value of an attribute that applies to this frame: per-frame, shared, then the instance; None without."""
@@ -50,15 +60,55 @@ class Stored:
         return next((d for d in (*self.functional, self.dataset) if items_of(d, keyword)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file with its pixel data located.
+
+    vr: of the pixel data, empty where it is implicit; keyword: empty without pixel data; position: of their value in the
+    stream; frames: the fragments of each frame, None where the pixel data are not encapsulated.
+    """
+
+    file: ReadFile
+    keyword: str
+    vr: str
+    position: int
+    frames: tuple[tuple[Fragment, ...], ...] | None
+
+
 @functools.lru_cache(maxsize=8)
-def read_image_header(path: Path) -> Dataset:
-    """The data set before its pixel data. Raises InstanceError. The last few are kept: frames come file by file."""
+def image_file(path: Path, max_inflated_bytes: int) -> ImageFile:
+    """The file's header and the places of its frames. Raises InstanceError. The last few are kept: frames come file by file."""
     try:
-        with quiet():
-            dataset = dcmread(path, stop_before_pixels=True, force=True)
+        file = read_file(path, max_inflated_bytes)
+    except InflatedTooLargeError as error:
+        raise InstanceError(Reason.TOO_LARGE, str(error)) from error
     except UNPARSABLE as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
-    return dataset
+    with file.open() as stream:
+        stream.seek(file.pixel_data)
+        return _located(file, stream)
+
+
+def _located(file: ReadFile, stream: BinaryIO) -> ImageFile:
+    order = "<" if file.syntax.is_little_endian else ">"
+    head = stream.read(8)
+    if len(head) < 8:
+        return ImageFile(file, "", "", stream.tell(), None)
+    group, element = struct.unpack(f"{order}HH", head[:4])
+    keyword = PIXEL_DATA.get(group << 16 | element, "")
+    vr = head[4:6].decode("latin-1")
+    if vr in PIXEL_VRS:
+        length = int.from_bytes(stream.read(4), "little" if order == "<" else "big")
+    else:  # a label of explicit VR does not make the data so
+        vr, length = "", struct.unpack(f"{order}L", head[4:])[0]
+    position = stream.tell()
+    if length != UNDEFINED_LENGTH:
+        return ImageFile(file, keyword, vr, position, None)
+    count = max(1, integer_of(file.dataset, "NumberOfFrames") or 1)
+    offsets = read_value(file.dataset, "ExtendedOffsetTable")
+    return ImageFile(
+        file, keyword, vr, position, frames_of(stream, count, offsets if isinstance(offsets, bytes) else b"")
+    )
 
 
 def decode(frame: Frame, limits: Limits | None = None) -> Stored:
@@ -66,11 +116,13 @@ def decode(frame: Frame, limits: Limits | None = None) -> Stored:
 
     Raises InstanceError with the reason: a missing attribute, an unsupported syntax, truncated or undecodable data.
     """
-    dataset = read_image_header(frame.path)
-    _check(dataset, frame, limits or Limits())
+    limits = limits or Limits()
+    image = image_file(frame.path, limits.max_inflated_bytes)
+    dataset = image.file.dataset
+    _check(dataset, frame, limits)
     with quiet():  # pydicom warns of padding and excess frames that we can live with
-        values = _decoded(frame.path, dataset, frame.key.frame)
-    return Stored(values, dataset, _functional_groups(dataset, frame.key.frame))
+        values = _decoded(image, frame.key.frame)
+    return Stored(values, dataset, _functional_groups(dataset, frame.key.frame), image.file.syntax.is_little_endian)
 
 
 def _check(dataset: Dataset, frame: Frame, limits: Limits) -> None:
@@ -80,54 +132,52 @@ def _check(dataset: Dataset, frame: Frame, limits: Limits) -> None:
     frames = limits.check(dataset)
     if frame.key.frame > frames:
         raise InstanceError(Reason.TRUNCATED, f"frame {frame.key.frame} of {frames}")
-    if dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        _check_inflated(frame.path, limits.max_inflated_bytes)
 
 
-def _check_inflated(path: Path, maximum: int) -> None:
-    """Inflate in small pieces, keeping none, so that a bomb is known before it is let loose."""
-    raw = path.read_bytes()
-    start = 132 + 12 + int.from_bytes(raw[140:144], "little")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    total, pending = 0, raw[start:]
-    while pending and not inflater.eof:
-        total += len(inflater.decompress(pending, 1 << 20))
-        pending = inflater.unconsumed_tail
-        if total > maximum:
-            raise InstanceError(Reason.TOO_LARGE, f"inflates to more than {maximum} bytes")
-
-
-def _decoded(path: Path, dataset: Dataset, number: int) -> npt.NDArray[Any]:
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    _check_decoder(syntax)
+def _decoded(image: ImageFile, number: int) -> npt.NDArray[Any]:
+    syntax = image.file.syntax
     try:
-        # a deflated data set cannot be read at an offset, so it is inflated as a whole (its size has been checked)
-        source = dcmread(path) if syntax == DeflatedExplicitVRLittleEndian else path
-        values = pixel_array(source, index=number - 1)
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax) from error
+    if not decoder.is_available:
+        raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax)
+    if not image.keyword:
+        raise InstanceError(Reason.NO_PIXEL_DATA)
+    if (image.frames is not None) != syntax.is_encapsulated:
+        raise InstanceError(Reason.DECODE_FAILED, f"pixel data not encoded as {syntax} says")
+    try:
+        values = _frame_values(decoder, image, number)
     except AttributeError as error:
-        reason = Reason.NO_PIXEL_DATA if "pixel data" in str(error).lower() else Reason.MISSING_ATTRIBUTE
-        raise InstanceError(reason, _named(error)) from error
-    except (EOFError, IndexError) as error:
+        raise InstanceError(Reason.MISSING_ATTRIBUTE, _named(error)) from error
+    except (EOFError, IndexError, TruncatedFrameError) as error:
         raise InstanceError(Reason.TRUNCATED, type(error).__name__) from error
     except ValueError as error:
         short = any(word in str(error) for word in ("less than", "expected", "insufficient", "actual", "reshape"))
         raise InstanceError(Reason.TRUNCATED if short else Reason.DECODE_FAILED, type(error).__name__) from error
     except (*UNPARSABLE, RuntimeError) as error:
         raise InstanceError(Reason.DECODE_FAILED, type(error).__name__) from error
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.ndim == 2 and values.dtype.kind in "iu":
-        return _stored_bits(values, dataset, encapsulated=UID(syntax).is_encapsulated if syntax else False)
+        return _stored_bits(values, image.file.dataset, encapsulated=syntax.is_encapsulated)
     return values
 
 
-def _check_decoder(syntax: str | None) -> None:
-    if syntax is None:
-        return  # no file meta: pydicom falls back to implicit VR little endian
-    try:
-        decoder = get_decoder(UID(syntax))
-    except NotImplementedError as error:
-        raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax) from error
-    if not decoder.is_available:
-        raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax)
+def _frame_values(decoder: Decoder, image: ImageFile, number: int) -> npt.NDArray[Any]:
+    """One frame through pydicom's decoder, which is given the frame's bytes and nothing to find them by."""
+    options = as_pixel_options(image.file.dataset, pixel_keyword=image.keyword)
+    options.pop("extended_offsets", None)
+    if image.frames is None:  # _stored_bits masks by HighBit, which pydicom does not look at
+        options["correct_unused_bits"] = False
+    if image.vr:
+        options["pixel_vr"] = image.vr
+    with image.file.open() as stream:
+        if image.frames is None:
+            stream.seek(image.position)
+            return decoder.as_array(stream, index=number - 1, **options)[0]
+        data = read_frame(stream, image.frames[number - 1])
+    options["number_of_frames"] = 1
+    return decoder.as_array(encapsulate([data], has_bot=False), index=0, **options)[0]
 
 
 def _named(error: Exception) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import integer_of
+from dicom_pipeline.dicom.reading import MAX_INFLATED_BYTES
 from dicom_pipeline.domain import InstanceError, Reason
 
 
@@ -21,7 +22,7 @@ class Limits:
     max_side: int = 65_535
     max_pixels: int = 200_000_000
     max_frames: int = 100_000
-    max_inflated_bytes: int = 4 * 1024**3
+    max_inflated_bytes: int = MAX_INFLATED_BYTES
 
     def check(self, dataset: Dataset) -> int:
         """Number of frames. Raises InstanceError: no image size, or TOO_LARGE where it promises more than the bounds."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dicom_pipeline.dicom.attributes import MALFORMED, integer_of, read_value
+from dicom_pipeline.dicom.attributes import integer_of, read_value
 from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Reason, Rendering
 from dicom_pipeline.imaging import colour, resize, serving, voi
 from dicom_pipeline.imaging.frames import Stored, decode
@@ -51,7 +51,9 @@ class SeriesRenderer:
         """
         try:
             return Rendering(frame, self.render_stored(decode(frame, self.limits)))
-        except MALFORMED as error:
+        except InstanceError:
+            raise
+        except Exception as error:  # the edge of a frame: an odd value costs no other frame
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
             raise InstanceError(Reason.RENDER_FAILED, place) from error
@@ -72,7 +74,7 @@ class SeriesRenderer:
         spans = self._spans(stored)
         inverted = voi.is_inverted(stored)
         padding = voi.padding_range(stored)
-        lut = stored.holder("ModalityLUTSequence") is not None or (spans is None and voi.has_voi_lut(stored))
+        lut = voi.modality_lut(stored) is not None or (spans is None and voi.has_voi_lut(stored))
         key = None
         if not lut:
             window = (voi.window_of(stored), str(stored.find("VOILUTFunction"))) if spans is None else spans

@@ -144,7 +144,7 @@ def resize(image: npt.NDArray[np.uint8], method: str, geometry: str) -> npt.NDAr
     return np.asarray(resized)
 
 
-def pad(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+def pad(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     """The image centred on black: floor of the difference before, the rest after."""
     above, before = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
     margins = [(above, height - image.shape[0] - above), (before, width - image.shape[1] - before)]

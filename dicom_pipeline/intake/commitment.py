@@ -34,6 +34,7 @@ from dicom_pipeline.catalog.commitments import (
 )
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
+from dicom_pipeline.domain.life import AnswerState
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.event_reports import send_event_report
 from dicom_pipeline.intake.group_commit import Committer
@@ -112,7 +113,7 @@ class Commitments:
         if identifier is None or command.field != Field.N_EVENT_REPORT_RSP:
             return
         status = command.number(Element.STATUS, 0xC000)
-        state = "answered" if status == SUCCESS else "set-aside"
+        state = AnswerState.ANSWERED if status == SUCCESS else AnswerState.SET_ASIDE
         self._committer.submit(lambda run: finish_commitment(run, identifier, state, f"0x{status:04X}"))
 
     def forget(self, token: str) -> None:
@@ -120,7 +121,7 @@ class Commitments:
         identifier = self._here.pop(token, None)
         if identifier is not None:
             message = "the sender ended the association; name its node in [[peers]]"
-            self._committer.submit(lambda run: finish_commitment(run, identifier, "set-aside", message))
+            self._committer.submit(lambda run: finish_commitment(run, identifier, AnswerState.SET_ASIDE, message))
 
     def _failure(self, sop_class: str, uid: str) -> int | None:
         """Why an instance is not committed; None where it is."""
@@ -157,11 +158,13 @@ class Commitments:
             problem = send_event_report(self.settings, peer, event, dataset)
         now = time.time()
         if not problem:
-            self._committer.submit(lambda run: finish_commitment(run, pending.id, "answered", "")).result()
+            self._committer.submit(lambda run: finish_commitment(run, pending.id, AnswerState.ANSWERED, "")).result()
             return
         log.warning("commitment %s: not answered: %s", short_uid(pending.transaction_uid), problem)
         if peer is None or now - pending.asked_at > GIVE_UP_SECONDS:
-            self._committer.submit(lambda run: finish_commitment(run, pending.id, "set-aside", problem)).result()
+            self._committer.submit(
+                lambda run: finish_commitment(run, pending.id, AnswerState.SET_ASIDE, problem)
+            ).result()
             return
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(pending.attempts, 12))
         self._committer.submit(lambda run: postpone_commitment(run, pending.id, now + wait, problem)).result()

@@ -13,7 +13,7 @@ from io import BytesIO
 from pynetdicom import dsutils
 
 from dicom_pipeline.acceptor.acse import Context
-from dicom_pipeline.catalog.wanted_commitments import answers_of, enter_result
+from dicom_pipeline.catalog.commitment_requests import answers_of, enter_result
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.group_commit import Committer

@@ -99,7 +99,8 @@ def _fill(catalog: Catalog, settings: Settings, progress: Callable[[int], None])
     for record in records:
         for row in record["instances"]:
             received = _of_record(row, record["study_instance_uid"])
-            recorded.setdefault((received.sop_instance_uid, received.sha256), (received, bool(row["kept"])))
+            is_primary = bool(row.get("is_primary", row.get("kept")))  # a record of an earlier version says "kept"
+            recorded.setdefault((received.sop_instance_uid, received.sha256), (received, is_primary))
     there: dict[Key, Received] = {}
     for path in sorted((folder / "instances").rglob("*.dcm")):
         done.files += 1

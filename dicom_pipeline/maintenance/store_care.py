@@ -137,15 +137,17 @@ class StoreCare:
                 )
 
     def _revision(self, study: FinishedStudy) -> Revision:
-        instances = {i.sop_instance_uid: i.sha256 for i in instances_of(self.catalog, study.revision_id) if i.kept}
+        instances = {
+            i.sop_instance_uid: i.sha256 for i in instances_of(self.catalog, study.revision_id) if i.is_primary
+        }
         return Revision(study.study_instance_uid, study.number, datetime.fromtimestamp(0, UTC), instances)
 
     def _cleaned(self, study: FinishedStudy) -> bool:
-        return any(i.removed for i in instances_of(self.catalog, study.revision_id) if i.kept)
+        return any(i.removed for i in instances_of(self.catalog, study.revision_id) if i.is_primary)
 
     def _headers(self, study: FinishedStudy) -> Iterator[Header]:
         for instance in instances_of(self.catalog, study.revision_id):
-            if instance.kept:
+            if instance.is_primary:
                 try:
                     yield read_header(Path(self.settings.spool.folder / instance.path))
                 except InstanceError:

@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pynetdicom import evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
-from dicom_pipeline.catalog.wanted_commitments import answers_of
+from dicom_pipeline.catalog.commitment_requests import answers_of
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 ANSWER_SECONDS, BRIEF_SECONDS = 2.0, 0.1

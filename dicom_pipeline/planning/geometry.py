@@ -36,14 +36,16 @@ SPLITTERS = (
 """Attributes that tell images at one position apart, in the order in which they are tried."""
 
 SAME_POSITION_MM = 0.01
+SAME_DIRECTION = 0.01
+"""Largest difference of direction cosines within a stack: half a degree, what rounding and table movement make."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedFrame:
     """A frame with its geometry.
 
-    orientation: the six direction cosines rounded to 2 decimals, () where missing; position: along the normal in mm.
-    tilted: the positions walk along a line that is not the normal (gantry tilt).
+    orientation: the six direction cosines as given, each vector normalised, () where missing. point: Image Position
+    (Patient) in mm. normal: of the stack that the frame belongs to, () until that is known.
     """
 
     frame: Frame
@@ -52,14 +54,14 @@ class LocatedFrame:
     orientation: tuple[float, ...]
     point: tuple[float, float, float] | None
     number: float
+    normal: tuple[float, ...] = ()
 
     @property
     def position(self) -> float | None:
-        """Distance of the frame from the origin along its normal, in mm."""
-        if self.point is None or not self.orientation:
+        """Distance of the frame from the origin along the normal of its stack, in mm."""
+        if self.point is None or not self.normal:
             return None
-        row, column = np.array(self.orientation[:3]), np.array(self.orientation[3:])
-        return float(np.dot(np.cross(row, column), self.point))
+        return float(np.dot(self.normal, self.point))
 
     def value(self, keyword: str) -> str:
         """An attribute of this frame as text: its functional groups first."""
@@ -85,7 +87,7 @@ def locate_frames(header: Header) -> list[LocatedFrame]:
                 frame=frame,
                 header=header,
                 functional=functional,
-                orientation=tuple(round(c, 2) + 0.0 for c in orientation),
+                orientation=_normalised(orientation),
                 point=(point[0], point[1], point[2]) if point else None,
                 number=number if number is not None else float("inf"),
             )
@@ -101,10 +103,7 @@ def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[Frame]], str]:
     """
     notes: list[str] = []
     stacks: list[list[Frame]] = []
-    groups: dict[Any, list[LocatedFrame]] = defaultdict(list)
-    for item in sorted(located, key=lambda p: (p.number, p.frame.key)):
-        groups[item.orientation, item.header.text("Rows"), item.header.text("Columns")].append(item)
-    for group in groups.values():
+    for group in groups_of(located):
         if any(item.position is None for item in group):
             if len(group) > 1:
                 notes.append("no position or orientation: ordered by Instance Number")
@@ -117,6 +116,51 @@ def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[Frame]], str]:
             stacks.append([replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered])
     numbered = [[replace(frame, stack=index) for frame in stack] for index, stack in enumerate(stacks)]
     return numbered, "; ".join(dict.fromkeys(notes))
+
+
+def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
+    """Frames of one matrix and, within a tolerance, one orientation; each with the normal of its group.
+
+    A group is compared by its first frame, so that a series that turns (a radial one) does not become one group by small
+    steps. The normal is that of the mean orientation: own normals would move the positions of slices far from the origin.
+    """
+    groups: dict[Any, list[list[LocatedFrame]]] = defaultdict(list)
+    ordered = sorted(located, key=lambda p: (p.number, p.frame.key))
+    for item in ordered:
+        alike = groups[item.header.text("Rows"), item.header.text("Columns")]
+        found = next((group for group in alike if is_parallel(group[0], item)), None)
+        if found is None:
+            alike.append([item])
+        else:
+            found.append(item)
+    turn = {item.frame.key: number for number, item in enumerate(ordered)}
+    found_groups = sorted((group for alike in groups.values() for group in alike), key=lambda g: turn[g[0].frame.key])
+    return [_with_normal(group) for group in found_groups]
+
+
+def is_parallel(one: LocatedFrame, other: LocatedFrame) -> bool:
+    """Whether two frames have one orientation, within the tolerance; frames without orientation have the same."""
+    pairs = zip(one.orientation, other.orientation, strict=False)
+    return len(one.orientation) == len(other.orientation) and all(abs(a - b) <= SAME_DIRECTION for a, b in pairs)
+
+
+def _with_normal(group: list[LocatedFrame]) -> list[LocatedFrame]:
+    if not group[0].orientation:
+        return group
+    mean = np.mean([item.orientation for item in group], axis=0)
+    normal = np.cross(mean[:3], mean[3:])
+    return [replace(item, normal=tuple((normal / np.linalg.norm(normal)).tolist())) for item in group]
+
+
+def _normalised(orientation: tuple[float, ...]) -> tuple[float, ...]:
+    """Row and column direction as unit vectors; () where they are missing, zero or parallel and so span no plane."""
+    if not orientation:
+        return ()
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if min(lengths) < 0.5 or float(np.linalg.norm(np.cross(row, column))) < 0.5 * lengths[0] * lengths[1]:
+        return ()
+    return (*(row / lengths[0]).tolist(), *(column / lengths[1]).tolist())
 
 
 def _without_duplicates(group: list[LocatedFrame], notes: list[str]) -> list[list[LocatedFrame]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
-from pydicom.uid import UID
+from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
+from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import InstanceError, Reason
@@ -48,10 +48,13 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a DICOM file. Raises InstanceError: UNREADABLE or MISSING_UID."""
     try:
+        file = read_file(path)
+        dataset = file.dataset
         with quiet():
-            dataset = dcmread(path, stop_before_pixels=True, force=True)
             uids = {name: str(read_value(dataset, name) or "") for name in _UIDS}
             frames = integer_of(dataset, "NumberOfFrames")
+    except InflatedTooLargeError as error:
+        raise InstanceError(Reason.TOO_LARGE, str(error)) from error
     except UNPARSABLE as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
     wrong = [name for name, uid in uids.items() if not is_valid_uid(uid)]
@@ -59,7 +62,6 @@ def read_header(path: Path) -> Header:
         raise InstanceError(Reason.UNREADABLE, "no DICOM data set")
     if wrong:
         raise InstanceError(Reason.MISSING_UID, ", ".join(wrong))
-    meta = getattr(dataset, "file_meta", None)
     return Header(
         path=path,
         dataset=dataset,
@@ -67,7 +69,7 @@ def read_header(path: Path) -> Header:
         series_instance_uid=uids["SeriesInstanceUID"],
         sop_instance_uid=uids["SOPInstanceUID"],
         sop_class_uid=_first(dataset, "SOPClassUID"),
-        transfer_syntax_uid=str((meta or {}).get("TransferSyntaxUID") or UID("1.2.840.10008.1.2")),
+        transfer_syntax_uid=str(file.syntax),
         modality=_first(dataset, "Modality"),
         frames=max(1, frames or 1),
     )

@@ -21,7 +21,7 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
-from dicom_pipeline.planning.geometry import LocatedFrame, locate_frames, stacks_of
+from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, is_parallel, locate_frames, stacks_of
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.kinds import exclusion_reason
 from dicom_pipeline.planning.rules import RenderRule, Rules
@@ -125,12 +125,10 @@ def _chosen_series(
     kept = list(candidates)
     dropped: list[Excluded] = []
     if rules.one_of_several != "all":
-        groups: dict[object, list[int]] = defaultdict(list)
-        for index, (pictures, _, _) in enumerate(kept):
-            groups[_volume_key(pictures[0], index)].append(index)
         sign = 1 if rules.one_of_several == "thin" else -1
         best = {
-            min(g, key=lambda i: (sign * (kept[i][0][0].number("SliceThickness") or 0.0), i)) for g in groups.values()
+            min(g, key=lambda i: (sign * (kept[i][0][0].number("SliceThickness") or 0.0), i))
+            for g in _volumes([pictures[0] for pictures, _, _ in kept])
         }
         dropped += _drop(kept, set(range(len(kept))) - best, f"the {rules.one_of_several} series was preferred")
         kept = [c for i, c in enumerate(kept) if i in best]
@@ -152,9 +150,27 @@ def _drop(
     return dropped
 
 
-def _volume_key(header: Header, index: int) -> object:
-    reference, orientation = header.text("FrameOfReferenceUID"), locate_frames(header)[0].orientation
-    return (header.modality, reference, orientation) if reference and orientation else index
+def _volumes(headers: Sequence[Header]) -> list[list[int]]:
+    """Indices of series of one modality, frame of reference and orientation; one without geometry stands alone."""
+    groups: list[list[int]] = []
+    firsts = [locate_frames(header)[0] for header in headers]
+    for index, (header, first) in enumerate(zip(headers, firsts, strict=True)):
+        reference = header.text("FrameOfReferenceUID")
+        alike = (
+            group
+            for group in groups
+            if reference
+            and first.orientation
+            and (headers[group[0]].modality, headers[group[0]].text("FrameOfReferenceUID"))
+            == (header.modality, reference)
+            and is_parallel(firsts[group[0]], first)
+        )
+        group = next(alike, None)
+        if group is None:
+            groups.append([index])
+        else:
+            group.append(index)
+    return groups
 
 
 def _series_plan(
@@ -196,10 +212,10 @@ def _series_plan(
 
 def _first_stacks(stacks: list[list[Frame]], located: Sequence[LocatedFrame]) -> list[list[Frame]]:
     """Of the stacks of each orientation and matrix, the first of those with the most frames."""
-    where = {p.frame.key: (p.orientation, p.header.text("Rows"), p.header.text("Columns")) for p in located}
-    best: dict[object, list[Frame]] = {}
+    group_of = {p.frame.key: number for number, group in enumerate(groups_of(located)) for p in group}
+    best: dict[int, list[Frame]] = {}
     for stack in stacks:
-        key = where[stack[0].key]
+        key = group_of[stack[0].key]
         if key not in best or len(stack) > len(best[key]):
             best[key] = stack
     return list(best.values())

@@ -158,7 +158,7 @@ def _spaced(frames: Sequence[Frame], least_mm: float) -> list[Frame]:
     chosen: list[Frame] = []
     for frame in frames:
         last = chosen[-1].position_mm if chosen else None
-        if last is None or (frame.position_mm or 0.0) - last >= least_mm - 1e-6:
+        if last is None or (frame.position_mm or 0.0) - last >= least_mm * 0.99 - 0.001:  # positions are rounded
             chosen.append(frame)
     return chosen
 

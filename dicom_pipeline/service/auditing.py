@@ -115,7 +115,7 @@ def forget_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
                 Node(found.calling_ae, found.address, found.calling_ae),
                 received=True,
                 study=StudyPart(found.study_instance_uid, {found.sop_class_uid: found.count}),
-                held=Held.NOTHING if found.kept else Held.OTHER,
+                held=Held.NOTHING if found.is_primary else Held.OTHER,
                 outcome=Outcome.MINOR_FAILURE,
                 words="the service ended before this association did; what is named here was acknowledged and is kept",
             )

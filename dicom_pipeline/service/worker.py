@@ -130,7 +130,7 @@ class Worker:
             self._progress()
             path = self.folder / instance.path
             uids = instance.sop_instance_uid, instance.series_instance_uid
-            if not instance.kept:
+            if not instance.is_primary:
                 left_out.append(Excluded(Reason.CONTENT_CONFLICT, path, *uids))
                 continue
             if instance.removed:
@@ -246,7 +246,7 @@ def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) ->
     ]
     return StudyFacts(
         modalities=frozenset(series.modality for series in used),
-        calling_ae_titles=frozenset(instance.calling_ae for instance in claimed.instances if instance.kept),
+        calling_ae_titles=frozenset(instance.calling_ae for instance in claimed.instances if instance.is_primary),
         study_description=next((str(text) for text in descriptions if text), ""),
         above=above,
     )

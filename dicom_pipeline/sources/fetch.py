@@ -18,6 +18,7 @@ from dicom_pipeline.catalog.arrivals import announce
 from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.dicom.uids import is_valid_uid, report_series_uid
 from dicom_pipeline.domain import short_uid
+from dicom_pipeline.domain.life import StudyState
 from dicom_pipeline.errors import DeliveryError
 from dicom_pipeline.intake.receiver import Taken, Uploads
 
@@ -163,8 +164,8 @@ def _held(catalog: Catalog, study_instance_uid: str, offered: set[str]) -> set[s
     What was cleaned from the spool after delivery is fetched again only together with something new, whose revision needs it.
     """
     account = study_account(catalog, study_instance_uid)
-    gathers = account is not None and account["state"] in ("receiving", "held")
-    kept = [instance for instance in held_instances(catalog, study_instance_uid) if instance.kept]
+    gathers = account is not None and account["state"] in (StudyState.RECEIVING, StudyState.HELD)
+    kept = [instance for instance in held_instances(catalog, study_instance_uid) if instance.is_primary]
     known = {instance.sop_instance_uid for instance in kept}
     return known if offered <= known and not gathers else {i.sop_instance_uid for i in kept if not i.removed}
 

@@ -22,6 +22,7 @@ from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import Excluded, InstanceError, Level, Plan, Reason
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError
 from dicom_pipeline.imaging import content_of
 from dicom_pipeline.intake.receiver import Taken, Uploads
@@ -165,7 +166,7 @@ class StudyPages:
 
     def _instances(self, uid: str) -> Answer:
         """UIDs of the instances whose files are held, so that a sender need not send them again, and of those cleaned."""
-        known = [instance for instance in held_instances(self._catalog, uid) if instance.kept]
+        known = [instance for instance in held_instances(self._catalog, uid) if instance.is_primary]
         held = [instance.sop_instance_uid for instance in known if not instance.removed]
         cleaned = [instance.sop_instance_uid for instance in known if instance.removed]
         return Answer.of(200, {"instances": held, "cleaned": cleaned}) if known else _unknown()
@@ -177,7 +178,9 @@ class StudyPages:
             return _unknown()
         except FilesCleanedError as error:
             return Answer.of(409, {"error": str(error)})
-        return Answer.of(202, {"revision": number, "state": "ready" if number else "processing"})
+        return Answer.of(
+            202, {"revision": number, "state": RevisionState.READY if number else RevisionState.PROCESSING}
+        )
 
     def _explain(self, uid: str) -> Answer:
         """The plan of the instances that are held now, with the service's rules; no model, no scores."""
@@ -189,7 +192,7 @@ class StudyPages:
         for instance in instances:
             path = self._folder / instance.path
             uids = instance.sop_instance_uid, instance.series_instance_uid
-            if not instance.kept:
+            if not instance.is_primary:
                 left_out.append(Excluded(Reason.CONTENT_CONFLICT, path, *uids))
                 continue
             if instance.removed:
@@ -203,7 +206,7 @@ class StudyPages:
         plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
         plan = Plan(uid, plan.series, (*plan.left_out, *left_out))
         return Answer.of(
-            200, plan_to_json(plan, account_of(plan, {i.sop_instance_uid: "" for i in instances if i.kept}))
+            200, plan_to_json(plan, account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary}))
         )
 
     def _scores(self, uid: str) -> Answer:
@@ -250,7 +253,7 @@ class StudyPages:
         account = study_account(self._catalog, uid)
         for revision in reversed(account["revisions"] if account else []):
             folder = self._folder / result_folder(uid, revision["number"])
-            if revision["state"] == "done" and folder.is_dir():
+            if revision["state"] == RevisionState.DONE and folder.is_dir():
                 return folder
         return None
 

@@ -19,6 +19,7 @@ from dicom_pipeline.assembly.retention import RetentionRule, choose, clean, to_c
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import close_association, open_association
+from dicom_pipeline.catalog.commitment_requests import postpone_request, take_result
 from dicom_pipeline.catalog.commitments import (
     Asked,
     commitment_items,
@@ -41,7 +42,6 @@ from dicom_pipeline.catalog.revisions import (
     waiting_studies,
 )
 from dicom_pipeline.catalog.studies import study_account
-from dicom_pipeline.catalog.wanted_commitments import postpone_request, take_result
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.intake.receiver import Taken, Uploads

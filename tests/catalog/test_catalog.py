@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.catalog import Catalog, database
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import (
     Arrival,
@@ -14,6 +14,13 @@ from dicom_pipeline.catalog.arrivals import (
     announce,
     close_association,
     open_association,
+)
+from dicom_pipeline.catalog.commitment_requests import (
+    MAX_FAILURES,
+    REPEAT_SECONDS,
+    due_request,
+    postpone_request,
+    take_result,
 )
 from dicom_pipeline.catalog.outbox import (
     Commitment,
@@ -30,13 +37,6 @@ from dicom_pipeline.catalog.revisions import (
     make_revision,
     release_stale,
     waiting_studies,
-)
-from dicom_pipeline.catalog.wanted_commitments import (
-    MOST_FAILURES,
-    REPEAT_SECONDS,
-    due_request,
-    postpone_request,
-    take_result,
 )
 from dicom_pipeline.delivery.retry import LONGEST_SECONDS
 from dicom_pipeline.domain import Account, Outcome, Reason
@@ -180,21 +180,34 @@ def test_a_failed_transaction_leaves_nothing(catalog):
     assert service_account(catalog)["totals"]["studies"] == 0
 
 
-def test_a_catalog_of_version_3_is_taken_over(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr("dicom_pipeline.catalog.database.SCHEMA_VERSION", 3)
-        old = Catalog(tmp_path / "c.sqlite")
-        with old.transaction() as run:
-            run.connection.execute("INSERT INTO study VALUES ('1', 1.0, 2.0, NULL, 1, 0)")
-            run.connection.execute(
-                "INSERT INTO instance VALUES (1, '1.1', 'aa', '1', '1.9', '1.2', '1.2', 'p', 9, 'CT1', '', 2.0, 1, NULL)"
-            )
-        old.close()
-    catalog = Catalog(tmp_path / "c.sqlite")
-    (study,) = waiting_studies(catalog)
-    assert (study.senders, study.received, study.removed, study.held) == ({"CT1"}, 1, 0, False)
-    assert service_account(catalog)["spool"]["kept_because"]["receiving"]["instances"] == 1
-    catalog.close()
+@pytest.fixture
+def version_2(monkeypatch):
+    """A schema version after the first, as if it were shipped."""
+    later = ["ALTER TABLE study ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'"]
+    first = database._migration
+    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(database, "_migration", lambda number: later if number == 2 else first(number))
+    return later
+
+
+def test_a_catalog_of_an_earlier_version_is_taken_over(tmp_path, catalog, version_2):
+    record_instance(catalog, received())
+    newer = Catalog(catalog.path)
+    with newer.transaction() as run:
+        assert run.connection.execute("SELECT colour FROM study").fetchone()[0] == "grey"
+        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert waiting_studies(newer)[0].received == 1
+    newer.close()
+
+
+def test_a_migration_that_fails_leaves_the_catalog_as_it_was(catalog, version_2):
+    record_instance(catalog, received())
+    version_2.append("ALTER TABLE no_such_table ADD COLUMN colour TEXT")
+    with pytest.raises(CatalogError):
+        Catalog(catalog.path)
+    with catalog.transaction() as run:
+        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert "colour" not in [row[1] for row in run.connection.execute("PRAGMA table_info(study)")]
 
 
 def test_a_catalog_of_another_version_is_refused(tmp_path):
@@ -223,7 +236,7 @@ def test_a_commitment_is_asked_for_and_its_answer_verifies_the_delivery(catalog)
     assert due_request(catalog, "pacs", 3.0).transaction_uid == transaction
     assert not take_result(catalog, "2.25.8", {report: None}, 9.0), "of a transaction that was never asked"
     assert not take_result(catalog, transaction, {"9.2": None}, 9.0), "about an object that was never asked about"
-    assert service_account(catalog)["commitments"] == {"pacs": {"wanted": 1}}
+    assert service_account(catalog)["commitments"] == {"pacs": {"pending": 1}}
     assert take_result(catalog, transaction, {report: None}, 9.0)
     account = service_account(catalog)
     assert (account["commitments"], account["deliveries"]) == ({"pacs": {"committed": 1}}, {"pacs": {"delivered": 1}})
@@ -244,14 +257,14 @@ def test_what_is_not_committed_is_sent_again_and_asked_for_anew(catalog):
 
 def test_a_report_that_is_never_committed_waits_for_a_person_in_the_end(catalog):
     report, transaction = delivered_report(catalog)
-    for number in range(1, MOST_FAILURES + 1):
+    for number in range(1, MAX_FAILURES + 1):
         assert take_result(catalog, transaction, {report: 0x0110}, 0.0)
-        if number < MOST_FAILURES:
+        if number < MAX_FAILURES:
             due, transaction = due_delivery(catalog, "pacs", 1e9), f"2.25.{100 + number}"
             again = Commitment(transaction, due.sop_class_uid, report)
             record_delivered(catalog, due, status="0x0000", message="", verified=False, at=0.0, commitment=again)
     due = due_delivery(catalog, "pacs", 0.0)
-    assert (due.not_committed, due.message) == (MOST_FAILURES, "stored, but not committed: 0x0110 (5 times)")
+    assert (due.not_committed, due.message) == (MAX_FAILURES, "stored, but not committed: 0x0110 (5 times)")
     record_set_aside(catalog, due, status=due.status, message=due.message, at=0.0)
     assert retry_set_aside(catalog, 0.0) == 1
     due = due_delivery(catalog, "pacs", 1.0)

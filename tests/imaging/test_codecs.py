@@ -12,9 +12,10 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
+from dicom_pipeline.dicom.reading import read_file
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import decode, read_image_header
+from dicom_pipeline.imaging.frames import decode
 from tests.peers.programs import need
 
 
@@ -89,7 +90,7 @@ def test_jpeg_2000_and_jpeg_ls_equal_every_other_decoder(corpus):
     compared = 0
     for folder in ("J2KR", "JLSL", "JPLL", "RLE"):
         for path in sorted((corpus / "nema_wg04" / folder).iterdir())[:4]:
-            header = read_image_header(path)
+            header = read_file(path).dataset
             if header.SamplesPerPixel != 1 or header.Rows > 1100:
                 continue
             decoder = get_decoder(header.file_meta.TransferSyntaxUID)

@@ -11,10 +11,11 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.pixels import get_decoder
 
+from dicom_pipeline.dicom.reading import read_file
 from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
 from dicom_pipeline.errors import PresetError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, list_presets, load_preset
-from dicom_pipeline.imaging.frames import Stored, decode, read_image_header
+from dicom_pipeline.imaging.frames import Stored, decode, image_file
 from dicom_pipeline.imaging.limits import Limits
 from dicom_pipeline.imaging.windows import Span, rescale, to_grey
 from tests.peers.programs import need
@@ -44,7 +45,7 @@ def test_every_real_file_is_rendered_or_refused_with_a_reason(corpus):
     rendered, refused = 0, {}
     for path in real_files(corpus):
         try:
-            preset = default_preset(read_image_header(path))
+            preset = default_preset(read_file(path).dataset)
             pixels = SeriesRenderer(load_preset(preset)).render(frame(path)).pixels
         except InstanceError as error:
             refused[path.name] = error.reason
@@ -62,7 +63,7 @@ def test_lossless_files_decode_as_dcmtk_does(corpus, tmp_path):
     for path in sorted((corpus / "nema_wg04").rglob("*")):
         if not path.is_file():
             continue
-        header = read_image_header(path)
+        header = read_file(path).dataset
         if header.file_meta.TransferSyntaxUID not in LOSSLESS[:3] or header.SamplesPerPixel != 1 or header.Rows > 1100:
             continue
         tool = {"1.2.840.10008.1.2.5": "dcmdrle", "1.2.840.10008.1.2.4.70": "dcmdjpeg"}
@@ -70,7 +71,7 @@ def test_lossless_files_decode_as_dcmtk_does(corpus, tmp_path):
         plain = tmp_path / "plain.dcm"
         subprocess.run([need(program), path, plain], check=True, capture_output=True)
         np.testing.assert_array_equal(decode(frame(path)).values, decode(frame(plain)).values)
-        read_image_header.cache_clear()
+        image_file.cache_clear()
         compared += 1
     assert compared >= 12
 
@@ -78,7 +79,7 @@ def test_lossless_files_decode_as_dcmtk_does(corpus, tmp_path):
 @pytest.mark.parametrize("name", ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"])
 def test_every_decoder_gives_the_same_pixels(name):
     path = get_testdata_file(name)
-    decoder = get_decoder(read_image_header(Path(path)).file_meta.TransferSyntaxUID)
+    decoder = get_decoder(read_file(Path(path)).dataset.file_meta.TransferSyntaxUID)
     dataset = pydicom.dcmread(path)
     arrays = [decoder.as_array(dataset, index=0, decoding_plugin=plugin)[0] for plugin in decoder.available_plugins]
     assert len(arrays) >= 1

@@ -11,6 +11,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_pipeline.assembly.retention import RetentionRule, clean
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
+from dicom_pipeline.catalog.commitment_requests import take_result
 from dicom_pipeline.catalog.outbox import Commitment
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import (
@@ -21,7 +22,6 @@ from dicom_pipeline.catalog.revisions import (
     make_revision,
     waiting_studies,
 )
-from dicom_pipeline.catalog.wanted_commitments import take_result
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.disk import hold
 from dicom_pipeline.domain import Account, Outcome
@@ -276,4 +276,4 @@ def test_what_is_made_and_delivered_after_a_rebuild_is_as_without_it(kept):
     assert make_revision(kept.catalog, kept.study, 3000.0, "quiet") == 2
     revision = claim_next(kept.catalog, "w").revision
     assert (revision.predecessor, revision.predecessor_class) == ("9.1", SR)
-    assert service_account(kept.catalog)["commitments"] == {"pacs": {"wanted": 1}}
+    assert service_account(kept.catalog)["commitments"] == {"pacs": {"pending": 1}}

@@ -15,9 +15,9 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received
+from dicom_pipeline.catalog.commitment_requests import MAX_FAILURES, due_request, take_result
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
-from dicom_pipeline.catalog.wanted_commitments import MOST_FAILURES, due_request, take_result
 from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.domain import Account, Outcome
@@ -100,7 +100,7 @@ def test_an_answer_about_another_object_is_no_answer_and_the_peer_is_left_in_pea
         assert sender.ask_due(node)
         assert not sender.ask_due(node)
     assert asked == ["9.0"]
-    assert service_account(catalog)["commitments"] == {"pacs": {"wanted": 1}}
+    assert service_account(catalog)["commitments"] == {"pacs": {"pending": 1}}
 
 
 def test_a_question_that_fails_unforeseen_holds_up_no_other_and_touches_no_delivery(tmp_path):
@@ -115,7 +115,7 @@ def test_a_question_that_fails_unforeseen_holds_up_no_other_and_touches_no_deliv
         sender.stop()
     account = service_account(catalog)
     assert account["deliveries"] == {"pacs": {"delivered": 3, "pending": 1}}
-    assert account["commitments"] == {"pacs": {"committed": 1, "wanted": 2}}
+    assert account["commitments"] == {"pacs": {"committed": 1, "pending": 2}}
 
 
 def test_a_peer_that_answers_elsewhere_is_not_waited_for_with_each_question(tmp_path):
@@ -141,7 +141,7 @@ def test_a_first_question_that_comes_late_is_not_given_up_before_it_can_be_answe
     catalog = delivered(tmp_path, 1, time.time() - 2 * DAY)  # the service stood still in between
     with peer(lambda *_: None) as (node, _):
         assert Sender(catalog, tmp_path, [node]).ask_due(node)
-    assert service_account(catalog)["commitments"] == {"pacs": {"wanted": 1}}
+    assert service_account(catalog)["commitments"] == {"pacs": {"pending": 1}}
 
 
 @pytest.mark.parametrize("days", [0.5, 30])
@@ -220,12 +220,12 @@ class Forgetful(Odd):
 
 
 def test_what_is_never_committed_is_set_aside_in_the_end_and_the_trail_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("dicom_pipeline.catalog.wanted_commitments.REPEAT_SECONDS", 0.0)
+    monkeypatch.setattr("dicom_pipeline.catalog.commitment_requests.REPEAT_SECONDS", 0.0)
     catalog, forgetful, heard = delivered(tmp_path, 0, time.time()), Forgetful(""), Heard()
     sender = Sender(catalog, tmp_path, [forgetful], audit=heard)
     while sender.send_due(forgetful) or sender.ask_due(forgetful):
         pass
-    assert forgetful.sent == MOST_FAILURES
+    assert forgetful.sent == MAX_FAILURES
     (waiting,) = service_account(catalog)["set_aside"]
     assert "not committed: 0x0110 (5 times)" in waiting["message"]
-    assert heard.said == [("pacs", "begins"), ("pacs", "delivered")] * MOST_FAILURES + [("pacs", "set-aside")]
+    assert heard.said == [("pacs", "begins"), ("pacs", "delivered")] * MAX_FAILURES + [("pacs", "set-aside")]

@@ -1,8 +1,7 @@
 """Storage Commitment of what we delivered: which destination is asked about which report, and what it said.
 
-wanted --it has committed--> committed
-   |---it has not-----------> failed (the delivery is pending again; after MOST_FAILURES it is set aside)
-   `---no answer in a day---> given-up (an answer that comes later still counts)
+The states of a request: domain.life.CommitmentState. After MAX_FAILURES answers that a report is not committed, its
+delivery is set aside.
 """
 
 from __future__ import annotations
@@ -12,23 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.domain.life import CommitmentState, sources
 
 PROCESSING_FAILURE = 0x0110
 REPEAT_SECONDS = 60.0
 """Wait before a report is sent again that its destination did not commit; doubles each time."""
 
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class WantedCommitment:
+class CommitmentRequest:
     """A commitment that a destination is to be asked for. sop_*: of the object as it was sent."""
 
     transaction_uid: str
     sop_class_uid: str
     sop_instance_uid: str
     attempts: int
-    wanted_at: float
+    requested_at: float
 
 
 def answers_of(event: Any) -> dict[str, int | None]:
@@ -41,53 +41,53 @@ def answers_of(event: Any) -> dict[str, int | None]:
     return answers
 
 
-def due_request(catalog: Catalog, destination: str, now: float) -> WantedCommitment | None:
+def due_request(catalog: Catalog, destination: str, now: float) -> CommitmentRequest | None:
     """The commitment that a destination is to be asked for next, None without one.
 
     A clock that was set back counts as in due_delivery.
     """
     rows = catalog.read("due_commitment_request", destination=destination, now=now, furthest=FURTHEST_SECONDS)
-    return WantedCommitment(**rows[0]) if rows else None
+    return CommitmentRequest(**rows[0]) if rows else None
 
 
 def postpone_request(catalog: Catalog, transaction_uid: str, *, next_at: float, message: str, given_up: bool) -> None:
     """Enter that it was asked for, or could not be, and when to ask again where no answer comes."""
-    state = "given-up" if given_up else "wanted"
+    state = CommitmentState.GIVEN_UP if given_up else CommitmentState.PENDING
     with catalog.transaction() as run:
-        run.execute(
+        run.move(
             "postpone_commitment_request",
+            state,
             transaction_uid=transaction_uid,
             next_at=next_at,
             message=message[:500],
-            state=state,
         )
 
 
 def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """Enter what a destination answered: SOP Instance UID -> failure reason, None where it is committed.
 
-    A committed report is verified. One that is not is sent again, later each time; after MOST_FAILURES such answers
+    A committed report is verified. One that is not is sent again, later each time; after MAX_FAILURES such answers
     the sender sets it aside for a person. What was answered already stays: a peer that did not get our answer says it
     again. False where nothing like it was asked.
     """
     asked = run.row("commitment_request", transaction_uid=transaction_uid)
     if asked is None or asked["sop_instance_uid"] not in failures:
         return False
-    if asked["state"] not in ("wanted", "given-up"):
+    if asked["state"] not in sources(CommitmentState.COMMITTED):
         return True
     failure = failures[asked["sop_instance_uid"]]
     delivery = {"report_uid": asked["report_uid"], "destination": asked["destination"]}
     answer = {"transaction_uid": transaction_uid, "failures": asked["failures"] + (failure is not None)}
     if failure is None:
-        run.execute("finish_commitment_request", state="committed", message="", **answer)
+        run.move("finish_commitment_request", CommitmentState.COMMITTED, message="", **answer)
         run.execute("verify_delivery", **delivery)
         return True
     message = f"stored, but not committed: 0x{failure:04X}"
-    run.execute("finish_commitment_request", state="failed", message=message, **answer)
+    run.move("finish_commitment_request", CommitmentState.FAILED, message=message, **answer)
     run.execute(
         "repeat_delivery",
         at=at,
-        next_at=at if answer["failures"] >= MOST_FAILURES else at + REPEAT_SECONDS * 2.0 ** asked["failures"],
+        next_at=at if answer["failures"] >= MAX_FAILURES else at + REPEAT_SECONDS * 2.0 ** asked["failures"],
         message=f"{message} ({answer['failures']} times)",
         **delivery,
     )
