@@ -24,7 +24,7 @@ from train_phantom import drawing
 from dicom_pipeline import EmbeddingStore, Pipeline
 from dicom_pipeline.imaging.resize import resize
 from dicom_pipeline.research.store.rows import row_schema, store_rows
-from dicom_pipeline.results.study_files import StudyOutput
+from dicom_pipeline.results.study_output import StudyOutput
 
 KINDS = {"chest CT": ("CT", "CHEST"), "brain MR": ("MR", "BRAIN"), "chest X-ray": ("CR", "CHEST")}
 DRAWN_QUERIES = {

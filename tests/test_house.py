@@ -16,7 +16,7 @@ from dicom_pipeline.config import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dicom_pipeline"
-CALLED_BY_LIBRARIES = {"capture_signals", "formatException"}
+CALLED_BY_LIBRARIES = {"formatException"}
 FORBIDDEN_NAMES = ("manager", "helper", "util", "utils", "common", "misc", "base", "handler")
 
 

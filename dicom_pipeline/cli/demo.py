@@ -22,8 +22,9 @@ from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import CatalogError, DicomPipelineError, UsageError
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.planning import scan
-from dicom_pipeline.results.places import result_folder
-from dicom_pipeline.results.study_files import OutputFolder, StudyOutput
+from dicom_pipeline.results.folder import OutputFolder
+from dicom_pipeline.results.record import result_folder
+from dicom_pipeline.results.study_output import StudyOutput
 from dicom_pipeline.service.logs import set_up_logs
 
 AE_TITLE = "DEMO"

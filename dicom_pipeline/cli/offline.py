@@ -22,8 +22,9 @@ from dicom_pipeline.planning import (
     scan,
     study_inputs_of,
 )
+from dicom_pipeline.results.folder import OutputFolder, write_plan
 from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
-from dicom_pipeline.results.study_files import SHEET_FRAMES, OutputFolder, StudyOutput, write_plan
+from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders of DICOM.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML); see `dicom-pipeline init`.")]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from dicom_pipeline.domain import Reason, short_uid
+from dicom_pipeline.domain import Level, Reason, score_text, short_uid
+
+if TYPE_CHECKING:
+    from dicom_pipeline.results.score_rows import ScoreRow
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead.")]
 
@@ -47,24 +50,21 @@ def table(title: str, columns: Sequence[str]) -> Table:
     return made
 
 
-def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> Table:
+def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) -> Table:
     """A row a series: frames used, what was not and why, top labels."""
     made = table("", ("study", "series", "frames used", "not used, and why", "top labels (uncalibrated)"))
     for plan in plans:
         study = f"{short_uid(plan['study_instance_uid'])}\n{plan['instances']['received']} instances"
         for series in plan["series"]:
-            mine = [
-                s
-                for s in scores
-                if s["level"] == "series" and s["series_instance_uid"] == series["series_instance_uid"]
-            ]
-            top = sorted(mine, key=lambda s: -float(s["value"]))[:3]
+            uid = series["series_instance_uid"]
+            mine = [s for s in scores if s.level is Level.SERIES and s.series_instance_uid == uid]
+            top = sorted(mine, key=lambda s: -s.value)[:3]
             made.add_row(
                 study,
                 f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}",
                 str(len(series["frames"])),
                 reasons_text(series["left_out"]),
-                "\n".join(f"{s['label']} {float(s['value']):.2f}" for s in top),
+                "\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top),
             )
             study = ""
         if plan["left_out"]:

@@ -32,7 +32,7 @@ from dicom_pipeline.config.receiving import (
     PeerSection,
     SpoolSection,
 )
-from dicom_pipeline.config.settings import Settings, load_settings, store_place
+from dicom_pipeline.config.settings import Settings, load_settings, store_uri
 
 __all__ = [
     "AnyDestination",
@@ -55,5 +55,5 @@ __all__ = [
     "SpoolSection",
     "StoreSection",
     "load_settings",
-    "store_place",
+    "store_uri",
 ]

@@ -35,7 +35,7 @@ class EncoderSection(Section):
         None,
         ge=1,
         le=1024,
-        description="Renderings at once, across studies; unset: 2 on a CPU, what fits up to 64 on a GPU.",
+        description="Renderings at once, across studies; unset: 2 on a CPU, up to 64 on a GPU by the size of its memory.",
     )
     render_threads: int = Field(2, ge=1, le=64, description="Threads that decode and render ahead of the encoder.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset leaves it to torch.")

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-def store_place(settings: Settings) -> str:
+def store_uri(settings: Settings) -> str:
     """Folder or URL of the embedding store."""
     place = settings.store.place
     return place if "://" in place else str(settings.spool.folder / Path(place).expanduser())

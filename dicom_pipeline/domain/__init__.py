@@ -20,6 +20,7 @@ from dicom_pipeline.domain.processing import (
     SeriesPlan,
     digest_of,
     embedding_space,
+    score_text,
 )
 from dicom_pipeline.domain.study import (
     IMAGE_SIZE,
@@ -60,5 +61,6 @@ __all__ = [
     "Vector",
     "digest_of",
     "embedding_space",
+    "score_text",
     "short_uid",
 ]

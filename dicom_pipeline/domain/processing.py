@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -86,7 +86,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """A versioned file of labels. digest is the sha256 of what it says, comments aside."""
+    """A versioned file of labels."""
 
     name: str
     version: str
@@ -94,7 +94,11 @@ class LabelSet:
     kind: ScoreKind
     source: str = ""
     licence: str = ""
-    digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Sha256 (hex) of what it says."""
+        return digest_of(asdict(self))
 
 
 class ScoreKind(StrEnum):
@@ -117,7 +121,7 @@ class Derivation(StrEnum):
 class Score:
     """A number in 0..1 for one label.
 
-    Of a frame: derivation is None and frame names it. Of a series: derivation says how the frame scores were joined
+    Of a frame: derivation is None and frame names it. Of a series: derivation says how the frame scores were aggregated
     and frame names the frame with the highest score.
     """
 
@@ -129,11 +133,22 @@ class Score:
     derivation: Derivation | None = None
 
 
+def score_text(value: float, digits: int = 3) -> str:
+    """A score for a person: so many digits after the point; below that, the digits that count (0.0044, 4.4e-07).
+
+    Only for reading: files and messages hold the number itself.
+    """
+    small = 0 < value < 10.0 ** (1 - digits)
+    return f"{value:.{digits - 1}g}" if small else f"{value:.{digits}f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Everything that can change a number, by name; its sha256 is the fingerprint.
+    """Everything that can change a number or a byte of one study's results, by name; its sha256 is the fingerprint.
 
-    notice: a sentence that must stand wherever the scores are shown, or empty. Not part of the fingerprint.
+    Made by a recipe (pipeline/recipe.py) for a plan. presets: name -> digest of each preset that the plan uses.
+    software: our name and version. build: sha256 over our code and data. versions: name -> version of each library that
+    decodes or computes. extra: further settings. notice: a sentence that must stand wherever the scores are shown, or empty.
     """
 
     encoder: str
@@ -144,25 +159,19 @@ class Provenance:
     label_set: str
     label_set_digest: str
     software: str
+    build: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (hex) over the canonical JSON of all fields but the notice."""
-        return digest_of(
-            {
-                "encoder": self.encoder,
-                "weights": self.weights,
-                "precision": self.precision,
-                "presets": dict(self.presets),
-                "selection": self.selection,
-                "label_set": self.label_set,
-                "label_set_digest": self.label_set_digest,
-                "software": self.software,
-                "extra": dict(self.extra),
-            }
-        )
+        """Sha256 (hex) over the canonical JSON of all fields."""
+        return digest_of({field.name: _plain(getattr(self, field.name)) for field in fields(self)})
+
+
+def _plain(value: str | Mapping[str, str]) -> str | dict[str, str]:
+    return value if isinstance(value, str) else dict(value)
 
 
 def digest_of(value: Any) -> str:

@@ -85,5 +85,5 @@ def _family(folder: Path) -> str:
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
     except (OSError, ValueError) as error:
-        raise ModelNotFoundError(f"{folder} has no readable config.json, so it is no checkpoint folder") from error
+        raise ModelNotFoundError(f"{folder} has no readable config.json, so it is not a checkpoint folder") from error
     return "siglip" if kind.startswith("siglip") else "vision"

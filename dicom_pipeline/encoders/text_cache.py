@@ -1,4 +1,4 @@
-"""Text embeddings kept on disk by model, number format and prompt: a restart need not run the text tower again."""
+"""Text embeddings kept on disk by model, number format, libraries and prompt: a restart need not run the text tower again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from dicom_pipeline.domain import digest_of
 from dicom_pipeline.encoders.encoder import Encoder
+
+COMPUTING = ("torch", "transformers", "tokenizers", "sentencepiece", "numpy")
+"""Libraries whose other version may give other bits; what they computed before is not taken for theirs."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +32,8 @@ class CachedTexts:
         self.logit_scale = encoder.logit_scale
         self.logit_bias = encoder.logit_bias
         self._encoder = encoder
-        self._folder = (folder or cache_folder()) / f"{encoder.weights[:32]}-{encoder.precision}"
+        libraries = digest_of([[name, version(name)] for name in COMPUTING])[:16]
+        self._folder = (folder or cache_folder()) / f"{encoder.weights[:32]}-{encoder.precision}-{libraries}"
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """N texts -> float32 (N, D), not normalised. Raises as the encoder does."""

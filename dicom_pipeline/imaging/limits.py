@@ -28,7 +28,7 @@ class Limits:
         """Number of frames. Raises InstanceError: no image size, or TOO_LARGE where it promises more than the bounds."""
         rows, columns = integer_of(dataset, "Rows") or 0, integer_of(dataset, "Columns") or 0
         if rows < 1 or columns < 1:
-            raise InstanceError(Reason.INVALID_ATTRIBUTE, "Rows or Columns is no positive number")
+            raise InstanceError(Reason.INVALID_ATTRIBUTE, "Rows or Columns is not a positive number")
         frames = max(1, integer_of(dataset, "NumberOfFrames") or 1)
         if max(rows, columns) > self.max_side or rows * columns > self.max_pixels or frames > self.max_frames:
             raise InstanceError(Reason.TOO_LARGE, f"{rows} x {columns} pixels, {frames} frames")

@@ -42,10 +42,10 @@ class Preset:
 
     @property
     def digest(self) -> str:
-        """Sha256 (hex) of everything that changes a pixel; words for people aside."""
+        """Sha256 (hex) of everything that changes a pixel; descriptions aside."""
         values = asdict(self)
-        for words in ("description", "source"):
-            del values[words]
+        for name in ("description", "source"):
+            del values[name]
         return digest_of(values)
 
 

@@ -128,9 +128,9 @@ class SeriesRenderer:
 
     def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
         """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
-        held = self._table
-        if key is not None and held is not None and held[0] == (dtype, key):
-            return held[1]
+        cached = self._table
+        if key is not None and cached is not None and cached[0] == (dtype, key):
+            return cached[1]
         bits = dtype.itemsize * 8
         levels = function(np.arange(1 << bits, dtype=f"u{dtype.itemsize}").view(dtype))
         table = np.ascontiguousarray(levels.reshape(1 << bits, -1).T, np.float32)

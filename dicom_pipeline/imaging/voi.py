@@ -24,8 +24,8 @@ INTENSITY_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic Image Storage
     "1.2.840.10008.5.1.4.1.1.12.2.1",  # Enhanced XRF Image Storage
 )
-MOST = 1e25
-"""Largest slope, intercept or window that is taken: times the largest stored value it must fit a float32."""
+MAX_MAGNITUDE = 1e25
+"""Largest slope, intercept or window that is accepted: times the largest stored value it must fit a float32."""
 
 
 def modality_values(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.float32]:
@@ -79,7 +79,7 @@ def rescale_of(stored: Stored) -> tuple[float, float]:
 
 
 def number(value: Any, default: float, name: str) -> float:
-    """The first value as a number of at most MOST. Raises InstanceError where it is none."""
+    """The first value as a number of at most MAX_MAGNITUDE. Raises InstanceError where it is none."""
     if isinstance(value, MultiValue | list | tuple):
         value = value[0] if value else None
     if value is None:
@@ -87,8 +87,8 @@ def number(value: Any, default: float, name: str) -> float:
     try:
         result = float(value)
     except (TypeError, ValueError) as error:
-        raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is no number") from error
-    if not abs(result) <= MOST:
+        raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is not a number") from error
+    if not abs(result) <= MAX_MAGNITUDE:
         raise InstanceError(Reason.INVALID_ATTRIBUTE, f"{name} is not finite or beyond all measurements")
     return result
 

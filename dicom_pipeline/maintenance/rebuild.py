@@ -32,7 +32,7 @@ from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.entry import MOST_COMPARED
 from dicom_pipeline.intake.identity import read_identity
 from dicom_pipeline.intake.spool import dataset_sha256, instance_path
-from dicom_pipeline.results.places import RECORD_NAME
+from dicom_pipeline.results.record import RECORD_NAME
 
 AT_ONCE = 500
 """Instances of one transaction."""

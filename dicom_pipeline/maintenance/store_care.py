@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import FinishedStudy, ask_revision, finished_studies, instances_of
-from dicom_pipeline.config import Settings, store_place
+from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.domain import InstanceError, Revision
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.pipeline import Pipeline
@@ -24,8 +24,8 @@ from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.checking import CHECKED, Fault, Finding, check
 from dicom_pipeline.research.store.rows import store_rows
-from dicom_pipeline.results.places import result_folder
-from dicom_pipeline.results.study_files import StudyOutput
+from dicom_pipeline.results.record import result_folder
+from dicom_pipeline.results.study_output import StudyOutput
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class StoreCare:
                 f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?"
             )
         self.catalog = Catalog(path)
-        self.store = EmbeddingStore.open(store_place(settings), create=True)
+        self.store = EmbeddingStore.open(store_uri(settings), create=True)
 
     def findings(self) -> list[Finding]:
         """What is missing, orphaned or stale."""
@@ -66,7 +66,7 @@ class StoreCare:
             if self._cleaned(study):
                 continue
             plan = pipeline.plan(list(self._headers(study)))
-            if study.used and pipeline.provenance(plan).fingerprint != study.fingerprint:
+            if study.used and pipeline.recipe.provenance(plan).fingerprint != study.fingerprint:
                 found.append(study.study_instance_uid)
         return found
 

@@ -41,8 +41,8 @@ SAME_DIRECTION = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A frame with what its place in the series is judged by.
+class LocatedFrame:
+    """A frame with its geometry.
 
     orientation: the six direction cosines as given, each vector normalised, () where missing. point: Image Position
     (Patient) in mm. normal: of the stack that the frame belongs to, () until that is known.
@@ -71,19 +71,19 @@ class Placed:
         return self.header.text(keyword)
 
 
-def place(header: Header) -> list[Placed]:
+def locate_frames(header: Header) -> list[LocatedFrame]:
     """Every frame of an instance with its geometry."""
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
-    placed = []
+    located = []
     for index in range(header.frames):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
         frame = Frame(FrameKey(header.sop_instance_uid, index + 1), header.path, header.series_instance_uid)
-        placed.append(
-            Placed(
+        located.append(
+            LocatedFrame(
                 frame=frame,
                 header=header,
                 functional=functional,
@@ -92,10 +92,10 @@ def place(header: Header) -> list[Placed]:
                 number=number if number is not None else float("inf"),
             )
         )
-    return placed
+    return located
 
 
-def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
+def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[Frame]], str]:
     """The stacks of a series, each ordered along its normal, and a note where the order is not plain geometry.
 
     Frames are split by orientation and matrix, then (where several lie at one position) by the first attributes that
@@ -103,7 +103,7 @@ def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
     """
     notes: list[str] = []
     stacks: list[list[Frame]] = []
-    for group in groups_of(placed):
+    for group in groups_of(located):
         if any(item.position is None for item in group):
             if len(group) > 1:
                 notes.append("no position or orientation: ordered by Instance Number")
@@ -118,14 +118,14 @@ def stacks_of(placed: Sequence[Placed]) -> tuple[list[list[Frame]], str]:
     return numbered, "; ".join(dict.fromkeys(notes))
 
 
-def groups_of(placed: Sequence[Placed]) -> list[list[Placed]]:
+def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
     """Frames of one matrix and, within a tolerance, one orientation; each with the normal of its group.
 
     A group is compared by its first frame, so that a series that turns (a radial one) does not become one group by small
     steps. The normal is that of the mean orientation: own normals would move the positions of slices far from the origin.
     """
-    groups: dict[Any, list[list[Placed]]] = defaultdict(list)
-    ordered = sorted(placed, key=lambda p: (p.number, p.frame.key))
+    groups: dict[Any, list[list[LocatedFrame]]] = defaultdict(list)
+    ordered = sorted(located, key=lambda p: (p.number, p.frame.key))
     for item in ordered:
         alike = groups[item.header.text("Rows"), item.header.text("Columns")]
         found = next((group for group in alike if is_parallel(group[0], item)), None)
@@ -138,13 +138,13 @@ def groups_of(placed: Sequence[Placed]) -> list[list[Placed]]:
     return [_with_normal(group) for group in found_groups]
 
 
-def is_parallel(one: Placed, other: Placed) -> bool:
+def is_parallel(one: LocatedFrame, other: LocatedFrame) -> bool:
     """Whether two frames have one orientation, within the tolerance; frames without orientation have the same."""
     pairs = zip(one.orientation, other.orientation, strict=False)
     return len(one.orientation) == len(other.orientation) and all(abs(a - b) <= SAME_DIRECTION for a, b in pairs)
 
 
-def _with_normal(group: list[Placed]) -> list[Placed]:
+def _with_normal(group: list[LocatedFrame]) -> list[LocatedFrame]:
     if not group[0].orientation:
         return group
     mean = np.mean([item.orientation for item in group], axis=0)
@@ -163,7 +163,7 @@ def _normalised(orientation: tuple[float, ...]) -> tuple[float, ...]:
     return (*(row / lengths[0]).tolist(), *(column / lengths[1]).tolist())
 
 
-def _without_duplicates(group: list[Placed], notes: list[str]) -> list[list[Placed]]:
+def _without_duplicates(group: list[LocatedFrame], notes: list[str]) -> list[list[LocatedFrame]]:
     """The group split so that no two frames of a part lie at one position."""
     parts = [group]
     for keyword in SPLITTERS:
@@ -183,35 +183,35 @@ def _without_duplicates(group: list[Placed], notes: list[str]) -> list[list[Plac
     return result
 
 
-def _by(items: Iterable[Placed], key: Callable[[Placed], str]) -> list[list[Placed]]:
-    parts: dict[str, list[Placed]] = defaultdict(list)
+def _by(items: Iterable[LocatedFrame], key: Callable[[LocatedFrame], str]) -> list[list[LocatedFrame]]:
+    parts: dict[str, list[LocatedFrame]] = defaultdict(list)
     for item in items:
         parts[key(item)].append(item)
     return list(parts.values())
 
 
-def _place_key(item: Placed) -> int:
+def _position_key(item: LocatedFrame) -> int:
     return round((item.position or 0.0) / SAME_POSITION_MM)
 
 
-def _has_duplicates(part: Sequence[Placed]) -> bool:
-    return max(Counter(_place_key(item) for item in part).values(), default=0) > 1
+def _has_duplicates(part: Sequence[LocatedFrame]) -> bool:
+    return max(Counter(_position_key(item) for item in part).values(), default=0) > 1
 
 
-def _by_occurrence(part: Sequence[Placed]) -> list[list[Placed]]:
+def _by_occurrence(part: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
     """First frame at each position, second frame at each, and so on."""
     seen: Counter[int] = Counter()
-    parts: list[list[Placed]] = []
+    parts: list[list[LocatedFrame]] = []
     for item in part:
-        turn = seen[_place_key(item)]
-        seen[_place_key(item)] += 1
+        turn = seen[_position_key(item)]
+        seen[_position_key(item)] += 1
         if turn == len(parts):
             parts.append([])
         parts[turn].append(item)
     return parts
 
 
-def _is_tilted(ordered: Sequence[Placed]) -> bool:
+def _is_tilted(ordered: Sequence[LocatedFrame]) -> bool:
     if len(ordered) < 3 or ordered[0].point is None or ordered[-1].point is None:
         return False
     walk = np.subtract(ordered[-1].point, ordered[0].point)

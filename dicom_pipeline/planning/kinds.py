@@ -48,8 +48,8 @@ PICTURES_AS_CAPTURES = ("CR", "DX", "MG", "US", "ES", "XC", "GM", "SM", "OP", "D
 REFORMAT_WORDS = {"REFORMATTED", "MPR", "CSA MPR", "CURVED", "CPR"}
 
 
-def reason_against(header: Header, *, keep: frozenset[Reason] = frozenset()) -> tuple[Reason, str] | None:
-    """Why this instance is no input, with a detail; None where it is a picture to consider.
+def exclusion_reason(header: Header, *, keep: frozenset[Reason] = frozenset()) -> tuple[Reason, str] | None:
+    """Why this instance is not an input, with a detail; None where it is a picture to consider.
 
     keep: reasons that a rule lifts, for those who want (say) secondary captures.
     """
@@ -91,8 +91,8 @@ def _localizer(header: Header) -> tuple[Reason, str] | None:
 
 
 def _page(header: Header) -> tuple[Reason, str] | None:
-    words = f"{header.text('SeriesDescription')} {' '.join(image_type(header))}".lower()
-    word = next((word for word in DOSE_WORDS if word in words), None)
+    text = f"{header.text('SeriesDescription')} {' '.join(image_type(header))}".lower()
+    word = next((word for word in DOSE_WORDS if word in text), None)
     captured = header.sop_class_uid.startswith(SECONDARY_CAPTURE_PREFIX) or "SECONDARY" in image_type(header)
     return (Reason.DOSE_PAGE, word) if word and captured else None
 

@@ -21,16 +21,16 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
-from dicom_pipeline.planning.geometry import Placed, groups_of, is_parallel, place, stacks_of
+from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, is_parallel, locate_frames, stacks_of
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.kinds import reason_against
+from dicom_pipeline.planning.kinds import exclusion_reason
 from dicom_pipeline.planning.rules import RenderRule, Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
 
 REFERENCE_FRAMES = 32
 """Frames, evenly over a series, that make its statistics."""
 
-MOST_FRAMES_LISTED = 100_000
+MAX_FRAMES_LISTED = 100_000
 """An instance that claims more frames is refused before one object a frame is made."""
 
 
@@ -60,7 +60,7 @@ def plan_study(
         if not pictures:
             left_out.extend(refused)
             continue
-        reason, rule = rules.excluded(pictures[0]), rules.render_rule(pictures[0])
+        reason, rule = rules.exclusion_reason(pictures[0]), rules.render_rule(pictures[0])
         if reason is not None or rule is None:
             why = reason or Reason.MODALITY_NOT_CHOSEN
             left_out.extend([*refused, *(_left_out(h, why, "by rule") for h in pictures)])
@@ -84,8 +84,8 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     for item in plan.all_left_out:
         if item.reason is Reason.CONTENT_CONFLICT:
             continue
-        held = reasons.get(item.sop_instance_uid)
-        if held is None or (held.reason.outcome is Outcome.SKIPPED and item.reason.outcome is Outcome.FAILED):
+        known = reasons.get(item.sop_instance_uid)
+        if known is None or (known.reason.outcome is Outcome.SKIPPED and item.reason.outcome is Outcome.FAILED):
             reasons[item.sop_instance_uid] = item
     outcomes: dict[str, tuple[Outcome, Reason | None, str]] = {}
     for uid in instances:
@@ -108,8 +108,8 @@ def _by_series(headers: Sequence[Header]) -> list[list[Header]]:
 def _pictures(members: Sequence[Header], rules: Rules) -> tuple[list[Header], list[Excluded]]:
     pictures, refused = [], []
     for header in members:
-        found = reason_against(header, keep=rules.keep)
-        if found is None and header.frames > MOST_FRAMES_LISTED:
+        found = exclusion_reason(header, keep=rules.keep)
+        if found is None and header.frames > MAX_FRAMES_LISTED:
             found = Reason.TOO_LARGE, f"{header.frames} frames"
         if found is None:
             pictures.append(header)
@@ -132,10 +132,10 @@ def _chosen_series(
         }
         dropped += _drop(kept, set(range(len(kept))) - best, f"the {rules.one_of_several} series was preferred")
         kept = [c for i, c in enumerate(kept) if i in best]
-    if len(kept) > rules.most_series:
+    if len(kept) > rules.max_series:
         by_size = sorted(range(len(kept)), key=lambda i: (-sum(h.frames for h in kept[i][0]), i))
-        stay = set(by_size[: rules.most_series])
-        dropped += _drop(kept, set(range(len(kept))) - stay, f"more than {rules.most_series} series")
+        stay = set(by_size[: rules.max_series])
+        dropped += _drop(kept, set(range(len(kept))) - stay, f"more than {rules.max_series} series")
         kept = [c for i, c in enumerate(kept) if i in stay]
     return kept, dropped
 
@@ -153,7 +153,7 @@ def _drop(
 def _volumes(headers: Sequence[Header]) -> list[list[int]]:
     """Indices of series of one modality, frame of reference and orientation; one without geometry stands alone."""
     groups: list[list[int]] = []
-    firsts = [place(header)[0] for header in headers]
+    firsts = [locate_frames(header)[0] for header in headers]
     for index, (header, first) in enumerate(zip(headers, firsts, strict=True)):
         reference = header.text("FrameOfReferenceUID")
         alike = (
@@ -181,9 +181,9 @@ def _series_plan(
     preset: str | None,
     measures: Measures,
 ) -> SeriesPlan:
-    placed: list[Placed] = [item for header in pictures for item in place(header)]
-    stacks, note = stacks_of(placed)
-    chosen_stacks = stacks if rule.stacks == "all" else _first_stacks(stacks, placed)
+    located: list[LocatedFrame] = [item for header in pictures for item in locate_frames(header)]
+    stacks, note = stacks_of(located)
+    chosen_stacks = stacks if rule.stacks == "all" else _first_stacks(stacks, located)
     selection = fixed or rule.selection
     frames: list[Frame] = []
     reasons: dict[FrameKey, Reason] = {f.key: Reason.STACK_NOT_CHOSEN for s in stacks for f in s}
@@ -210,9 +210,9 @@ def _series_plan(
     )
 
 
-def _first_stacks(stacks: list[list[Frame]], placed: Sequence[Placed]) -> list[list[Frame]]:
+def _first_stacks(stacks: list[list[Frame]], located: Sequence[LocatedFrame]) -> list[list[Frame]]:
     """Of the stacks of each orientation and matrix, the first of those with the most frames."""
-    group_of = {p.frame.key: number for number, group in enumerate(groups_of(placed)) for p in group}
+    group_of = {p.frame.key: number for number, group in enumerate(groups_of(located)) for p in group}
     best: dict[int, list[Frame]] = {}
     for stack in stacks:
         key = group_of[stack[0].key]

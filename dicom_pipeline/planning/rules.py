@@ -29,8 +29,8 @@ class Condition:
     keyword: str
     pattern: re.Pattern[str] | None = None
     values: frozenset[str] = frozenset()
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
     def holds(self, header: Header) -> bool:
         """Whether the instance meets the condition; a missing attribute meets only patterns that match nothing."""
@@ -42,7 +42,7 @@ class Condition:
         number = first_number(text.split("\\")[0])
         if number is None:
             return False
-        return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class Rules:
     version: str
     exclude: tuple[Exclusion, ...]
     render: tuple[RenderRule, ...]
-    most_series: int
+    max_series: int
     one_of_several: str
     keep: frozenset[Reason]
     digest: str
 
-    def excluded(self, header: Header) -> Reason | None:
+    def exclusion_reason(self, header: Header) -> Reason | None:
         """The reason of the first exclusion that holds."""
         return next((rule.reason for rule in self.exclude if _all_hold(rule.conditions, header)), None)
 
@@ -103,15 +103,15 @@ def rules_from(table: Mapping[str, Any]) -> Rules:
     if unknown := set(table) - {"version", "exclude", "series", "render", "keep"}:
         raise RuleError(f"rule table: unknown keys {sorted(unknown)}; known are exclude, series, render, keep, version")
     series = dict(table.get("series", {}))
-    most = series.pop("most", 24)
+    limit = series.pop("most", 24)
     several = series.pop("one_of_several", "all")
-    if series or not isinstance(most, int) or most < 1 or several not in ONE_OF_SEVERAL:
+    if series or not isinstance(limit, int) or limit < 1 or several not in ONE_OF_SEVERAL:
         raise RuleError(f"[series]: expected most (1 or more) and one_of_several ({', '.join(ONE_OF_SEVERAL)})")
     return Rules(
         version=str(table.get("version", "1")),
         exclude=tuple(_exclusion(i, e) for i, e in enumerate(table.get("exclude", ()), 1)),
         render=tuple(_render_rule(i, e) for i, e in enumerate(table.get("render", ()), 1)),
-        most_series=most,
+        max_series=limit,
         one_of_several=several,
         keep=frozenset(_reason(code, "keep") for code in table.get("keep", ())),
         digest=digest_of(dict(table)),
@@ -142,7 +142,7 @@ def _conditions(values: Mapping[str, Any], where: str) -> tuple[Condition, ...]:
 
 def _condition(keyword: str, value: Any, where: str) -> Condition:
     if tag_for_keyword(keyword) is None:
-        raise RuleError(f"{where}: {keyword!r} is no DICOM keyword (PS3.6)")
+        raise RuleError(f"{where}: {keyword!r} is not a DICOM keyword (PS3.6)")
     if isinstance(value, str):
         try:
             return Condition(keyword, pattern=re.compile(value))
@@ -151,8 +151,8 @@ def _condition(keyword: str, value: Any, where: str) -> Condition:
     if isinstance(value, list) and value:
         return Condition(keyword, values=frozenset(str(v) for v in value))
     if isinstance(value, Mapping) and value and set(value) <= {"min", "max"}:
-        least, most = (float(value[k]) if k in value else None for k in ("min", "max"))
-        return Condition(keyword, least=least, most=most)
+        minimum, maximum = (float(value[k]) if k in value else None for k in ("min", "max"))
+        return Condition(keyword, minimum=minimum, maximum=maximum)
     raise RuleError(f"{where}: {keyword}: expected a pattern, a list of values or {{min, max}}, found {value!r}")
 
 

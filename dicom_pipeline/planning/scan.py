@@ -20,7 +20,7 @@ class Scan:
     """What was found.
 
     studies: Study Instance UID -> headers, in file order. left_out: DICOM that cannot be planned, by study where
-    that is known. other_files: files that are no DICOM instance (a DICOMDIR is none).
+    that is known. other_files: files that are not DICOM instances (a DICOMDIR is not one).
     """
 
     studies: dict[str, list[Header]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Whether a file calls itself DICOM (PS3.10 7.1) and is no DICOMDIR, whose records are not instances.
+    """Whether a file calls itself DICOM (PS3.10 7.1) and is not a DICOMDIR, whose records are not instances.
 
     A file that may not be opened could be one: it is named as unreadable rather than passed over.
     """

@@ -17,7 +17,7 @@ from dicom_pipeline.domain import Code, Label
 from dicom_pipeline.reporting.evidence import LO, cut
 
 SCORE_FOR = "Score for "
-LONGEST_PLAIN = 14
+MAX_PLAIN_LENGTH = 14
 PLAIN_NAME = re.compile(r"[A-Z][a-z0-9]*( [A-Z][a-z0-9]*)*")
 """Names that differ in more than case and separators."""
 
@@ -67,7 +67,7 @@ def is_shortened(label: Label) -> bool:
 def _short(name: str) -> str:
     """At most 14 characters that no other label's name gives: the name's own where they suffice, else with a digest."""
     plain = re.sub(r"[^A-Z0-9]+", "-", name.upper()).strip("-")
-    if len(plain) <= LONGEST_PLAIN and PLAIN_NAME.fullmatch(name):
+    if len(plain) <= MAX_PLAIN_LENGTH and PLAIN_NAME.fullmatch(name):
         return plain
     return f"{plain[:7]}-{hashlib.sha256(name.encode()).hexdigest()[:6].upper()}".lstrip("-")
 

@@ -1,4 +1,4 @@
-"""Objects that may stand beside a report, each asked for by name: they say the same to viewers that show no SR.
+"""Objects that accompany a report, each requested by name: they say the same to viewers that show no SR.
 
 key-image     Secondary Capture: each series' best frame as the model saw it, with the scores burned in
 key-objects   Key Object Selection "For Research" (113009, DCM): links to the key frames
@@ -74,7 +74,7 @@ def object_kind(sop_class_uid: str) -> str:
 
 
 def make_companions(
-    wanted: Sequence[str],
+    requested: Sequence[str],
     report: Dataset,
     revision: Revision,
     headers: Mapping[str, Dataset],
@@ -82,21 +82,23 @@ def make_companions(
     embeddings: Sequence[Embedding],
     provenance: Provenance,
 ) -> list[Dataset]:
-    """The companions named in `wanted`, in the order of COMPANIONS. headers: by SOP Instance UID, as read."""
+    """The companions named in `requested`, in the order of COMPANIONS. headers: by SOP Instance UID, as read."""
     made: list[Dataset] = []
-    if "key-image" in wanted:
+    if "key-image" in requested:
         made += [_key_image(report, revision, provenance, k, n) for n, k in enumerate(key_frames, 1)]
-    if "key-objects" in wanted and key_frames:
+    if "key-objects" in requested and key_frames:
         shown = {k.key: k.header for k in key_frames}
         made.append(key_object_selection(report, [(h, k) for k, h in shown.items()], SERIES_NUMBERS["key-objects"]))
-    if "embeddings" in wanted and embeddings:
+    if "embeddings" in requested and embeddings:
         made.append(_raw_data(report, revision, provenance, embeddings, headers))
-    if "pdf" in wanted:
+    if "pdf" in requested:
         made.append(_pdf(report, revision, provenance, key_frames))
     return [named(dataset) for dataset in made]
 
 
-def _beside(report: Dataset, kind: str, sop_class: str, modality: str, number: int, provenance: Provenance) -> Dataset:
+def _companion(
+    report: Dataset, kind: str, sop_class: str, modality: str, number: int, provenance: Provenance
+) -> Dataset:
     """Patient, study, series and equipment of a companion, taken from the report."""
     made = Dataset()
     made.update(clean_header(report))
@@ -126,7 +128,7 @@ def _key_image(report: Dataset, revision: Revision, provenance: Provenance, show
     """RGB Secondary Capture (PS3.3 A.8.1) with the statement and the scores burned in."""
     title = f"Study …{revision.study_instance_uid[-12:]}, revision {revision.number}"
     pixels = key_image_pixels(shown.pixels, [(s.label, s.value) for s in shown.scores[:4]], title, provenance.notice)
-    made = _beside(report, "key-image", SECONDARY_CAPTURE, "OT", number * 1000 + revision.number, provenance)
+    made = _companion(report, "key-image", SECONDARY_CAPTURE, "OT", number * 1000 + revision.number, provenance)
     made.ConversionType, made.BurnedInAnnotation = "SYN", "YES"
     made.ImageType, made.LossyImageCompression = ["DERIVED", "SECONDARY"], "00"
     made.PatientOrientation = ""
@@ -155,7 +157,7 @@ def _raw_data(
     vectors = np.stack([e.vector for e in embeddings]).astype("<f4")
     body = vectors.tobytes()
     frames = [{"sop_instance_uid": e.frame.key.sop_instance_uid, "frame": e.frame.key.frame} for e in embeddings]
-    words = {
+    description = {
         "schema": "dicom_pipeline embeddings 1",
         "shape": list(vectors.shape),
         "dtype": "float32, little endian",
@@ -164,7 +166,7 @@ def _raw_data(
         "fingerprint": provenance.fingerprint,
         "frames": frames,
     }
-    made = _beside(report, "embeddings", RAW_DATA, "OT", revision.number, provenance)
+    made = _companion(report, "embeddings", RAW_DATA, "OT", revision.number, provenance)
     # PixelMed asks for the module; vectors lie in no space of the images, so they have one of their own
     made.FrameOfReferenceUID = uid_of("frame-of-embeddings", str(report.StudyInstanceUID))
     made.PositionReferenceIndicator = ""
@@ -178,7 +180,7 @@ def _raw_data(
         sources.append(item)
     made.ReferencedInstanceSequence = DicomSequence(sources)
     block = made.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
-    block.add_new(0x01, "UT", json.dumps(words, sort_keys=True))
+    block.add_new(0x01, "UT", json.dumps(description, sort_keys=True))
     block.add_new(0x02, "OB", body)
     block.add_new(0x03, "LO", hashlib.sha256(body).hexdigest())
     return made
@@ -194,7 +196,7 @@ def _source_purpose() -> Dataset:
 
 def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames: Sequence[KeyFrame]) -> Dataset:
     """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
-    made = _beside(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
+    made = _companion(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
     pictures = [(k.pixels, [(s.label, s.value) for s in k.scores[:4]]) for k in key_frames]
     content = read_report(report)
     written = tuple(replace(score, label=label_text(score.label)) for score in content.scores)
@@ -219,5 +221,5 @@ def read_embeddings_object(dataset: Dataset) -> tuple[dict[str, object], np.ndar
     text, body, digest = (v if isinstance(v, bytes) else str(v).encode() for v in raw)
     if hashlib.sha256(body).hexdigest() != digest.decode().strip(" \0"):
         raise ValueError("the vectors do not fit their sha256")
-    words = json.loads(text.rstrip(b" \0"))
-    return words, np.frombuffer(body, "<f4").reshape(words["shape"])
+    description = json.loads(text.rstrip(b" \0"))
+    return description, np.frombuffer(body, "<f4").reshape(description["shape"])

@@ -89,19 +89,21 @@ def parameters(provenance: Provenance) -> list[str]:
         "label_set": provenance.label_set,
         "label_set_digest": provenance.label_set_digest,
         "software": provenance.software,
+        "build": provenance.build,
+        "versions": "; ".join(f"{name} {version}" for name, version in provenance.versions.items()),
         **{f"extra {name}": value for name, value in sorted(provenance.extra.items())},
         "fingerprint": provenance.fingerprint,
     }
     return [f"{name}={value}" for name, value in values.items() if value]
 
 
-def key_frames_of(scores: Sequence[Score], series_uid: str, most: int) -> list[FrameKey]:
+def key_frames_of(scores: Sequence[Score], series_uid: str, count: int) -> list[FrameKey]:
     """The frames of a series with the highest score of any label, highest first."""
     best: dict[FrameKey, float] = {}
     for score in scores:
         if score.series_instance_uid == series_uid and score.derivation is None:
             best[score.frame] = max(best.get(score.frame, 0.0), score.value)
-    return sorted(best, key=lambda key: (-best[key], key))[:most]
+    return sorted(best, key=lambda key: (-best[key], key))[:count]
 
 
 def _series_groups(
@@ -114,9 +116,9 @@ def _series_groups(
     key_frames: int,
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     mine = [s for s in scores if s.series_instance_uid == series.series_instance_uid]
-    joined = [s for s in mine if s.derivation is not None]
+    aggregated = [s for s in mine if s.derivation is not None]
     keys = key_frames_of(mine, series.series_instance_uid, key_frames)
-    sets = [("series", series.series_instance_uid, joined, tuple(dict.fromkeys(s.frame for s in joined)))]
+    sets = [("series", series.series_instance_uid, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
     sets += [("frame", _frame_id(k), [s for s in mine if s.frame == k and s.derivation is None], (k,)) for k in keys]
     return [
         _group(kind, name, revision, members, frames, headers, labels, algorithm)

@@ -24,7 +24,7 @@ from dicom_pipeline.dicom.attributes import texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
-LO, SH, PN, LONGEST_UID = 64, 16, 64, 64
+LO, SH, PN, MAX_UID_LENGTH = 64, 16, 64, 64
 """Longest values (PS3.5 6.2). They are characters there, and a group of a name; dciodvfy counts bytes, and all of a name:
 both are kept."""
 
@@ -33,7 +33,7 @@ TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
 """A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
-MOST_FRAMES = 2**31 - 1
+MAX_FRAMES = 2**31 - 1
 """The largest Number of Frames that an IS can say (PS3.5 6.2)."""
 
 
@@ -49,23 +49,25 @@ SINGLE_FRAME = frozenset(
 """Image classes that hold one frame, whatever Number of Frames says: a reference to them may not name a frame."""
 
 
-def text_of(dataset: Dataset, keyword: str, most: int) -> str:
-    """A text attribute's first value, without control characters, cut to `most`; "" where it cannot be read."""
+def text_of(dataset: Dataset, keyword: str, max_bytes: int) -> str:
+    """A text attribute's first value, without control characters, cut to `max_bytes` of UTF-8; "" where it cannot be read."""
     first = next(iter(texts_of(dataset, keyword)), "")
-    return cut("".join(c for c in first if c.isprintable() and c != "\\").strip(), most)
+    return cut("".join(c for c in first if c.isprintable() and c != "\\").strip(), max_bytes)
 
 
-def identifier_of(dataset: Dataset, keyword: str, most: int) -> str:
+def identifier_of(dataset: Dataset, keyword: str, max_bytes: int) -> str:
     """An attribute that identifies: as it is or "", for a part of an identifier could be that of another patient."""
     values = texts_of(dataset, keyword)
     text = values[0].strip(" \0\t\r\n") if len(values) == 1 else ""
-    return text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and cut(text, most) == text else ""
+    return (
+        text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and cut(text, max_bytes) == text else ""
+    )
 
 
 def frames_of(dataset: Dataset) -> int | None:
     """Number of Frames, None where the instance states none that can be."""
     text = text_of(dataset, "NumberOfFrames", 12)
-    return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MOST_FRAMES else None
+    return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
 
 
 def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:
@@ -121,7 +123,7 @@ def identity_of(source: Dataset, sop_instance_uid: str) -> Identity:
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
     study, series, sop_class = (text_of(source, keyword, 65) for keyword in keywords)
     for keyword, uid in zip((*keywords, "SOPInstanceUID"), (study, series, sop_class, sop_instance_uid), strict=True):
-        if len(uid) > LONGEST_UID or not VALID_UID.fullmatch(uid):
+        if len(uid) > MAX_UID_LENGTH or not VALID_UID.fullmatch(uid):
             raise ReportError(
                 f"instance {short_uid(sop_instance_uid)} has no valid {keyword} (PS3.5 9.1: at most 64 characters, a root "
                 "1 or 2, no leading zeros), so no valid report can refer to it"
@@ -147,10 +149,10 @@ def clean_header(source: Dataset) -> Dataset:
         value = text_of(source, keyword, 64)
         if VALID_UID.fullmatch(value):
             setattr(clean, keyword, value)
-    for keyword, most in IDENTIFIERS.items():
-        setattr(clean, keyword, identifier_of(source, keyword, most))
-    for keyword, most in TEXTS.items():
-        setattr(clean, keyword, text_of(source, keyword, most))
+    for keyword, max_bytes in IDENTIFIERS.items():
+        setattr(clean, keyword, identifier_of(source, keyword, max_bytes))
+    for keyword, max_bytes in TEXTS.items():
+        setattr(clean, keyword, text_of(source, keyword, max_bytes))
     clean.PatientName = _name(source, "PatientName")
     clean.ReferringPhysicianName = _name(source, "ReferringPhysicianName")
     clean.PatientBirthDate = date_of(source, "PatientBirthDate")
@@ -208,6 +210,6 @@ def _name(dataset: Dataset, keyword: str) -> str:
     return name if name.strip("^= ") else ""
 
 
-def cut(text: str, most: int) -> str:
-    """The text's beginning of at most `most` bytes of UTF-8."""
-    return text.encode()[:most].decode(errors="ignore").strip()
+def cut(text: str, max_bytes: int) -> str:
+    """The text's beginning of at most `max_bytes` bytes of UTF-8."""
+    return text.encode()[:max_bytes].decode(errors="ignore").strip()

@@ -35,8 +35,8 @@ def add_image_library(report: Dataset, plan: Plan, instances: Mapping[str, Ident
     library.ContentSequence = DicomSequence(groups)
     items = list(report.ContentSequence)
     names = [str(item.ConceptNameCodeSequence[0].CodeValue) for item in items]
-    place = names.index(IMAGING_MEASUREMENTS) if IMAGING_MEASUREMENTS in names else len(items)
-    report.ContentSequence = DicomSequence([*items[:place], library, *items[place:]])
+    index = names.index(IMAGING_MEASUREMENTS) if IMAGING_MEASUREMENTS in names else len(items)
+    report.ContentSequence = DicomSequence([*items[:index], library, *items[index:]])
 
 
 def _container(name: str) -> Dataset:

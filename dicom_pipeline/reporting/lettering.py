@@ -41,12 +41,6 @@ def label_text(name: str) -> str:
     return f"{text} ({codes.score_code(name)})" if unwritten else text
 
 
-def number_text(value: float, digits: int) -> str:
-    """A score to so many digits after the point; what is not 0 does not look as if it were."""
-    text = f"{value:.{digits}f}"
-    return f"<{10.0**-digits:.{digits}f}" if float(text) == 0 < value else text
-
-
 def font_file() -> io.BytesIO:
     """DejaVu Sans Mono as a TrueType file."""
     return io.BytesIO((resources.files("dicom_pipeline") / "data" / "fonts" / "DejaVuSansMono.ttf").read_bytes())

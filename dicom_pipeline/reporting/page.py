@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_pipeline.domain import Pixels
+from dicom_pipeline.domain import Pixels, score_text
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting.lettering import font_file, font_of, label_text, number_text, writable
+from dicom_pipeline.reporting.lettering import font_file, font_of, label_text, writable
 
 BANNER = "AI RESEARCH - NOT FOR DIAGNOSIS"
 WIDTH, PICTURE, MARGIN = 896, 672, 24
@@ -40,7 +40,7 @@ def key_image_pixels(pixels: Pixels, scores: Labelled, title: str, notice: str) 
         draw.text((MARGIN, y), name, INK, font_of(name.rstrip(ELLIPSIS), 30))
         draw.rectangle((580, y + 8, 580 + round(200 * value), y + 28), BAR)
         draw.rectangle((580, y + 8, 780, y + 28), outline=FAINT)
-        draw.text((WIDTH - MARGIN, y), number_text(value, 2), INK, ImageFont.load_default(30), anchor="ra")
+        draw.text((WIDTH - MARGIN, y), score_text(value, 2), INK, ImageFont.load_default(30), anchor="ra")
         y += LINE
     for line in notes:
         draw.text((MARGIN, y + 6), line, FAINT, font_of(line.replace(ELLIPSIS, ""), 24))
@@ -85,11 +85,11 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Labelled]]) -> bytes:
         canvas.showPage()
     for start in range(0, len(pictures), 4):
         heading()
-        for place, (pixels, scores) in enumerate(pictures[start : start + 4]):
-            x, y = 48 + 256 * (place % 2), height - 310 - 340 * (place // 2)
+        for index, (pixels, scores) in enumerate(pictures[start : start + 4]):
+            x, y = 48 + 256 * (index % 2), height - 310 - 340 * (index // 2)
             canvas.drawImage(ImageReader(Image.fromarray(np.asarray(pixels))), x, y, 240, 240)
             for number, (label, value) in enumerate(scores):
-                write(x, y - 14 - 12 * number, f"{label_text(label)}  {number_text(value, 2)}", "Helvetica", 9)
+                write(x, y - 14 - 12 * number, f"{label_text(label)}  {score_text(value, 2)}", "Helvetica", 9)
         canvas.showPage()
     canvas.save()
     return stream.getvalue()
@@ -104,17 +104,17 @@ def _register_dejavu() -> None:
     registerFont(TTFont(DEJAVU, font_file()))
 
 
-def _wrapped(text: str, most: int) -> list[str]:
-    """Lines of at most `most` characters, broken at spaces where there are some."""
-    return textwrap.wrap(text, most) if text else []
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters, broken at spaces where there are some."""
+    return textwrap.wrap(text, width) if text else []
 
 
-def _cut(draw: ImageDraw.ImageDraw, text: str, size: int, most: int) -> str:
-    """The text, with an ellipsis where it is wider than `most` pixels."""
+def _cut(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> str:
+    """The text, with an ellipsis where it is wider than `width` pixels."""
     font = font_of(text, size)
-    if draw.textlength(text, font) <= most:
+    if draw.textlength(text, font) <= width:
         return text
-    while text and draw.textlength(f"{text}{ELLIPSIS}", font) > most:
+    while text and draw.textlength(f"{text}{ELLIPSIS}", font) > width:
         text = text[:-1]
     return f"{text}{ELLIPSIS}"
 

@@ -23,7 +23,7 @@ ALGORITHM_PARAMETER = "111002"
 class ReportScore:
     """One score of a report.
 
-    derivation: how a series score was joined, None for a score of one frame. above_threshold: None where none was set.
+    derivation: how a series score was aggregated, None for a score of one frame. above_threshold: None where none was set.
     """
 
     label: str
@@ -65,12 +65,12 @@ def read_report(dataset: Dataset) -> ReportContent:
     modality = read_value(dataset, "Modality")
     if not is_own_object(dataset):
         raise ReportError(
-            f"this is no report made by dicom_pipeline: expected its Device UID in Contributing Equipment, found "
+            f"this is not a report made by dicom_pipeline: expected its Device UID in Contributing Equipment, found "
             f"{'an object' if modality is None else f'a {modality} object'} of another maker"
         )
     if modality != "SR":
         raise ReportError(
-            f"this is no report but a companion of one, made by dicom_pipeline: expected SR, found {modality}"
+            f"this is not a report but a companion of one, made by dicom_pipeline: expected SR, found {modality}"
         )
     try:
         return _content(dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dicom_pipeline.config import Settings, store_place
+from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import ModelError, StoreError, UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
@@ -37,7 +37,7 @@ class Searches:
         """
         try:
             # a model that was exchanged has left vectors in the store that mean nothing to this one
-            store = EmbeddingStore.open(store_place(self._settings), space=self._encoder.weights)
+            store = EmbeddingStore.open(store_uri(self._settings), space=self._encoder.weights)
             if "similar" in question:
                 return {
                     "similar": store.similar(question["similar"], top=question["top"]).to_pylist(),

@@ -11,12 +11,12 @@ import sys
 from datetime import timedelta
 from importlib.util import find_spec
 
-from dicom_pipeline.config import Settings, store_place
+from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import StoreError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.rows import store_rows
-from dicom_pipeline.results.study_files import StudyOutput
+from dicom_pipeline.results.study_output import StudyOutput
 
 GROWTH = 0.2
 """Share of new rows from which on a compaction, which writes all rows anew, is worth it."""
@@ -45,7 +45,7 @@ class StoreWriter:
             return False
         try:
             if self._store is None:
-                self._store = EmbeddingStore.open(store_place(self.settings), create=True)
+                self._store = EmbeddingStore.open(store_uri(self.settings), create=True)
             rows = store_rows(output.embeddings, output.scores)
             self._store.write_study(study_instance_uid, revision, rows)
             self._studies, self._rows = self._studies + 1, self._rows + rows.num_rows

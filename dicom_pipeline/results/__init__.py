@@ -1,5 +1,6 @@
 """KEEP: the results of a study as files, and back.
 
-study_files (the folder of a study, report.html through overview), tables (embeddings.parquet, scores.csv), tags (acquisition
-tags of a header), plan_json (plan.json), places (where a revision's results lie in the spool).
+study_output (a StudyResult in the form in which it is written and read: the one conversion), folder (the folder of a run,
+report.html through overview), tables (embeddings.parquet), score_rows (scores.csv), tags (acquisition tags of a header),
+plan_json (plan.json), record (where a revision's results lie in the spool, and revision.json).
 """

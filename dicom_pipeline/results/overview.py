@@ -11,25 +11,27 @@ from typing import Any
 from jinja2 import Environment, select_autoescape
 from PIL import Image
 
-from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, Reason
+from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, Level, Reason, score_text
+from dicom_pipeline.results.score_rows import ScoreRow
 
 
 def render_overview(
     plans: Sequence[Mapping[str, Any]],
-    scores: Sequence[Mapping[str, Any]],
+    scores: Sequence[ScoreRow],
     reports: Sequence[str],
     sheets: Sequence[Image.Image | None],
     left_out: Sequence[Excluded],
 ) -> str:
     """HTML with the pictures inside; needs no network and no other file."""
-    series_scores: dict[str, list[Mapping[str, Any]]] = {}
+    series_scores: dict[str, list[ScoreRow]] = {}
     for score in scores:
-        if score["level"] == "series":
-            series_scores.setdefault(score["series_instance_uid"], []).append(score)
+        if score.level is Level.SERIES:
+            series_scores.setdefault(score.series_instance_uid, []).append(score)
     for members in series_scores.values():
-        members.sort(key=lambda score: -float(score["value"]))
+        members.sort(key=lambda score: -score.value)
     template = (resources.files("dicom_pipeline") / "data" / "templates" / "overview.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    environment.filters["score"] = score_text
     return environment.from_string(template).render(
         plans=plans,
         series_scores=series_scores,

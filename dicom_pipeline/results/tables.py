@@ -1,4 +1,4 @@
-"""Embeddings and scores as tables: what embeddings.parquet and scores.csv hold. docs/outputs.md describes the columns."""
+"""Embeddings as a table: what embeddings.parquet holds. docs/outputs.md describes the columns."""
 
 from __future__ import annotations
 
@@ -9,25 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pydicom import Dataset
 
-from dicom_pipeline.domain import Embedding, Plan, Provenance, Score, embedding_space
+from dicom_pipeline.domain import Embedding, Plan, Provenance, embedding_space
 from dicom_pipeline.results.tags import NUMBER_TAGS, TEXT_TAGS, acquisition_tags, patient_of, study_date_of
 
 EMBEDDINGS_SCHEMA_VERSION = "2"
-
-SCORE_COLUMNS = (
-    "study_instance_uid",
-    "series_instance_uid",
-    "sop_instance_uid",
-    "frame",
-    "level",
-    "label",
-    "kind",
-    "derivation",
-    "value",
-    "encoder",
-    "fingerprint",
-)
-"""Columns of scores.csv. level: frame or series; for a series, sop_instance_uid and frame name its best frame."""
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
@@ -89,23 +74,3 @@ def embedding_table(
     }
     columns |= {column: [tag[column] for tag in tags] for column in (*TEXT_TAGS, "age_band", *NUMBER_TAGS)}
     return pa.table(columns, schema=embeddings_schema(dimension))
-
-
-def score_rows(scores: Sequence[Score], study_instance_uid: str, provenance: Provenance) -> list[dict[str, Any]]:
-    """One mapping of SCORE_COLUMNS a score."""
-    return [
-        {
-            "study_instance_uid": study_instance_uid,
-            "series_instance_uid": score.series_instance_uid,
-            "sop_instance_uid": score.frame.sop_instance_uid,
-            "frame": score.frame.frame,
-            "level": "series" if score.derivation else "frame",
-            "label": score.label,
-            "kind": score.kind.value,
-            "derivation": score.derivation.value if score.derivation else "",
-            "value": f"{score.value:.6f}",
-            "encoder": provenance.encoder,
-            "fingerprint": provenance.fingerprint,
-        }
-        for score in scores
-    ]

@@ -1,6 +1,6 @@
 """SCORE: embeddings -> label scores. Numpy only: knows no DICOM and no torch.
 
-label_sets (TOML files in data/label_sets), zero_shot (sigmoid and pair), series (frame scores joined),
+label_sets (TOML files in data/label_sets), zero_shot (sigmoid and pair), series (frame scores aggregated),
 probes (fitted linear probes).
 """
 

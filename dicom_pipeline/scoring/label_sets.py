@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dicom_pipeline.domain import Code, Label, LabelSet, ScoreKind, digest_of
+from dicom_pipeline.domain import Code, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import LabelSetError
 
 SET_KEYS = {"version", "kind", "source", "licence", "label"}
@@ -64,7 +64,6 @@ def label_set_from(name: str, table: Mapping[str, Any]) -> LabelSet:
         kind=kind,
         source=str(table.get("source", "")),
         licence=str(table.get("licence", "")),
-        digest=digest_of(dict(table)),
     )
 
 

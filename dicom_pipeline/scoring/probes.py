@@ -92,10 +92,10 @@ class Probe:
         for series in dict.fromkeys(e.frame.series_instance_uid for e in mine):
             at = [i for i, e in enumerate(mine) if e.frame.series_instance_uid == series]
             pooled = np.stack([mine[i].vector for i in at]).mean(axis=0, dtype=np.float64).astype(np.float32)
-            joined = self.probabilities(pooled[None])[0]
+            aggregated = self.probabilities(pooled[None])[0]
             for column, label in enumerate(self.labels):
                 best = max(at, key=lambda i: values[i, column])
-                scores.append(self._score(label, joined[column], series, mine[best].frame.key, Derivation.MEAN))
+                scores.append(self._score(label, aggregated[column], series, mine[best].frame.key, Derivation.MEAN))
         return scores
 
     def _score(

@@ -16,7 +16,7 @@ def series_scores(scores: Sequence[Score], *, derivation: Derivation = Derivatio
     groups: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for score in scores:
         groups[score.series_instance_uid, score.label, score.kind].append(score)
-    joined = []
+    aggregated = []
     for members in groups.values():
         ranked = sorted(members, key=lambda s: -s.value)
         if derivation is Derivation.MAX:
@@ -25,5 +25,5 @@ def series_scores(scores: Sequence[Score], *, derivation: Derivation = Derivatio
             part = ranked if derivation is Derivation.MEAN else ranked[:TOP_K]
             value = sum(s.value for s in part) / len(part)
         best = ranked[0]
-        joined.append(Score(best.label, value, best.kind, best.series_instance_uid, best.frame, derivation))
-    return joined
+        aggregated.append(Score(best.label, value, best.kind, best.series_instance_uid, best.frame, derivation))
+    return aggregated

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import logging
 import shutil
 import threading
@@ -21,7 +20,7 @@ from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fa
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.rules import StudyFacts, wants
 from dicom_pipeline.dicom.attributes import read_value
-from dicom_pipeline.disk import sync_folder, sync_tree, write_durably
+from dicom_pipeline.disk import sync_folder, sync_tree
 from dicom_pipeline.domain import Excluded, InstanceError, Reason, short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.pipeline import Pipeline, StudyResult
@@ -29,8 +28,9 @@ from dicom_pipeline.planning import Header, StudyInput, read_header
 from dicom_pipeline.reporting import object_kind
 from dicom_pipeline.research.live import Searches
 from dicom_pipeline.research.writer import StoreWriter
-from dicom_pipeline.results.places import RECORD_NAME, result_folder
-from dicom_pipeline.results.study_files import SHEET_FRAMES, OutputFolder, StudyOutput
+from dicom_pipeline.results.folder import OutputFolder
+from dicom_pipeline.results.record import result_folder, write_record
+from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 from dicom_pipeline.service.auditing import report_made
 from dicom_pipeline.service.wiring import record_of, rules_of
 from dicom_pipeline.service.worker_rpc import RpcServer
@@ -148,7 +148,7 @@ class Worker:
         self._progress()
         output = StudyOutput.of(result, pipeline.encoder.dimension)
         faults.passing("encoded")
-        facts = study_facts(claimed, result, pipeline.labels_above(result.series_scores))
+        facts = study_facts(claimed, result, pipeline.recipe.labels_above(result.series_scores))
         made: dict[str, Any] = {
             "fingerprint": result.provenance.fingerprint,
             "reports": self._made_reports(where, output, result, facts),
@@ -202,7 +202,7 @@ class Worker:
         folder.add(output)
         folder.write()
         if record is not None:
-            write_durably(temporary / RECORD_NAME, json.dumps(record, indent=1).encode())
+            write_record(temporary, record)
         sync_tree(temporary)
         faults.passing("results-written")
         if target.exists():

@@ -5,7 +5,6 @@ A PACS's plug-in is the usual caller. docs/service.md lists the routes.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -20,13 +19,14 @@ from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
-from dicom_pipeline.domain import Excluded, InstanceError, Plan, Reason
+from dicom_pipeline.domain import Excluded, InstanceError, Level, Plan, Reason
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
 from dicom_pipeline.imaging import content_of
 from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, read_header
-from dicom_pipeline.results.places import result_folder
 from dicom_pipeline.results.plan_json import plan_to_json
+from dicom_pipeline.results.record import result_folder
+from dicom_pipeline.results.score_rows import read_scores
 from dicom_pipeline.web.answer import Answer
 
 MAX_EXPECTED = 10_000_000
@@ -133,10 +133,8 @@ class StudyRoutes:
         folder = self._last_results(uid)
         if folder is None:
             return _no_results()
-        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["level"] == "series"]
-        scores = [{**row, "value": float(row["value"]), "frame": int(row["frame"])} for row in rows]
-        scores.sort(key=lambda score: float(score["value"]), reverse=True)
+        scores = [row.values() for row in read_scores(folder / "scores.csv") if row.level is Level.SERIES]
+        scores.sort(key=lambda score: score["value"], reverse=True)
         notice = "Research use only, not for diagnosis. Scores are uncalibrated."
         return Answer.of(200, {"revision": int(folder.name[1:]), "scores": scores, "notice": notice})
 

@@ -15,7 +15,7 @@ from dicom_pipeline.dicom.attributes import (
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging.frames import decode
 from dicom_pipeline.planning import read_header
-from dicom_pipeline.planning.geometry import groups_of, place
+from dicom_pipeline.planning.geometry import groups_of, locate_frames
 from tests.reporting.damaged import damaged, plain_image, tag_of, write
 
 
@@ -73,7 +73,7 @@ def enhanced(tmp_path):
 
 def test_functional_groups_give_each_frame_its_place_and_its_rescale(enhanced):
     header = read_header(enhanced)
-    assert [frame.position for group in groups_of(place(header)) for frame in group] == [0.0, 3.0, 6.0]
+    assert [frame.position for group in groups_of(locate_frames(header)) for frame in group] == [0.0, 3.0, 6.0]
     frame = Frame(FrameKey(header.sop_instance_uid, 2), enhanced, header.series_instance_uid)
     stored = decode(frame)
     assert (float(stored.find("RescaleSlope")), float(stored.find("RescaleIntercept"))) == (2.5, -7.0)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dicom_pipeline.cli.app import app
-from dicom_pipeline.encoders import CachedTexts, load_encoder
+from dicom_pipeline.encoders import CachedTexts, load_encoder, text_cache
 from dicom_pipeline.encoders.library import import_model, list_models, model_info
 from dicom_pipeline.errors import ModelError, UnsafeWeightsError
 
@@ -86,6 +86,14 @@ def test_texts_are_run_once_and_come_back_as_the_same_bits(tmp_path):
     np.testing.assert_array_equal(CachedTexts(second, tmp_path).encode_texts(texts[::-1]), made[::-1])
     assert first.ran == ["brain MR", "a nodule", "chest X-ray with cardiomegaly"]
     assert second.ran == []
+
+
+def test_another_version_of_a_library_computes_anew(tmp_path, monkeypatch):
+    encoder = Counting(load_encoder("phantom", device="cpu", dtype="float32"))
+    CachedTexts(encoder, tmp_path).encode_texts(["brain MR"])
+    monkeypatch.setattr(text_cache, "version", lambda name: "99")
+    CachedTexts(encoder, tmp_path).encode_texts(["brain MR"])
+    assert encoder.ran == ["brain MR"] * 2
 
 
 def test_a_broken_cache_is_mended_and_one_that_cannot_be_written_is_done_without(tmp_path):

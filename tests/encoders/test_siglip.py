@@ -3,6 +3,7 @@
 import shutil
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer, SiglipModel, ViTConfig, ViTModel
 
 from dicom_pipeline.domain import Label, LabelSet, ScoreKind
 from dicom_pipeline.encoders import encode_stream, load_encoder
+from dicom_pipeline.encoders.device import choose_batch, usual_batch
 from dicom_pipeline.errors import (
     ModelError,
     ModelNotFoundError,
@@ -149,3 +151,19 @@ def test_an_image_only_model_embeds_and_refuses_text(tmp_path, pixels):
     assert encoder.encode_images(pixels[:2]).shape == (2, 32)
     with pytest.raises(NoTextTowerError, match="zero-shot"):
         encoder.encode_texts(["x"])
+
+
+def test_the_batch_depends_on_the_card_and_not_on_what_is_free(monkeypatch):
+    gib = 1024**3
+    assert [usual_batch("cuda", size * gib) for size in (80, 24, 8, 7, 2)] == [64, 64, 64, 32, 16]
+    assert usual_batch("cpu", None) == 2
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * gib))
+    card, tried = torch.device("cuda"), []
+    assert (choose_batch(card, None, tried.append), choose_batch(card, 5, tried.append)) == (64, 5)
+    assert tried == [64, 5]
+
+    def occupied(size):
+        raise torch.cuda.OutOfMemoryError
+
+    with pytest.raises(ModelError, match=r"encoder\.batch_size"):
+        choose_batch(card, None, occupied)

@@ -17,11 +17,11 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.revisions import make_revision
-from dicom_pipeline.config import load_settings, store_place
+from dicom_pipeline.config import load_settings, store_uri
 from dicom_pipeline.maintenance.store_care import StoreCare
 from dicom_pipeline.planning import read_header
 from dicom_pipeline.research.store.checking import Fault
-from dicom_pipeline.results.places import result_folder
+from dicom_pipeline.results.record import result_folder
 from dicom_pipeline.service.worker import Worker
 from tests.peers.entries import record_instance
 from tests.research.made import made_rows
@@ -74,7 +74,7 @@ class Archive:
         return service_account(self.catalog)["revisions"]
 
     def store(self):
-        return EmbeddingStore.open(store_place(self.settings))
+        return EmbeddingStore.open(store_uri(self.settings))
 
     def faults(self):
         return {(f.study_instance_uid, f.fault): f.count for f in StoreCare(self.settings).findings()}

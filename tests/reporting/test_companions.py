@@ -16,7 +16,7 @@ from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet
 from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
 from dicom_pipeline.reporting.codes import score_code
-from dicom_pipeline.reporting.lettering import label_text, number_text, writable
+from dicom_pipeline.reporting.lettering import label_text, writable
 from dicom_pipeline.reporting.page import _cut, key_image_pixels, pdf_bytes
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
@@ -140,14 +140,6 @@ def test_a_pdf_embeds_the_letters_that_readers_lack_and_is_the_same_each_time():
     made = pdf_bytes("Пневмония 0.500", pictures)
     assert b"/FontFile2" in made
     assert made == pdf_bytes("Пневмония 0.500", pictures)
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [(0.0, 2, "0.00"), (1e-7, 2, "<0.01"), (0.004, 3, "0.004"), (0.0004, 3, "<0.001"), (1, 2, "1.00")],
-)
-def test_a_small_score_does_not_look_like_none(value, digits, text):
-    assert number_text(value, digits) == text
 
 
 def test_the_same_bytes_each_time_and_a_uid_for_each():

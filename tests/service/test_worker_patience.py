@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from dicom_pipeline.catalog import database as database_module
-from dicom_pipeline.results import study_files as study_output
+from dicom_pipeline.results import folder as results_folder
 from dicom_pipeline.service import worker as worker_module
 from tests.peers.place import INSTANCES, Place
 from tests.peers.programs import wait_until
@@ -47,7 +47,7 @@ def work(place: Place, meanwhile) -> None:
 
 def test_a_full_disk_is_waited_out(place, monkeypatch):
     tries = []
-    write = study_output.write_durably
+    write = results_folder.write_durably
 
     def full_at_first(path, content):
         tries.append(path)
@@ -55,7 +55,7 @@ def test_a_full_disk_is_waited_out(place, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(study_output, "write_durably", full_at_first)
+    monkeypatch.setattr(results_folder, "write_durably", full_at_first)
     work(place, lambda: None)
     assert len(tries) > 3
 

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from dicom_pipeline import EmbeddingStore, faults
-from dicom_pipeline.config import store_place
+from dicom_pipeline.config import store_uri
 from dicom_pipeline.intake.receiver import UploadResult
 from dicom_pipeline.reporting import read_report
 from tests.peers.crashing import start_sender, start_worker
@@ -41,7 +41,7 @@ def test_a_worker_killed_at_each_step(tmp_path, sample_data, point):
     assert pydicom.dcmread(place.folder / path).SOPInstanceUID == uid
     assert place.query("SELECT report_uid, destination, state FROM delivery") == [(uid, "files", "pending")]
     assert not list(place.folder.rglob("*.part"))
-    assert EmbeddingStore.open(store_place(place.settings)).count() == INSTANCES
+    assert EmbeddingStore.open(store_uri(place.settings)).count() == INSTANCES
 
 
 @pytest.mark.parametrize("point", faults.SEND_POINTS)

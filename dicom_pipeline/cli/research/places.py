@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_pipeline.config import Settings, store_place
+from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.export.pseudonyms import Pseudonyms, load_key
@@ -36,7 +36,7 @@ Key = Annotated[
 
 def open_store(settings: Settings, place: str | None, space: str | None = None) -> EmbeddingStore:
     """The store that was named, else that of the settings."""
-    return EmbeddingStore.open(place or store_place(settings), space=space)
+    return EmbeddingStore.open(place or store_uri(settings), space=space)
 
 
 def pseudonyms_of(settings: Settings, key: Path | None, *, outside: Path | None = None) -> Pseudonyms:

@@ -94,7 +94,7 @@ def evaluate(
     from dicom_pipeline.research.probes.evaluation import evaluate as measure
     from dicom_pipeline.research.probes.evaluation_files import write_evaluation
     from dicom_pipeline.research.probes.truth import read_truth
-    from dicom_pipeline.results.study_files import StudyOutput
+    from dicom_pipeline.results.study_output import StudyOutput
     from dicom_pipeline.results.tables import embeddings_schema
 
     if bool(paths) == bool(embeddings):
@@ -107,9 +107,9 @@ def evaluate(
         width = pipeline.encoder.dimension
         made = [StudyOutput.of(result, width).embeddings for result in pipeline.process_paths(paths or [])]
         rows = pa.concat_tables(made) if made else embeddings_schema(width).empty_table()
-    if pipeline.label_set is None:
+    if pipeline.recipe.label_set is None:
         raise UsageError("an evaluation needs a label set")
-    result = measure(rows, known, pipeline.label_set, pipeline.encoder, probe=not no_probe, seed=seed)
+    result = measure(rows, known, pipeline.recipe.label_set, pipeline.encoder, probe=not no_probe, seed=seed)
     write_evaluation(result, out)
     shown = table("", ("finding", "rows", "positive", "zero-shot AUC", "linear probe AUC", "published"))
     for row in result["findings"]:

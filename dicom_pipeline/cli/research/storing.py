@@ -11,7 +11,7 @@ import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.cli.research.places import Config, From
-from dicom_pipeline.config import load_settings, store_place
+from dicom_pipeline.config import load_settings, store_uri
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.rows import read_output
@@ -24,7 +24,7 @@ Current = Annotated[
 
 def info(from_: From = None, config: Config = None, as_json: AsJson = False) -> None:
     """Say what a store holds: rows, dimension, index, for each model."""
-    place = from_ or store_place(load_settings(config))
+    place = from_ or store_uri(load_settings(config))
     found = EmbeddingStore.open(place, any_space=True).info()
     if as_json:
         print_json(found)
@@ -44,7 +44,7 @@ def add(
     config: Config = None,
 ) -> None:
     """Add what `process` wrote to a store; studies that are there in a newer revision stay."""
-    store = EmbeddingStore.open(to or store_place(load_settings(config)), create=True)
+    store = EmbeddingStore.open(to or store_uri(load_settings(config)), create=True)
     for folder in outputs:
         rows = read_output(folder)
         taken = store.write(rows)
@@ -114,7 +114,7 @@ def compact(
 ) -> None:
     """Join small pieces, bring indexes up to date, forget old versions."""
     settings = load_settings(config)
-    store = EmbeddingStore.open(from_ or store_place(settings), any_space=True)
+    store = EmbeddingStore.open(from_ or store_uri(settings), any_space=True)
     hours = 0.0 if forget else settings.store.keep_versions_hours
     store.compact(keep=timedelta(hours=hours), index_rows=settings.store.index_rows)
     typer.echo(f"{store.place}: compacted")

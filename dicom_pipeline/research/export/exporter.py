@@ -26,7 +26,7 @@ from dicom_pipeline.research.export.pseudonyms import IDENTIFYING_COLUMNS, Pseud
 from dicom_pipeline.research.export.vocabulary import OTHER, Vocabulary
 from dicom_pipeline.research.store.pooling import Pooling
 from dicom_pipeline.research.store.where import Condition
-from dicom_pipeline.results.tables import SCORE_COLUMNS
+from dicom_pipeline.results.score_rows import SCORE_COLUMNS
 
 EXPORT_SCHEMA = "dicom_pipeline/export/1"
 

@@ -97,7 +97,7 @@ class Rows:
                 "label": label,
                 "kind": kind,
                 "derivation": derivation,
-                "value": f"{value:.6f}",
+                "value": value,
             }
             yield {**where, **scored}
 

@@ -6,11 +6,9 @@ The scores are three lists of one length, so that any label set fits in one tabl
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import StoreError
+from dicom_pipeline.results.score_rows import ScoreRow, read_scores
 from dicom_pipeline.results.tables import EMBEDDINGS_SCHEMA_VERSION, embeddings_schema
 
 SCORE_LISTS = {
     "score_labels": pa.list_(pa.string()),
     "score_kinds": pa.list_(pa.string()),
-    "score_values": pa.list_(pa.float32()),
+    "score_values": pa.list_(pa.float64()),
 }
 KEY = ("sop_instance_uid", "frame")
 """What names a row."""
@@ -43,18 +43,18 @@ def dimension_of(table: pa.Table) -> int:
     return int(table.schema.field("embedding").type.list_size)
 
 
-def store_rows(embeddings: pa.Table, scores: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows for the store from an embedding table and score mappings (SCORE_COLUMNS), of which frame scores are taken."""
-    of_frame: dict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+def store_rows(embeddings: pa.Table, scores: Iterable[ScoreRow]) -> pa.Table:
+    """Rows for the store from an embedding table and score rows, of which frame scores are taken."""
+    of_frame: dict[tuple[str, int], list[ScoreRow]] = defaultdict(list)
     for score in scores:
-        if score["level"] == "frame":
-            of_frame[score["sop_instance_uid"], int(score["frame"])].append(score)
+        if score.level is Level.FRAME:
+            of_frame[score.sop_instance_uid, score.frame].append(score)
     keys = zip(embeddings["sop_instance_uid"].to_pylist(), embeddings["frame"].to_pylist(), strict=True)
     mine = [of_frame.get(key, []) for key in keys]
     lists = {
-        "score_labels": [[score["label"] for score in members] for members in mine],
-        "score_kinds": [[score["kind"] for score in members] for members in mine],
-        "score_values": [[float(score["value"]) for score in members] for members in mine],
+        "score_labels": [[score.label for score in members] for members in mine],
+        "score_kinds": [[score.kind.value for score in members] for members in mine],
+        "score_values": [[score.value for score in members] for members in mine],
     }
     for name, values in lists.items():
         embeddings = embeddings.append_column(name, pa.array(values, SCORE_LISTS[name]))
@@ -71,9 +71,8 @@ def read_output(folder: Path) -> pa.Table:
     path = folder / "embeddings.parquet"
     try:
         table = pq.read_table(path)
-        with (folder / "scores.csv").open(newline="", encoding="utf-8") as stream:
-            scores = list(csv.DictReader(stream))
-    except (OSError, pa.ArrowInvalid) as error:
+        scores = list(read_scores(folder / "scores.csv"))
+    except (OSError, ValueError) as error:  # pyarrow's own error of a broken file is a ValueError
         raise StoreError(
             f"cannot read embeddings.parquet and scores.csv of {folder}: {type(error).__name__}"
         ) from error

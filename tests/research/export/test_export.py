@@ -141,8 +141,8 @@ def test_scores_go_along_and_a_series_has_its_best_frame(store, tmp_path):
         (best,) = [
             row for row in csv.DictReader(stream) if row["label"] == "Nodule" and row["series_instance_uid"] == "1.0.1"
         ]
-    assert (best["value"], best["sop_instance_uid"], best["derivation"], best["level"]) == (
-        "0.833333",
+    assert (float(best["value"]), best["sop_instance_uid"], best["derivation"], best["level"]) == (
+        5 / 6,
         "1.0.1.2",
         "max",
         "series",

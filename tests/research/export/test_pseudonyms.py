@@ -21,7 +21,8 @@ from dicom_pipeline.research.export.exporter import export
 from dicom_pipeline.research.export.formats import FORMATS
 from dicom_pipeline.research.export.pseudonyms import MOST_DAYS, Pseudonyms, load_key
 from dicom_pipeline.research.export.vocabulary import OTHER, Vocabulary
-from dicom_pipeline.results.study_files import OutputFolder, StudyOutput
+from dicom_pipeline.results.folder import OutputFolder
+from dicom_pipeline.results.study_output import StudyOutput
 from dicom_pipeline.results.tags import NUMBER_TAGS, TEXT_TAGS
 from tests.research.made import made_rows
 

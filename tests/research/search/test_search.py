@@ -17,7 +17,8 @@ from dicom_pipeline.research.search.nearest import diverse
 from dicom_pipeline.research.search.pages import search_page
 from dicom_pipeline.research.search.projection import COLOURS, groups_of, project, write_html, write_png
 from dicom_pipeline.research.search.viewers import Viewer
-from dicom_pipeline.results.study_files import OutputFolder, StudyOutput
+from dicom_pipeline.results.folder import OutputFolder
+from dicom_pipeline.results.study_output import StudyOutput
 from tests.research.made import made_rows
 
 

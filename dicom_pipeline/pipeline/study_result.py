@@ -1,0 +1,174 @@
+"""Encoded study in -> StudyResult out: its scores, its account, its report and what stands beside the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pydicom import Dataset
+
+from dicom_pipeline.domain import (
+    Account,
+    Embedding,
+    Excluded,
+    FrameKey,
+    Plan,
+    Provenance,
+    Rendering,
+    Revision,
+    Score,
+    embedding_space,
+)
+from dicom_pipeline.errors import ReportError
+from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from dicom_pipeline.pipeline.recipe import Recipe
+from dicom_pipeline.planning import StudyInput, account_of
+from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions
+from dicom_pipeline.scoring import ZeroShot, series_scores
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """What came of one study.
+
+    plan: the plan as carried out; frames that failed on the way stand in `left_out` with their reason.
+    headers: SOP Instance UID -> the instance's data set without pixel data.
+    embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
+    report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
+    companions: objects to send beside the report; empty unless asked for.
+    renderings: what the encoder got; empty unless asked for.
+    """
+
+    revision: Revision
+    plan: Plan
+    account: Account
+    headers: Mapping[str, Dataset]
+    embeddings: tuple[Embedding, ...]
+    frame_scores: tuple[Score, ...]
+    series_scores: tuple[Score, ...]
+    provenance: Provenance
+    report: Dataset | None
+    problem: str = ""
+    companions: tuple[Dataset, ...] = ()
+    renderings: tuple[Rendering, ...] = ()
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Series scores, then frame scores."""
+        return self.series_scores + self.frame_scores
+
+
+@dataclass(slots=True)
+class EncodedStudy:
+    """A study on its way through the stream; complete when no frame is outstanding.
+
+    shown: the frames whose renderings the result hands back.
+    """
+
+    study: StudyInput
+    plan: Plan
+    outstanding: int
+    shown: frozenset[FrameKey] = frozenset()
+    embeddings: list[Embedding] = field(default_factory=list)
+    failures: list[Excluded] = field(default_factory=list)
+    renderings: list[Rendering] = field(default_factory=list)
+
+
+def study_result(
+    encoded: EncodedStudy, recipe: Recipe, zero_shot: ZeroShot | None, progress: Callable[[], object] = lambda: None
+) -> StudyResult:
+    """The result of a study whose frames are all through. zero_shot: the recipe's label set, embedded; None without one."""
+    study = encoded.study
+    plan = _carried_out(encoded.plan, encoded.failures)
+    provenance = recipe.provenance(plan)
+    frame_scores, aggregated = _scores(encoded.embeddings, plan, provenance, recipe, zero_shot)
+    progress()
+    result = StudyResult(
+        revision=study.revision,
+        plan=plan,
+        account=account_of(plan, study.revision.instances),
+        headers={header.sop_instance_uid: header.dataset for header in study.headers},
+        embeddings=tuple(encoded.embeddings),
+        frame_scores=tuple(frame_scores),
+        series_scores=tuple(aggregated),
+        provenance=provenance,
+        report=None,
+        renderings=tuple(encoded.renderings),
+    )
+    return _reported(result, recipe, progress) if aggregated else result
+
+
+def _reported(result: StudyResult, recipe: Recipe, progress: Callable[[], object]) -> StudyResult:
+    """The result with its report and companions, or with the problem for which there can be none."""
+    try:
+        report = build_report(
+            result.revision,
+            result.plan,
+            result.headers,
+            result.scores,
+            recipe.labels,
+            result.provenance,
+            sop_class_uid=recipe.sop_class_uid,
+            key_frames=recipe.key_frames,
+        )
+        companions: list[Dataset] = []
+        if recipe.companions:
+            companions = make_companions(
+                recipe.companions,
+                report,
+                result.revision,
+                result.headers,
+                _key_frames(result, progress),
+                result.embeddings,
+                result.provenance,
+            )
+    except ReportError as error:
+        return replace(result, problem=str(error))
+    return replace(result, report=report, companions=tuple(companions))
+
+
+def _scores(
+    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe, zero_shot: ZeroShot | None
+) -> tuple[list[Score], list[Score]]:
+    """Frame scores and series scores, zero-shot first, then each probe's."""
+    modalities = {series.series_instance_uid: series.modality for series in plan.series}
+    spaces = {
+        series.series_instance_uid: embedding_space(provenance.weights, provenance.presets[series.preset])
+        for series in plan.series
+    }
+    of_frames = zero_shot.score(embeddings, modalities) if zero_shot else []
+    of_series: list[Score] = []
+    for probe in recipe.probes:
+        made = probe.score(embeddings, spaces)
+        of_frames += [score for score in made if score.derivation is None]
+        of_series += [score for score in made if score.derivation is not None]
+    return of_frames, [*series_scores(of_frames, derivation=recipe.derivation), *of_series]
+
+
+def _key_frames(result: StudyResult, progress: Callable[[], object]) -> list[KeyFrame]:
+    """The best frame of each series that has a score, as the model saw it."""
+    shown = []
+    for series in result.plan.series:
+        mine = [s for s in result.series_scores if s.series_instance_uid == series.series_instance_uid]
+        if not mine:
+            continue
+        ranked = sorted(mine, key=lambda s: -s.value)
+        (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
+        pixels = SeriesRenderer(load_preset(series.preset), series.reference_frames).render(frame).pixels
+        progress()
+        shown.append(key_frame(frame.key, pixels, ranked, result.headers[frame.key.sop_instance_uid]))
+    return shown
+
+
+def _carried_out(plan: Plan, failures: Sequence[Excluded]) -> Plan:
+    """The plan with the frames that failed on the way moved to what is left out."""
+    failed = {(item.sop_instance_uid, item.frame): item for item in failures}
+    if not failed:
+        return plan
+    series = []
+    for each in plan.series:
+        lost = [frame for frame in each.frames if (frame.key.sop_instance_uid, frame.key.frame) in failed]
+        items = tuple(failed[frame.key.sop_instance_uid, frame.key.frame] for frame in lost)
+        kept = tuple(frame for frame in each.frames if frame not in set(lost))
+        series.append(replace(each, frames=kept, left_out=each.left_out + items))
+    return replace(plan, series=tuple(series))

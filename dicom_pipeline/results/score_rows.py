@@ -1,0 +1,93 @@
+"""Scores as rows: what scores.csv, the embedding store, the pages and JSON all say of a score.
+
+A score is a number until it is printed for a person. Files hold the shortest text that gives the same number back.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dicom_pipeline.domain import Derivation, Level, Provenance, Score, ScoreKind
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One score with all that names it; the fields are the columns of scores.csv.
+
+    level: frame or series; of a series, sop_instance_uid and frame name its highest-scoring frame, and derivation says how
+    the frame scores were aggregated. derivation is None for a frame. value: 0..1, as it was computed.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    frame: int
+    level: Level
+    label: str
+    kind: ScoreKind
+    derivation: Derivation | None
+    value: float
+    encoder: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, score: Score, study_instance_uid: str, provenance: Provenance) -> ScoreRow:
+        """The row of a score of a study."""
+        return cls(
+            study_instance_uid=study_instance_uid,
+            series_instance_uid=score.series_instance_uid,
+            sop_instance_uid=score.frame.sop_instance_uid,
+            frame=score.frame.frame,
+            level=Level.SERIES if score.derivation else Level.FRAME,
+            label=score.label,
+            kind=score.kind,
+            derivation=score.derivation,
+            value=score.value,
+            encoder=provenance.encoder,
+            fingerprint=provenance.fingerprint,
+        )
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> ScoreRow:
+        """A row as scores.csv has it. Raises ValueError for a column that is missing or does not hold what it should."""
+        if missing := [name for name in SCORE_COLUMNS if texts.get(name) is None]:
+            raise ValueError(f"a row of scores has no {', '.join(missing)}")
+        return cls(
+            study_instance_uid=texts["study_instance_uid"],
+            series_instance_uid=texts["series_instance_uid"],
+            sop_instance_uid=texts["sop_instance_uid"],
+            frame=int(texts["frame"]),
+            level=Level(texts["level"]),
+            label=texts["label"],
+            kind=ScoreKind(texts["kind"]),
+            derivation=Derivation(texts["derivation"]) if texts["derivation"] else None,
+            value=float(texts["value"]),
+            encoder=texts["encoder"],
+            fingerprint=texts["fingerprint"],
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Column -> value, plain enough for CSV and JSON; an empty derivation is ""."""
+        return {**asdict(self), "derivation": self.derivation or ""}
+
+
+SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))
+"""Columns of scores.csv."""
+
+
+def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
+    """Write scores.csv."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, SCORE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(row.values() for row in rows)
+
+
+def read_scores(path: Path) -> Iterator[ScoreRow]:
+    """The rows of scores.csv. Raises OSError, or ValueError where it is not what `write_scores` writes."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        yield from map(ScoreRow.from_texts, csv.DictReader(stream))

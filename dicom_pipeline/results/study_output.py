@@ -1,0 +1,94 @@
+"""A StudyResult in the form in which it is written and read back: the one conversion, for files, store and pages alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from dicom_pipeline.dicom.part10 import encode
+from dicom_pipeline.domain import score_text
+from dicom_pipeline.imaging import contact_sheet
+from dicom_pipeline.pipeline import StudyResult
+from dicom_pipeline.results.plan_json import plan_to_json
+from dicom_pipeline.results.score_rows import ScoreRow, read_scores
+from dicom_pipeline.results.tables import embedding_table
+
+SHEET_FRAMES = 24
+"""Frames of one study on a contact sheet, evenly; its title says when there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutput:
+    """One study's results in the form in which they are written and read back.
+
+    plan: the study's entry of plan.json. embeddings: one row a frame. reports: file name ->
+    Part 10 bytes; companions: likewise.
+    """
+
+    plan: Mapping[str, Any]
+    embeddings: pa.Table
+    scores: Sequence[ScoreRow]
+    reports: Mapping[str, bytes]
+    sheet: Image.Image | None
+    companions: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, result: StudyResult, dimension: int) -> StudyOutput:
+        """The output of a result; its pipeline must have kept the renderings for a contact sheet."""
+        reports = {}
+        if result.report is not None:
+            reports[f"{result.report.SOPInstanceUID}.dcm"] = encode(result.report)
+        entry = plan_to_json(result.plan, result.account)
+        entry["revision"] = result.revision.number
+        entry["fingerprint"] = result.provenance.fingerprint
+        entry["encoder"] = result.provenance.encoder
+        entry["notice"] = result.provenance.notice
+        return cls(
+            plan=entry,
+            embeddings=embedding_table(
+                result.embeddings, result.plan, result.headers, result.provenance, dimension, result.revision.number
+            ),
+            scores=[ScoreRow.of(score, result.plan.study_instance_uid, result.provenance) for score in result.scores],
+            reports=reports,
+            sheet=_sheet(result) if result.renderings else None,
+            companions={f"{made.SOPInstanceUID}.dcm": encode(made) for made in result.companions},
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> StudyOutput:
+        """Read back a folder that holds one study."""
+        sheet = folder / "contact_sheet.png"
+        return cls(
+            plan=json.loads((folder / "plan.json").read_text(encoding="utf-8"))["studies"][0],
+            embeddings=pq.read_table(folder / "embeddings.parquet"),
+            scores=list(read_scores(folder / "scores.csv")),
+            reports={path.name: path.read_bytes() for path in sorted((folder / "reports").glob("*.dcm"))},
+            sheet=Image.open(sheet).convert("RGB") if sheet.exists() else None,
+            companions={path.name: path.read_bytes() for path in sorted((folder / "companions").glob("*.dcm"))},
+        )
+
+
+def _sheet(result: StudyResult) -> Image.Image:
+    """The study's contact sheet: renderings evenly over all series, each with its highest score."""
+    best: dict[Any, Any] = {}
+    for score in result.frame_scores:
+        if score.frame not in best or score.value > best[score.frame].value:
+            best[score.frame] = score
+    shown = result.renderings
+    names = {s.series_instance_uid: f"{s.modality} {s.description}".strip() for s in result.plan.series}
+    captions = []
+    for rendering in shown:
+        top = best.get(rendering.frame.key)
+        where = rendering.frame.position_mm
+        second = f"{top.label} {score_text(top.value, 2)}" if top else ""
+        distance = f"  {where:.0f} mm" if where is not None else ""
+        captions.append(f"{names[rendering.frame.series_instance_uid]}{distance}\n{second}")
+    title = f"Study …{result.plan.study_instance_uid[-12:]}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
+    return contact_sheet([r.pixels for r in shown], captions, title=title)
