@@ -34,11 +34,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.domain import Embedding, LabelSet, Plan, Rendering, Revision, Score
 from dicom_pipeline.errors import DicomPipelineError
 
 if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings, load_settings
+    from dicom_pipeline.domain import Embedding, LabelSet, Plan, Rendering, Revision, Score
     from dicom_pipeline.pipeline import Pipeline, StudyResult
     from dicom_pipeline.research.embedding_store import EmbeddingStore
 
@@ -59,7 +59,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Pipeline, StudyResult and EmbeddingStore on first use: `import dicom_pipeline` must not load torch and the like."""
+    """Every name but the exception on first use: `import dicom_pipeline`, and so the command line, loads no library."""
+    if name in ("Settings", "load_settings"):
+        from dicom_pipeline import config
+
+        return getattr(config, name)
+    if name in ("Embedding", "LabelSet", "Plan", "Rendering", "Revision", "Score"):
+        from dicom_pipeline import domain
+
+        return getattr(domain, name)
     if name in ("Pipeline", "StudyResult"):
         from dicom_pipeline.pipeline import stream as pipeline
 

@@ -8,24 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from orthanc_api_client.exceptions import OrthancApiException
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
-from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.disk import not_for_others
 from dicom_pipeline.errors import DeliveryError, UsageError
-from dicom_pipeline.intake.receiver import Uploads
-from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
-from dicom_pipeline.service.wiring import record_of
-from dicom_pipeline.sources.backfill import Backfill, Listing, list_wanted
-from dicom_pipeline.sources.fetch import Pace, Wanted
+
+if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings
+    from dicom_pipeline.sources.backfill import Backfill, Listing
+    from dicom_pipeline.sources.fetch import Wanted
 
 
 class Archive(StrEnum):
@@ -72,6 +67,12 @@ def backfill(
 
     Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
     """
+    from orthanc_api_client.exceptions import OrthancApiException
+
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
+    from dicom_pipeline.sources.backfill import Backfill, list_wanted
+
     del archive  # there is one kind
     wanted = _wanted(since, until, modality, description)
     if rate is not None and rate <= 0:
@@ -106,6 +107,8 @@ def backfill(
 
 
 def _wanted(since: str, until: str, modality: list[str] | None, description: str) -> Wanted:
+    from dicom_pipeline.sources.fetch import Wanted
+
     for name, date in (("--since", since), ("--until", until)):
         if date and not re.fullmatch(r"\d{8}", date):
             raise UsageError(f"{name} expects a date as YYYYMMDD, found {date!r}")
@@ -119,6 +122,8 @@ def _wanted(since: str, until: str, modality: list[str] | None, description: str
 @contextmanager
 def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Shows how many studies of an archive were listed; a large one takes minutes."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
     columns = (TextColumn("{task.description}"), SpinnerColumn(), TextColumn("{task.completed:,.0f}"))
     with Progress(*columns, console=console(), disable=quiet, transient=True) as bar:
         task = bar.add_task("studies listed", total=None)
@@ -126,6 +131,14 @@ def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from dicom_pipeline.audit.transfers import ThreadTransfers
+    from dicom_pipeline.intake.receiver import Uploads
+    from dicom_pipeline.intake.spool import Spool
+    from dicom_pipeline.service.wiring import record_of
+    from dicom_pipeline.sources.fetch import Pace
+
     limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
     uploads = Uploads(catalog, Spool(settings.spool.folder), *limits, ThreadTransfers(record_of(settings, "backfill")))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

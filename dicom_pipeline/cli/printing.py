@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dicom_pipeline.domain import Reason, short_uid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead.")]
 
@@ -20,6 +22,8 @@ def console() -> Console:
 
     Texts of others (peers, paths, labels) are printed as they are: `[removed]` is no style, `[/x]` no error, `:x:` no picture.
     """
+    from rich.console import Console
+
     plain = Console(markup=False, emoji=False)
     return plain if plain.is_terminal else Console(width=140, markup=False, emoji=False)
 
@@ -41,6 +45,8 @@ def bytes_text(size: int) -> str:
 
 def table(title: str, columns: Sequence[str]) -> Table:
     """An empty table in the house's style."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
     for column in columns:
         made.add_column(column, overflow="fold")
