@@ -27,7 +27,8 @@ A study flows down this line once. Rooms, in that order:
     cli         the command line
 
 `domain` has the words as values, `dicom` what the standard says of any data set, `config` the settings, `errors` the
-exceptions, `disk` durable files and locks, `faults` the points at which tests kill a process.
+exceptions, `disk` durable files and locks, `backoff` how long to wait before the
+next attempt, `faults` the points at which tests kill a process.
 """
 
 from __future__ import annotations
