@@ -14,7 +14,7 @@ import typer
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
-from dicom_pipeline.disk import not_for_others
+from dicom_pipeline.disk import private_umask
 from dicom_pipeline.errors import DeliveryError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def backfill(
                 listing = list_wanted(client, wanted, listed)
             _show_listing(listing, as_json)
             return
-        with not_for_others():
+        with private_umask():
             catalog = Catalog(settings.spool.folder / "catalog.sqlite")
             with _listing(quiet=as_json) as listed:
                 run = Backfill(client, catalog, url, wanted, listed)
