@@ -89,7 +89,10 @@ def _check_authorities(path: Path) -> Finding:
         context.load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
         return Finding(False, f"tls_ca cannot be read ({getattr(error, 'reason', None) or type(error).__name__})")
-    found = [x509.load_der_x509_certificate(encoded) for encoded in context.get_ca_certs(binary_form=True)]
+    try:
+        found = [x509.load_der_x509_certificate(encoded) for encoded in context.get_ca_certs(binary_form=True)]
+    except ValueError as error:
+        return Finding(False, f"a certificate in tls_ca breaks the rules of X.509 ({error})")
     ended = [one for one in found if one.not_valid_after_utc < datetime.now(UTC)]
     if not found:
         return Finding(False, "tls_ca holds no certificate of an authority, so that no peer can be trusted")
