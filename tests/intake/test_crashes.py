@@ -82,7 +82,7 @@ class Sending:
 def held(folder: Path) -> dict[str, tuple[str, str]]:
     """SOP Instance UID -> path and sha256 of each entry; each is there once and kept."""
     with sqlite3.connect(folder / "catalog.sqlite") as catalog:
-        rows = catalog.execute("SELECT sop_instance_uid, path, sha256, kept FROM instance").fetchall()
+        rows = catalog.execute("SELECT sop_instance_uid, path, sha256, is_primary FROM instance").fetchall()
     catalog.close()
     assert len({row[0] for row in rows}) == len(rows)
     assert all(row[3] for row in rows)
