@@ -27,18 +27,19 @@ A study flows down this line once. Rooms, in that order:
     cli         the command line
 
 `domain` has the words as values, `dicom` what the standard says of any data set, `config` the settings, `errors` the
-exceptions, `disk` durable files and locks, `faults` the points at which tests kill a process.
+exceptions, `disk` durable files and locks, `backoff` how long to wait before the
+next attempt, `faults` the points at which tests kill a process.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.domain import Embedding, LabelSet, Plan, Rendering, Revision, Score
 from dicom_pipeline.errors import DicomPipelineError
 
 if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings, load_settings
+    from dicom_pipeline.domain import Embedding, LabelSet, Plan, Rendering, Revision, Score
     from dicom_pipeline.pipeline import Pipeline, StudyResult
     from dicom_pipeline.research.embedding_store import EmbeddingStore
 
@@ -59,7 +60,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Pipeline, StudyResult and EmbeddingStore on first use: `import dicom_pipeline` must not load torch and the like."""
+    """Every name but the exception on first use: `import dicom_pipeline`, and so the command line, loads no library."""
+    if name in ("Settings", "load_settings"):
+        from dicom_pipeline import config
+
+        return getattr(config, name)
+    if name in ("Embedding", "LabelSet", "Plan", "Rendering", "Revision", "Score"):
+        from dicom_pipeline import domain
+
+        return getattr(domain, name)
     if name in ("Pipeline", "StudyResult"):
         from dicom_pipeline.pipeline import stream as pipeline
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from dicom_pipeline.errors import ConfigError
 
-HOLDERS = {"serve.lock": "another service", "clean.lock": "another cleaner of the spool"}
-"""Name of a lock -> who holds it, in words."""
+LOCK_OWNERS = {"serve.lock": "another service", "clean.lock": "another cleaner of the spool"}
+"""Name of a lock -> what kind of process takes it, in words."""
 
-
-NOT_FOR_OTHERS = 0o007
+OTHER_USERS = 0o007
+"""Read, write and execute of those that are neither the owner nor in its group."""
 
 
 @contextmanager
-def not_for_others() -> Iterator[None]:
-    """Files and folders that this process and its children make meanwhile are closed to other users.
+def private_umask() -> Iterator[None]:
+    """Files and folders that this process and its children create meanwhile are closed to other users.
 
     The group's rights stay as the umask that we were started with says.
     """
     before = os.umask(0o077)
-    os.umask(before | NOT_FOR_OTHERS)
+    os.umask(before | OTHER_USERS)
     try:
         yield
     finally:
@@ -32,19 +33,27 @@ def not_for_others() -> Iterator[None]:
 
 
 @contextmanager
-def hold(folder: Path, name: str) -> Iterator[None]:
-    """An advisory lock on the folder, which the kernel lets go when this process ends, however it ends.
+def exclusive_lock(folder: Path, name: str) -> Iterator[None]:
+    """An advisory lock (flock) on a folder, which the kernel releases when this process ends, however it ends.
 
-    What is made while it is held is not for others. Raises ConfigError where another process holds it.
+    name: of the lock file, a key of LOCK_OWNERS; the process that has the lock writes its id into it. Files created while it
+    is held are private. Raises ConfigError that names the owner where another process has it.
     """
-    with not_for_others():
+    with private_umask():
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / name).open("w") as lock:
-            try:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"{HOLDERS[name]} already works in {folder}") from None
-            yield
+        path = folder / name
+        try:
+            with FileLock(path, timeout=0, fallback_to_soft=False):
+                path.write_text(f"{os.getpid()}\n")
+                yield
+        except Timeout:
+            raise ConfigError(f"{LOCK_OWNERS[name]}{_process_of(path)} already works in {folder}") from None
+
+
+def _process_of(lock: Path) -> str:
+    """The process that wrote its id into a lock file, in brackets; nothing where it has not yet."""
+    text = lock.read_text(encoding="ascii", errors="replace").strip()
+    return f" (process {text})" if text.isdecimal() else ""
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """What is wrong with our own TLS files, or soon will be: for `doctor`, before a peer finds it out.
 
-A handshake in memory with ourselves, with OpenSSL's own rules, reads the certificate: its dates, its names, its key.
+A handshake in memory with ourselves says what OpenSSL has against the certificate; its dates and names are read by
+`cryptography.x509`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-SOON_SECONDS = 30 * 24 * 3600.0
+from cryptography import x509
+
+SOON = timedelta(days=30)
 """A certificate that ends within a month is worth a word."""
 
-DAY = 24 * 3600.0
 ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 MOST_ROUNDS = 10
 ADVICE = {
@@ -49,19 +50,25 @@ def check_own_files(certificate: Path, key: Path | None, authorities: Path | Non
         reason = getattr(error, "reason", None) or type(error).__name__
         advice = ADVICE.get(reason, "expected PEM files, a key without a password that belongs to the certificate")
         return Finding(False, f"{advice} ({reason})")
-    problem, details = _read_certificate(server, certificate)
-    if problem:
+    if problem := _handshake_problem(server, certificate):
         return Finding(False, problem)
-    return _judge(details, authorities, host)
+    try:  # the first of the file is the server's own, those behind it its authorities'
+        own = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+        return _judge(own, authorities, host)
+    except ValueError as error:
+        return Finding(False, f"the certificate breaks the rules of X.509 ({error}); have a new one made")
 
 
-def _judge(details: dict[str, Any], authorities: Path | None, host: str) -> Finding:
-    left = ssl.cert_time_to_seconds(details["notAfter"]) - time.time()
-    names = [value for kind, value in details.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    remarks = [f"valid until {details['notAfter']}", f"for {', '.join(names) or 'no host name'}"]
-    good = left > SOON_SECONDS
+def _judge(certificate: x509.Certificate, authorities: Path | None, host: str) -> Finding:
+    ends = certificate.not_valid_after_utc
+    left = ends - datetime.now(UTC)
+    names = _names_of(certificate)
+    remarks = [f"valid until {ends:%Y-%m-%d %H:%M} UTC", f"for {', '.join(names) or 'no host name'}"]
+    good = left > SOON
     if not good:
-        remarks.append(f"ends in {left / DAY:.0f} days: renew it; changed files are taken up without a restart")
+        remarks.append(
+            f"ends in {left / timedelta(days=1):.0f} days: renew it; changed files are taken up without a restart"
+        )
     if not _names_host(names, host):
         good = good and host in ANY_ADDRESS
         wanted = socket.gethostname() if host in ANY_ADDRESS else host
@@ -82,13 +89,26 @@ def _check_authorities(path: Path) -> Finding:
         context.load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
         return Finding(False, f"tls_ca cannot be read ({getattr(error, 'reason', None) or type(error).__name__})")
-    found = context.get_ca_certs()
-    ended = [one for one in found if ssl.cert_time_to_seconds(str(one["notAfter"])) < time.time()]
+    try:
+        found = [x509.load_der_x509_certificate(encoded) for encoded in context.get_ca_certs(binary_form=True)]
+    except ValueError as error:
+        return Finding(False, f"a certificate in tls_ca breaks the rules of X.509 ({error})")
+    ended = [one for one in found if one.not_valid_after_utc < datetime.now(UTC)]
     if not found:
         return Finding(False, "tls_ca holds no certificate of an authority, so that no peer can be trusted")
     if len(ended) == len(found):
         return Finding(False, "every authority in tls_ca has expired")
     return Finding(True, f"peers must show a certificate of {len(found) - len(ended)} authorities")
+
+
+def _names_of(certificate: x509.Certificate) -> list[str]:
+    """Host names and addresses of the Subject Alternative Name, the only place where a peer looks (RFC 9525)."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    return [*found.get_values_for_type(x509.DNSName), *addresses]
 
 
 def _names_host(names: list[str], host: str) -> bool:
@@ -105,8 +125,8 @@ def _names_host(names: list[str], host: str) -> bool:
     return False
 
 
-def _read_certificate(server: ssl.SSLContext, certificate: Path) -> tuple[str, dict[str, Any]]:
-    """What OpenSSL has against the certificate, "" for nothing, and what stands in it."""
+def _handshake_problem(server: ssl.SSLContext, certificate: Path) -> str:
+    """What OpenSSL has against the certificate, "" for nothing."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it is trusted itself here: its issuer is the peers' business
@@ -124,12 +144,12 @@ def _read_certificate(server: ssl.SSLContext, certificate: Path) -> tuple[str, d
                 except ssl.SSLWantReadError:
                     continue
             if not pending:
-                return "", theirs.getpeercert() or {}
+                return ""
     except ssl.SSLCertVerificationError as error:
-        return f"the certificate cannot be used: {error.verify_message}; have a new one made", {}
+        return f"the certificate cannot be used: {error.verify_message}; have a new one made"
     except ssl.SSLError as error:
-        return f"a handshake with ourselves fails ({error.reason})", {}
-    return "a handshake with ourselves does not end", {}
+        return f"a handshake with ourselves fails ({error.reason})"
+    return "a handshake with ourselves does not end"
 
 
 def _unreadable(path: Path) -> str:

@@ -9,7 +9,7 @@ from dicom_pipeline.assembly.retention import Cleaned, RetentionRule, clean
 from dicom_pipeline.audit import Record
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings, SpoolSection
-from dicom_pipeline.disk import hold
+from dicom_pipeline.disk import exclusive_lock
 
 DAY_SECONDS = 86400.0
 
@@ -24,5 +24,5 @@ def clean_spool(
     settings: Settings, catalog: Catalog, record: Record, rule: RetentionRule | None = None, also: Collection[str] = ()
 ) -> Cleaned:
     """Clean what may go now, by the settings' rule or another. Raises ConfigError while another process cleans."""
-    with hold(settings.spool.folder, "clean.lock"):
+    with exclusive_lock(settings.spool.folder, "clean.lock"):
         return clean(catalog, rule or retention_rule(settings.spool), time.time(), also, record)

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from dicom_pipeline.audit.syslog import Carrier, TooLongError, syslog_message
 from dicom_pipeline.audit.trail import files_of
+from dicom_pipeline.backoff import backoff_seconds
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 60.0
 MARK_EVERY = 100
 """Messages between two notes of how far it came."""
 
@@ -40,17 +41,18 @@ class Forwarder:
 
     def run(self, stop: threading.Event) -> None:
         """Look and send; a server that is away is tried again, less and less often."""
-        wait, failing_since = LOOK_SECONDS, 0.0
+        failures, failing_since = 0, 0.0
         while not stop.is_set():
             try:
                 self.send_new(stop)
                 if failing_since:
                     log.warning("the audit syslog takes messages again, after %.0f s", time.monotonic() - failing_since)
-                wait, failing_since = LOOK_SECONDS, 0.0
+                wait, failures, failing_since = LOOK_SECONDS, 0, 0.0
             except OSError as error:
                 self._carrier.close()
                 failing_since = failing_since or time.monotonic()
-                wait = FIRST_WAIT_SECONDS if wait < FIRST_WAIT_SECONDS else min(wait * 2, LONGEST_WAIT_SECONDS)
+                wait = backoff_seconds(failures, FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS)
+                failures += 1
                 reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
                 log.error(
                     "the audit syslog takes no messages (%s); %d bytes wait in the files, again in %.0f s",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
 from dicom_pipeline.domain.life import CommitmentState, sources
 
@@ -82,12 +83,13 @@ def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | No
         run.move("finish_commitment_request", CommitmentState.COMMITTED, message="", **answer)
         run.execute("verify_delivery", **delivery)
         return True
+    wait = backoff_seconds(asked["failures"], REPEAT_SECONDS, FURTHEST_SECONDS)
     message = f"stored, but not committed: 0x{failure:04X}"
     run.move("finish_commitment_request", CommitmentState.FAILED, message=message, **answer)
     run.execute(
         "repeat_delivery",
         at=at,
-        next_at=at if answer["failures"] >= MAX_FAILURES else at + REPEAT_SECONDS * 2.0 ** asked["failures"],
+        next_at=at if answer["failures"] >= MAX_FAILURES else at + wait,
         message=f"{message} ({answer['failures']} times)",
         **delivery,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -16,6 +15,8 @@ from dicom_pipeline.errors import DicomPipelineError, UsageError
 
 
 def _print_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
     if wanted:
         typer.echo(f"dicom-pipeline {version('dicom-pipeline')}")
         raise typer.Exit
@@ -25,7 +26,6 @@ app = typer.Typer(
     name="dicom-pipeline",
     help="From a PACS to MedSigLIP embeddings, label scores and DICOM Structured Reports. Research use only.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from orthanc_api_client.exceptions import OrthancApiException
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
-from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.disk import not_for_others
+from dicom_pipeline.disk import private_umask
 from dicom_pipeline.errors import DeliveryError, UsageError
-from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
-from dicom_pipeline.service.wiring import receiver_of, record_of
-from dicom_pipeline.sources.backfill import Backfill, Listing, list_wanted
-from dicom_pipeline.sources.fetch import Pace, Wanted
+
+if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings
+    from dicom_pipeline.sources.backfill import Backfill, Listing
+    from dicom_pipeline.sources.fetch import Wanted
 
 
 class Archive(StrEnum):
@@ -69,6 +67,12 @@ def backfill(
 
     Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
     """
+    from orthanc_api_client.exceptions import OrthancApiException
+
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
+    from dicom_pipeline.sources.backfill import Backfill, list_wanted
+
     del archive  # there is one kind
     wanted = _wanted(since, until, modality, description)
     if rate is not None and rate <= 0:
@@ -86,7 +90,7 @@ def backfill(
                 listing = list_wanted(client, wanted, listed)
             _show_listing(listing, as_json)
             return
-        with not_for_others():
+        with private_umask():
             catalog = Catalog(settings.spool.folder / "catalog.sqlite")
             with _listing(quiet=as_json) as listed:
                 run = Backfill(client, catalog, url, wanted, listed)
@@ -103,6 +107,8 @@ def backfill(
 
 
 def _wanted(since: str, until: str, modality: list[str] | None, description: str) -> Wanted:
+    from dicom_pipeline.sources.fetch import Wanted
+
     for name, date in (("--since", since), ("--until", until)):
         if date and not re.fullmatch(r"\d{8}", date):
             raise UsageError(f"{name} expects a date as YYYYMMDD, found {date!r}")
@@ -116,6 +122,8 @@ def _wanted(since: str, until: str, modality: list[str] | None, description: str
 @contextmanager
 def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Shows how many studies of an archive were listed; a large one takes minutes."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
     columns = (TextColumn("{task.description}"), SpinnerColumn(), TextColumn("{task.completed:,.0f}"))
     with Progress(*columns, console=console(), disable=quiet, transient=True) as bar:
         task = bar.add_task("studies listed", total=None)
@@ -123,6 +131,11 @@ def _listing(*, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None, *, quiet: bool) -> dict[str, Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from dicom_pipeline.service.wiring import receiver_of, record_of
+    from dicom_pipeline.sources.fetch import Pace
+
     receiver = receiver_of(settings, catalog, record_of(settings, "backfill"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), disable=quiet) as bar:

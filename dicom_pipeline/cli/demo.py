@@ -7,25 +7,20 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.cli.offline import show_results
 from dicom_pipeline.cli.printing import console
-from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import CatalogError, DicomPipelineError, UsageError
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.planning import scan
-from dicom_pipeline.results.folder import OutputFolder
-from dicom_pipeline.results.record import result_folder
-from dicom_pipeline.results.study_output import StudyOutput
-from dicom_pipeline.service.logs import set_up_logs
+
+if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings
 
 AE_TITLE = "DEMO"
 PATIENCE_SECONDS = 300.0
@@ -39,6 +34,13 @@ def demo(
     data: Annotated[Path, typer.Option(help="Folder of the studies to send.")] = Path("sample_data/studies"),
 ) -> None:
     """Start a listener on loopback, send the sample studies to it, wait, and show what came of them."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from dicom_pipeline.planning import scan
+    from dicom_pipeline.results.folder import OutputFolder
+    from dicom_pipeline.results.record import result_folder
+    from dicom_pipeline.results.study_output import StudyOutput
+
     found = scan([data])
     headers = [header for members in found.studies.values() for header in members]
     if not headers:
@@ -75,6 +77,8 @@ def demo(
 
 
 def _settings(work: Path) -> Settings:
+    from dicom_pipeline.config import load_settings
+
     settings = load_settings()
     return settings.model_copy(
         update={
@@ -88,6 +92,7 @@ def _settings(work: Path) -> Settings:
 
 
 def _serve(settings: Settings) -> None:
+    from dicom_pipeline.service.logs import set_up_logs
     from dicom_pipeline.service.supervisor import serve
 
     set_up_logs("text", "WARNING")
@@ -101,6 +106,8 @@ def _free_port() -> int:
 
 
 def _wait_for_listener(settings: Settings, service: Any) -> None:
+    from dicom_pipeline.peers.dicom_node import DicomNode
+
     node = DicomNode("demo", AE_TITLE, "127.0.0.1", settings.listener.port, "DEMO_SCU", timeout_seconds=2)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while node.echo():

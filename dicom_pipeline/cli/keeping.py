@@ -8,17 +8,10 @@ from typing import Annotated
 
 import typer
 
-from dicom_pipeline.assembly.cleaner import DAY_SECONDS, clean_spool, retention_rule
-from dicom_pipeline.assembly.retention import Cleaned, RetentionRule, to_clean
-from dicom_pipeline.catalog.retention import trust_rebuilt
-from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.cli.printing import AsJson, bytes_text, print_json
 from dicom_pipeline.cli.running import DEFAULT_CONFIG, Config, open_catalog
-from dicom_pipeline.config import load_settings
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.maintenance.rebuild import rebuild as build_anew
-from dicom_pipeline.service.wiring import record_of
 
 PROGRESS_FILES = 1000
 
@@ -42,6 +35,12 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Clean delivered studies' files from the spool, by keep_days and keep_bytes."""
+    from dicom_pipeline.assembly.cleaner import DAY_SECONDS, clean_spool, retention_rule
+    from dicom_pipeline.assembly.retention import Cleaned, RetentionRule, to_clean
+    from dicom_pipeline.catalog.retention import trust_rebuilt
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.service.wiring import record_of
+
     settings = load_settings(config)
     catalog = open_catalog(settings)
     rule = retention_rule(settings.spool)
@@ -72,6 +71,9 @@ def release(
     ] = False,
 ) -> None:
     """Let a study that waits be processed as it stands, or once more."""
+    from dicom_pipeline.catalog.revisions import ask_revision
+    from dicom_pipeline.config import load_settings
+
     try:
         number = ask_revision(open_catalog(load_settings(config)), study, time.time(), partial=partial)
     except LookupError:
@@ -85,6 +87,9 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Build a lost or broken catalog anew from the spool; the old one is kept beside it."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.maintenance.rebuild import rebuild as build_anew
+
     done = build_anew(load_settings(config), force=force, progress=_progress)
     if as_json:
         print_json(asdict(done))

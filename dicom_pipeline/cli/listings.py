@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
-from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.imaging import list_presets
-from dicom_pipeline.reporting import read_report, report_html, report_text
-from dicom_pipeline.scoring import list_label_sets
 
 
 def show(
@@ -24,6 +18,12 @@ def show(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as an HTML page instead.")] = None,
 ) -> None:
     """Print a report as a person would want to read it."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    from dicom_pipeline.dicom.attributes import UNPARSABLE
+    from dicom_pipeline.reporting import read_report, report_html, report_text
+
     if not file.is_file():
         raise UsageError(f"no file at {file}")
     try:
@@ -45,6 +45,8 @@ def show(
 
 def presets(as_json: AsJson = False) -> None:
     """List the rendering presets."""
+    from dicom_pipeline.imaging import list_presets
+
     found = list_presets()
     if as_json:
         print_json([{**asdict(preset), "digest": preset.digest} for preset in found])
@@ -57,6 +59,8 @@ def presets(as_json: AsJson = False) -> None:
 
 def labels(as_json: AsJson = False) -> None:
     """List the shipped label sets."""
+    from dicom_pipeline.scoring import list_label_sets
+
     found = list_label_sets()
     if as_json:
         print_json([asdict(label_set) for label_set in found])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydicom import dcmread
-from pynetdicom import AE
-from pynetdicom.presentation import build_context
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.errors import DeliveryError, UsageError
-from dicom_pipeline.planning import Header, scan
+
+if TYPE_CHECKING:
+    from dicom_pipeline.planning import Header
 
 MOST_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 9.3.2.2)."""
@@ -27,6 +26,8 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send files by C-STORE, as they are, e.g. `send folder DICOMPIPE@127.0.0.1:11112`."""
+    from dicom_pipeline.planning import scan
+
     *files, node = paths
     if not files:
         raise UsageError("expected files or folders, then AET@host:port")
@@ -56,6 +57,10 @@ def parse_node(text: str) -> tuple[str, str, int]:
 
 def send_instances(headers: list[Header], called: str, host: str, port: int, calling: str) -> dict[str, int]:
     """SOP Instance UID -> C-STORE status, in associations of at most 128 presentation contexts. Raises DeliveryError."""
+    from pydicom import dcmread
+    from pynetdicom import AE
+    from pynetdicom.presentation import build_context
+
     by_context: dict[tuple[str, str], list[Header]] = {}
     for header in headers:
         by_context.setdefault((header.sop_class_uid, header.transfer_syntax_uid), []).append(header)

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from PIL import Image
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
-from dicom_pipeline.config import load_settings
-from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, InstanceError, Outcome, Plan, Reason, Rendering
-from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, content_of, load_preset, stack_sheets
-from dicom_pipeline.planning import (
-    Scan,
-    account_of,
-    default_rules,
-    load_rules,
-    plan_study,
-    scan,
-    study_inputs_of,
-)
-from dicom_pipeline.results.folder import OutputFolder, write_plan
-from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
-from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dicom_pipeline.planning import Scan
+    from dicom_pipeline.results.folder import OutputFolder
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders of DICOM.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML); see `dicom-pipeline init`.")]
@@ -51,7 +41,12 @@ def process(
     as_json: AsJson = False,
 ) -> None:
     """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.dicom.same_content import same_content
     from dicom_pipeline.pipeline import Pipeline
+    from dicom_pipeline.planning import scan, study_inputs_of
+    from dicom_pipeline.results.folder import OutputFolder
+    from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 
     found = scan(paths, same_content)
     _check_preset(preset)
@@ -91,6 +86,13 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show the plan: series, frames used, preset, and why anything is left out. Loads no model."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.dicom.same_content import same_content
+    from dicom_pipeline.imaging import content_of, stack_sheets
+    from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, scan
+    from dicom_pipeline.results.folder import write_plan
+    from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
+
     found = scan(paths, same_content)
     planning = load_settings(config).planning
     _check_preset(preset or planning.preset)
@@ -144,6 +146,11 @@ def show_results(folder: OutputFolder) -> None:
 
 def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, list[Excluded]]:
     """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed."""
+    from PIL import Image
+
+    from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, load_preset
+    from dicom_pipeline.results.study_output import SHEET_FRAMES
+
     folder.mkdir(parents=True, exist_ok=True)
     made: list[tuple[Rendering, str]] = []
     failures: list[Excluded] = []
@@ -167,6 +174,8 @@ def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, lis
 
 
 def _print_rest(left_out: Any, other_files: Any) -> None:
+    from dicom_pipeline.results.plan_json import left_out_to_json
+
     screen = console()
     if left_out:
         screen.print("of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
@@ -185,5 +194,7 @@ def _any_failed(found: Scan) -> bool:
 
 def _check_preset(name: str | None) -> None:
     """A wrong preset is a wrong usage, said before any work."""
+    from dicom_pipeline.imaging import load_preset
+
     if name is not None:
         load_preset(name)

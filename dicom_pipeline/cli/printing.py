@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dicom_pipeline.domain import Level, Reason, score_text, short_uid
 
 if TYPE_CHECKING:
     from dicom_pipeline.results.score_rows import ScoreRow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead.")]
 
@@ -23,6 +25,8 @@ def console() -> Console:
 
     Texts of others (peers, paths, labels) are printed as they are: `[removed]` is no style, `[/x]` no error, `:x:` no picture.
     """
+    from rich.console import Console
+
     plain = Console(markup=False, emoji=False)
     return plain if plain.is_terminal else Console(width=140, markup=False, emoji=False)
 
@@ -44,6 +48,8 @@ def bytes_text(size: int) -> str:
 
 def table(title: str, columns: Sequence[str]) -> Table:
     """An empty table in the house's style."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
     for column in columns:
         made.add_column(column, overflow="fold")

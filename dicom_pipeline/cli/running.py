@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,14 +14,12 @@ from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
 from dicom_pipeline.catalog.outbox import give_up as give_up_deliveries
 from dicom_pipeline.catalog.outbox import retry_set_aside
 from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table
-from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.config.settings_text import settings_text
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import DeliveryState
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.maintenance.doctor import examine
-from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.status_file import standing
+
+if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings
 
 Config = Annotated[Path, typer.Option(help="Settings file (TOML).")]
 DEFAULT_CONFIG = Path("pipeline.toml")
@@ -29,6 +27,8 @@ DEFAULT_CONFIG = Path("pipeline.toml")
 
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Run listener, worker and delivery until stopped (SIGTERM or Ctrl-C)."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.service.logs import set_up_logs
     from dicom_pipeline.service.supervisor import serve as run
 
     settings = load_settings(config)
@@ -41,6 +41,8 @@ def init(
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented settings file to start from."""
+    from dicom_pipeline.config.settings_text import settings_text
+
     if file.exists() and not force:
         raise UsageError(f"{file} is there already; --force replaces it")
     file.write_text(settings_text(), encoding="utf-8")
@@ -55,6 +57,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how the service stands, and the account: what came, what became of it, what was delivered, what waits."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.service.status_file import standing
+
     settings = load_settings(config)
     account = {"service": standing(settings.spool.folder), **service_account(open_catalog(settings), last or None)}
     unknown = _unknown_destinations(settings, account)
@@ -92,6 +97,8 @@ def retry(
     destination: Annotated[str, typer.Option(help="Only this destination.")] = "",
 ) -> None:
     """Make deliveries that were set aside pending again."""
+    from dicom_pipeline.config import load_settings
+
     settings = load_settings(config)
     count = retry_set_aside(open_catalog(settings), time.time(), destination)
     names = [there.name for there in settings.destinations]
@@ -108,6 +115,8 @@ def give_up(
 
     The reports stay in the data folder; the studies' files need no longer be kept for them. `retry --destination` undoes it.
     """
+    from dicom_pipeline.config import load_settings
+
     settings = load_settings(config)
     known = destination in [there.name for there in settings.destinations]
     catalog = open_catalog(settings)
@@ -124,6 +133,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is missing on this machine, which device and dtype will be used, whether destinations answer."""
+    from dicom_pipeline.config import load_settings
+    from dicom_pipeline.maintenance.doctor import examine
+
     config = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     settings = load_settings(config)
     checks = [("settings", (True, str(config or "none: defaults, no destination; `dicom-pipeline init` writes some")))]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
+from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS
 
 FIRST_SECONDS = 2.0
@@ -26,12 +26,9 @@ def next_attempt(
 ) -> float | None:
     """Time of the next attempt after `attempts` failed ones, None where the delivery has grown too old.
 
-    Full jitter between half and the whole of the back-off keeps many deliveries from returning at once; it is seeded, so
-    that the same history gives the same time.
+    The jitter is seeded, so that the same history gives the same time.
     """
     rule = rule or RetryRule()
     if now - created_at >= rule.most_seconds:
         return None
-    wait = min(rule.longest_seconds, rule.first_seconds * 2.0 ** min(attempts, 30))
-    jitter = random.Random(f"{seed}/{attempts}").uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-    return now + wait * jitter
+    return now + backoff_seconds(attempts, rule.first_seconds, rule.longest_seconds, seed)

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the command line lists and counts without loading numpy
+    import numpy as np
+    import numpy.typing as npt
 
 IMAGE_SIZE = 448
 """Rows and columns of every rendering, the input size of MedSigLIP."""
 
 
-Pixels = npt.NDArray[np.uint8]
+Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 """uint8 array of shape (448, 448, 3): one rendering."""
 
 
-Vector = npt.NDArray[np.float32]
+Vector: TypeAlias = "npt.NDArray[np.float32]"
 """float32 array of shape (D,): one embedding as the model gave it, not normalised."""
 
 

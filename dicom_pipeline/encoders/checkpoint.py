@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 from dicom_pipeline.errors import ModelError, ModelGatedError, ModelNotFoundError, UnsafeWeightsError
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md")
@@ -18,12 +20,9 @@ GATED = (
 
 
 def imported_folder() -> Path:
-    """Where imported models lie: DICOM_PIPELINE_MODELS, or models/ in the user's data folder (XDG)."""
+    """Where imported models lie: DICOM_PIPELINE_MODELS, or models/ in the user's data folder (XDG on Linux)."""
     named = os.environ.get("DICOM_PIPELINE_MODELS")
-    if named:
-        return Path(named)
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "dicom-pipeline" / "models"
+    return Path(named) if named else user_data_path("dicom-pipeline", appauthor=False) / "models"
 
 
 def checkpoint_folder(model: str, revision: str | None = None) -> Path:

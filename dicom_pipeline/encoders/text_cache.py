@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from platformdirs import user_cache_path
 
 from dicom_pipeline.domain import digest_of
 from dicom_pipeline.encoders.encoder import Encoder
@@ -68,7 +69,6 @@ class CachedTexts:
 
 
 def cache_folder() -> Path:
-    """DICOM_PIPELINE_CACHE, or dicom-pipeline/texts in the user's cache folder (XDG)."""
+    """DICOM_PIPELINE_CACHE, or dicom-pipeline/texts in the user's cache folder (XDG on Linux)."""
     named = os.environ.get("DICOM_PIPELINE_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dicom-pipeline"
-    return base / "texts"
+    return (Path(named) if named else user_cache_path("dicom-pipeline", appauthor=False)) / "texts"

@@ -5,10 +5,16 @@ grey), colour (to sRGB), resize (square and shrink), presets (recipes in data/pr
 (Google's container), render (fast path), sheet.
 """
 
-from dicom_pipeline.imaging.limits import Limits
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from dicom_pipeline.imaging.presets import Preset, list_presets, load_preset
-from dicom_pipeline.imaging.render import SeriesRenderer, content_of
-from dicom_pipeline.imaging.sheet import contact_sheet, stack_sheets
+
+if TYPE_CHECKING:
+    from dicom_pipeline.imaging.limits import Limits
+    from dicom_pipeline.imaging.render import SeriesRenderer, content_of
+    from dicom_pipeline.imaging.sheet import contact_sheet, stack_sheets
 
 __all__ = [
     "Limits",
@@ -20,3 +26,20 @@ __all__ = [
     "load_preset",
     "stack_sheets",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What works on pixels on first use: listing presets loads neither numpy nor pydicom."""
+    if name == "Limits":
+        from dicom_pipeline.imaging.limits import Limits
+
+        return Limits
+    if name in ("SeriesRenderer", "content_of"):
+        from dicom_pipeline.imaging import render
+
+        return getattr(render, name)
+    if name in ("contact_sheet", "stack_sheets"):
+        from dicom_pipeline.imaging import sheet
+
+        return getattr(sheet, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,19 @@ from typing import Any
 
 from dicom_pipeline.domain import digest_of
 from dicom_pipeline.errors import PresetError
-from dicom_pipeline.imaging.resize import GEOMETRIES, RESIZES
-from dicom_pipeline.imaging.windows import NAMED_WINDOWS
 
 METHODS = ("windows", "percentile", "voi", "colour", "serving")
+RESIZES = ("tf-bilinear", "pil-bilinear", "pil-bicubic", "antialias")
+GEOMETRIES = ("pad-square", "stretch")
+
+NAMED_WINDOWS: dict[str, tuple[float, float]] = {
+    "lung": (1500.0, -600.0),
+    "mediastinum": (400.0, 40.0),
+    "abdomen": (400.0, 50.0),
+    "brain": (80.0, 40.0),
+    "bone": (1800.0, 400.0),
+}
+"""Width and level in HU of windows that radiologists call by these names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,6 @@ from PIL import Image
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 
-RESIZES = ("tf-bilinear", "pil-bilinear", "pil-bicubic", "antialias")
-GEOMETRIES = ("pad-square", "stretch")
-
 BLOCK = 64
 """Output rows at a time: what they need stays in a core's cache, and below the size at which memory is mapped anew."""
 

@@ -12,15 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-NAMED_WINDOWS: dict[str, tuple[float, float]] = {
-    "lung": (1500.0, -600.0),
-    "mediastinum": (400.0, 40.0),
-    "abdomen": (400.0, 50.0),
-    "brain": (80.0, 40.0),
-    "bone": (1800.0, 400.0),
-}
-"""Width and level in HU of windows that radiologists call by these names."""
-
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -20,6 +20,7 @@ from pynetdicom import dsutils
 from dicom_pipeline.acceptor import dimse as messages
 from dicom_pipeline.acceptor.dimse import Command, Element, Field
 from dicom_pipeline.acceptor.operations import SUCCESS, Context, Sender
+from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.commitments import (
     Asked,
@@ -166,7 +167,7 @@ class Commitments:
                 lambda run: finish_commitment(run, pending.id, AnswerState.SET_ASIDE, problem)
             ).result()
             return
-        wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(pending.attempts, 12))
+        wait = backoff_seconds(pending.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         self._committer.submit(lambda run: postpone_commitment(run, pending.id, now + wait, problem)).result()
 
 

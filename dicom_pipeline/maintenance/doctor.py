@@ -14,7 +14,7 @@ from dicom_pipeline.acceptor.tls_advice import handshake_advice
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import refusals
 from dicom_pipeline.config import Settings
-from dicom_pipeline.disk import hold
+from dicom_pipeline.disk import exclusive_lock
 from dicom_pipeline.errors import ConfigError, DicomPipelineError
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.peers.orthanc import orthanc_problem
@@ -53,7 +53,7 @@ def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
     calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
     if section.tls_certificate is not None:
         try:
-            with hold(settings.spool.folder, "serve.lock"):
+            with exclusive_lock(settings.spool.folder, "serve.lock"):
                 return False, f"{problem}, and no service of these settings runs"
         except ConfigError:
             return True, "the service is running; it speaks TLS, so that only a peer with a certificate can ask it"

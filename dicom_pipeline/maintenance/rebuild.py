@@ -26,7 +26,7 @@ from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.database import is_whole, put_in_place
 from dicom_pipeline.catalog.records import RECORD_SCHEMA, enter_file, enter_record, settle_rebuilt
 from dicom_pipeline.config import Settings
-from dicom_pipeline.disk import hold, sync_folder
+from dicom_pipeline.disk import exclusive_lock, sync_folder
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.entry import MOST_COMPARED
@@ -71,7 +71,7 @@ def rebuild(settings: Settings, *, force: bool = False, progress: Callable[[int]
     folder = settings.spool.folder
     if not (folder / "instances").is_dir():
         raise UsageError(f"there is no spool in {folder}; is this the service's settings file?")
-    with hold(folder, "serve.lock"), hold(folder, "clean.lock"):
+    with exclusive_lock(folder, "serve.lock"), exclusive_lock(folder, "clean.lock"):
         target = folder / "catalog.sqlite"
         if not force and is_whole(target):
             raise UsageError(

@@ -6,7 +6,6 @@ rows or the new ones. `EmbeddingStore.open` also reads what `process` wrote, as 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from filelock import FileLock
 
 from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import StoreError, UsageError
@@ -166,8 +166,7 @@ class EmbeddingStore:
             yield
             return
         self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with FileLock(self._lock, fallback_to_soft=False):
             yield
 
     def condition(self, where: str | None) -> Condition | None:

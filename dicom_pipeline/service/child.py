@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 
+from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.config import Settings
 from dicom_pipeline.intake.dicom_services import PARTS as LISTENER_PARTS
 from dicom_pipeline.service.health import ChildState, State
@@ -26,7 +27,7 @@ from dicom_pipeline.service.processes import (
 
 log = logging.getLogger(__name__)
 
-LONGEST_RESTART_SECONDS = 60.0
+FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.5, 60.0
 SILENT_SHARE = 0.5
 """Share of the time that a child may be silent after which it is shown so."""
 
@@ -67,7 +68,7 @@ class Child:
             self._look(settings, now)
             return
         if self.process is not None:
-            wait = min(LONGEST_RESTART_SECONDS, 0.5 * 2.0 ** min(self.deaths, 10))
+            wait = backoff_seconds(self.deaths, FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS)
             log.error("%s ended with %s; again in %.1f s", self.name, self.process.exitcode, wait)
             self.deaths, self.start_at, self.process = self.deaths + 1, now + wait, None
         if now >= self.start_at:

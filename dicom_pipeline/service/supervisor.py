@@ -18,7 +18,7 @@ from dicom_pipeline.assembly.completion import rule_for
 from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
-from dicom_pipeline.disk import hold
+from dicom_pipeline.disk import exclusive_lock
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
@@ -50,7 +50,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     check_web(settings)
     folder = settings.spool.folder
     stop = stop or _stop_on_signals()
-    with hold(folder, "serve.lock"):
+    with exclusive_lock(folder, "serve.lock"):
         owner = uuid.uuid4().hex
         catalog = Catalog(folder / "catalog.sqlite")
         record = record_of(settings, "service")

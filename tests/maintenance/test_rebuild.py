@@ -23,7 +23,7 @@ from dicom_pipeline.catalog.revisions import (
     waiting_studies,
 )
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.disk import hold
+from dicom_pipeline.disk import exclusive_lock
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError, UsageError
 from dicom_pipeline.intake.receiver import UploadResult
@@ -197,7 +197,7 @@ def test_a_damaged_result_is_named_and_its_study_is_processed_again(kept, damage
 def test_it_is_refused_while_others_work_or_where_nothing_is_wrong(kept, tmp_path):
     kept.take(1)
     for name in ("serve.lock", "clean.lock"):
-        with hold(kept.folder, name), pytest.raises(ConfigError, match="already works"):
+        with exclusive_lock(kept.folder, name), pytest.raises(ConfigError, match="already works"):
             rebuild(kept.settings)
     with pytest.raises(UsageError, match="--force"):
         rebuild(kept.settings)

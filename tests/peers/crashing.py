@@ -44,8 +44,10 @@ def _start(target, place: Path, port: int, fault: str) -> BaseProcess:
     try:
         assert ready.poll(60)
         ready.recv()
-    except EOFError:
-        raise AssertionError("the process ended before it was ready") from None
+    except EOFError:  # the point that kills it may come before its word that it is ready
+        process.join(60)
+        if not fault or process.exitcode != -signal.SIGKILL:
+            raise AssertionError(f"the process ended with {process.exitcode} before it was ready") from None
     finally:
         ready.close()
     return process

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_pipeline.audit import Exported, Node, Record
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.cli.research.places import Config, From, Key, Space, Where, open_store, pseudonyms_of
-from dicom_pipeline.config import load_settings
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.service.wiring import record_of
 
 if TYPE_CHECKING:
+    from dicom_pipeline.audit import Record
     from dicom_pipeline.research.embedding_store import EmbeddingStore
 
 STUDIES_IN_A_MESSAGE = 500
@@ -68,9 +66,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export embeddings with a manifest and a datasheet, pseudonymised unless --identified."""
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.research.export.exporter import export as run
     from dicom_pipeline.research.export.vocabulary import Vocabulary
     from dicom_pipeline.research.store.pooling import parse_pooling
+    from dicom_pipeline.service.wiring import record_of
 
     settings = load_settings(config)
     how = parse_pooling(pooling)
@@ -109,6 +109,8 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """Say whom pseudonyms stand for: needs the key and the store that the export was made from."""
+    from dicom_pipeline.config import load_settings
+
     settings = load_settings(config)
     names = pseudonyms_of(settings, key)
     columns = ["patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid"]
@@ -123,6 +125,8 @@ def resolve(
 
 def _tell(record: Record, store: EmbeddingStore, out: Path, where: str | None, manifest: dict[str, Any]) -> None:
     """Who exported which studies where, for the audit trail."""
+    from dicom_pipeline.audit import Exported, Node
+
     patients: dict[str, str] = {}
     for batch in store.batches(where, ["study_instance_uid", "patient_id"]):
         columns = batch.to_pydict()

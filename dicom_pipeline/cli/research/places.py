@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicom_pipeline.config import Settings, store_uri
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.research.embedding_store import EmbeddingStore
-from dicom_pipeline.research.export.pseudonyms import Pseudonyms, load_key
+
+if TYPE_CHECKING:
+    from dicom_pipeline.config import Settings
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+    from dicom_pipeline.research.export.pseudonyms import Pseudonyms
 
 From = Annotated[
     str | None,
@@ -36,11 +38,16 @@ Key = Annotated[
 
 def open_store(settings: Settings, place: str | None, space: str | None = None) -> EmbeddingStore:
     """The store that was named, else that of the settings."""
+    from dicom_pipeline.config import store_uri
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+
     return EmbeddingStore.open(place or store_uri(settings), space=space)
 
 
 def pseudonyms_of(settings: Settings, key: Path | None, *, outside: Path | None = None) -> Pseudonyms:
     """The pseudonyms of the key file that was named, else of the settings'; made when an export (`outside`) needs it."""
+    from dicom_pipeline.research.export.pseudonyms import load_key
+
     path = key or settings.store.pseudonym_key
     if outside is not None and path.resolve().is_relative_to(outside.resolve()):
         raise UsageError(f"the key {path} lies in the export; it must stay with you: choose another --key")

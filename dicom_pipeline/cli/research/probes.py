@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
-from dicom_pipeline.config import load_settings
 from dicom_pipeline.errors import UsageError
 
 probe = typer.Typer(help="Linear probes: fit them on labelled embeddings, look at them.", no_args_is_help=True)
@@ -89,6 +88,7 @@ def evaluate(
     """Measure zero-shot scores and linear probes against a truth table: AUC, intervals, subgroups, plots."""
     import pyarrow as pa
 
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.pipeline import Pipeline
     from dicom_pipeline.research.probes.embeddings import read_embeddings
     from dicom_pipeline.research.probes.evaluation import evaluate as measure

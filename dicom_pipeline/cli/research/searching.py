@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 import typer
 
 from dicom_pipeline.catalog import Catalog
@@ -16,9 +15,12 @@ from dicom_pipeline.catalog.arrivals import path_of_instance
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.cli.research.exporting import Level
 from dicom_pipeline.cli.research.places import Config, From, Space, Where, open_store
-from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.planning import scan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dicom_pipeline.config import Settings
 
 Top = Annotated[int, typer.Option(min=1, max=10_000, help="How many.")]
 SCORES = ("score_labels", "score_kinds", "score_values")
@@ -59,6 +61,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search by text, or with --like by image."""
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.research.search.pages import search_page
     from dicom_pipeline.research.search.viewers import viewers_of
 
@@ -97,6 +100,8 @@ def similar(
     as_json: AsJson = False,
 ) -> None:
     """List the studies most like a study, whole against whole."""
+    from dicom_pipeline.config import load_settings
+
     found = open_store(load_settings(config), from_, space).similar(study, top=top, where=where)
     _show(found, ("similarity", "modalities", "body_parts", "frames", "study_instance_uid"), as_json=as_json)
 
@@ -110,6 +115,8 @@ def duplicates(
     as_json: AsJson = False,
 ) -> None:
     """List pairs of nearly equal images of different series."""
+    from dicom_pipeline.config import load_settings
+
     found = open_store(load_settings(config), from_, space).duplicates(where, threshold=threshold)
     columns = ("similarity", "same_patient", "first_modality", "first_sop_instance_uid", "second_sop_instance_uid")
     _show(found, columns, as_json=as_json)
@@ -128,6 +135,8 @@ def outliers(
     as_json: AsJson = False,
 ) -> None:
     """List the images that are least like any of another series."""
+    from dicom_pipeline.config import load_settings
+
     store = open_store(load_settings(config), from_, space)
     _check_column(store.schema, by)
     found = store.outliers(where, top=top, nearest_rows=neighbours, by=by)
@@ -151,6 +160,7 @@ def plot(
     """Draw a map of the embeddings as PNG or as an interactive page."""
     import numpy as np
 
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.research.search.projection import SHOWN, groups_of, project, write_html, write_png
     from dicom_pipeline.research.store.rows import vectors_of
 
@@ -174,6 +184,8 @@ def plot(
 
 
 def _check_column(schema: pa.Schema, name: str) -> None:
+    import pyarrow as pa
+
     if name not in schema.names or pa.types.is_nested(schema.field(name).type):
         columns = ", ".join(field.name for field in schema if not pa.types.is_nested(field.type))
         raise UsageError(f"no column {name!r}. The columns are: {columns}")
@@ -181,6 +193,8 @@ def _check_column(schema: pa.Schema, name: str) -> None:
 
 def _paths(settings: Settings, images: Sequence[Path] | None) -> Callable[[str], Path | None]:
     """Where the file of a SOP Instance UID is: among the given files, else in the spool."""
+    from dicom_pipeline.planning import scan
+
     if images:
         found = scan(images)
         known = {h.sop_instance_uid: h.path for headers in found.studies.values() for h in headers}

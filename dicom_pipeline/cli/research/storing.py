@@ -11,10 +11,7 @@ import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
 from dicom_pipeline.cli.research.places import Config, From
-from dicom_pipeline.config import load_settings, store_uri
 from dicom_pipeline.domain import short_uid
-from dicom_pipeline.research.embedding_store import EmbeddingStore
-from dicom_pipeline.research.store.rows import read_output
 
 Current = Annotated[
     bool,
@@ -24,6 +21,9 @@ Current = Annotated[
 
 def info(from_: From = None, config: Config = None, as_json: AsJson = False) -> None:
     """Say what a store holds: rows, dimension, index, for each model."""
+    from dicom_pipeline.config import load_settings, store_uri
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+
     place = from_ or store_uri(load_settings(config))
     found = EmbeddingStore.open(place, any_space=True).info()
     if as_json:
@@ -44,6 +44,10 @@ def add(
     config: Config = None,
 ) -> None:
     """Add what `process` wrote to a store; studies that are there in a newer revision stay."""
+    from dicom_pipeline.config import load_settings, store_uri
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+    from dicom_pipeline.research.store.rows import read_output
+
     store = EmbeddingStore.open(to or store_uri(load_settings(config)), create=True)
     for folder in outputs:
         rows = read_output(folder)
@@ -53,6 +57,7 @@ def add(
 
 def verify(config: Config = None, current: Current = False, as_json: AsJson = False) -> None:
     """Check the store against the catalog: missing, orphaned and stale rows."""
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.maintenance.store_care import StoreCare
 
     settings = load_settings(config)
@@ -82,6 +87,7 @@ def re_embed(
     as_json: AsJson = False,
 ) -> None:
     """Mend just what `store verify` finds; with --current ask the service for new revisions of outdated studies."""
+    from dicom_pipeline.config import load_settings
     from dicom_pipeline.maintenance.store_care import StoreCare
 
     settings = load_settings(config)
@@ -113,6 +119,9 @@ def compact(
     ] = False,
 ) -> None:
     """Join small pieces, bring indexes up to date, forget old versions."""
+    from dicom_pipeline.config import load_settings, store_uri
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+
     settings = load_settings(config)
     store = EmbeddingStore.open(from_ or store_uri(settings), any_space=True)
     hours = 0.0 if forget else settings.store.keep_versions_hours

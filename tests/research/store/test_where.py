@@ -45,6 +45,24 @@ def test_conditions_select_what_they_say(store, where, count):
     assert store.rows(where, ["sop_instance_uid"]).num_rows == count
 
 
+INNER = "position_mm < 1 OR score('Nodule') > 2 AND kvp BETWEEN 1 AND 2"
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ("(" * 20 + INNER + ")" * 20, 1),
+        ("NOT " * 20 + "position_mm < 1", 1),
+        ("NOT (" * 10 + INNER + ")" * 10, 1),
+        ("position_mm < 1 OR (" * 20 + INNER + ")" * 20, 1),
+        ("(position_mm < 1) AND " * 100 + "position_mm < 1", 1),
+    ],
+)
+def test_the_deepest_that_is_understood_is_understood_by_the_store_too(store, where, count):
+    """The store's own parser has a bound too, and says something else where it is passed."""
+    assert store.count(where) == count
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [
@@ -64,7 +82,10 @@ def test_conditions_select_what_they_say(store, where, count):
         ("embedding IS NULL", "no column"),
         ("modality", "the condition ends"),
         ("", "the condition ends"),
-        ("(" * 60 + "frame = 1" + ")" * 60, "50 brackets"),
+        ("(" * 21 + "frame = 1" + ")" * 21, "20 brackets and NOTs"),
+        ("NOT " * 21 + "frame = 1", "20 brackets and NOTs"),
+        ("NOT (" * 11 + "frame = 1" + ")" * 11, "20 brackets and NOTs"),
+        ("frame = 1 AND " * 10_000 + "frame = 1", "at most 100000 characters"),
         ("modality = 'CT' AND", "the condition ends"),
     ],
 )
