@@ -145,3 +145,13 @@ def test_links_and_pictures_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_the_architecture_names_every_room_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.split("## The rooms")[1].split("##")[0]
+    named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    package = ROOT / "dicom_pipeline"
+    assert named == {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+        assert (package / path).exists(), path

@@ -954,7 +954,8 @@ class Report:
             if item.get("ValueType") == "NUM":
                 self.scores.append(score_of(item))
             elif item.get("ValueType") == "TEXT" and concept(item)[0] == "111002":
-                name, _, value = item["TextValue"].partition("=")
+                # Orthanc gives no value of more than 256 characters, as of a list of versions
+                name, _, value = (item["TextValue"] or "").partition("=")
                 self.parameters[name] = value
 
     def series_scores(self):
@@ -1060,7 +1061,7 @@ def page_of(content, entry, report, reports):
         for score in scores:
             width = max(0.0, min(1.0, score["value"])) * 100
             parts.append(
-                f"<tr><td class='l'>{text(score['label'])}</td><td class='n'>{score['value']:.3f}</td><td><div class='bar'><i "
+                f"<tr><td class='l'>{text(score['label'])}</td><td class='n'>{score['value']:.3g}</td><td><div class='bar'><i "
                 f"style='width:{width:.1f}%'></i></div></td><td>{text(score['kind'])}; {text(score['derivation'])}</td></tr>"
             )
         parts.append("</table></section>")
