@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 from dicom_pipeline import faults
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
-from dicom_pipeline.catalog.revisions import Claimed, MadeReport, claim_next, fail, finish, next_attempts, release_stale
+from dicom_pipeline.catalog.revisions import (
+    Claimed,
+    ClaimedInstance,
+    MadeReport,
+    claim_next,
+    fail,
+    finish,
+    next_attempts,
+    release_stale,
+)
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.rules import StudyFacts, wants
 from dicom_pipeline.dicom.attributes import read_value
@@ -137,7 +146,7 @@ class Worker:
                 left_out.append(Excluded(Reason.CLEANED, path, *uids))
                 continue
             try:
-                headers.append(read_header(path))
+                headers.append(_header_of(path, claimed.revision.study_instance_uid, instance))
             except InstanceError as error:
                 left_out.append(error.excluded(path, *uids))
         return StudyInput(claimed.revision, headers, tuple(left_out))
@@ -234,6 +243,18 @@ class Worker:
     def _destinations(self, sop_class_uid: str, facts: StudyFacts) -> tuple[str, ...]:
         kind = object_kind(sop_class_uid)
         return tuple(name for name, rule in self._rules.items() if wants(rule, facts, kind))
+
+
+def _header_of(path: Path, study_instance_uid: str, instance: ClaimedInstance) -> Header:
+    """The header of an instance, which must name the UIDs that it was received under: no report may name other ones."""
+    header = read_header(path)
+    read = header.sop_instance_uid, header.series_instance_uid, header.study_instance_uid
+    entered = instance.sop_instance_uid, instance.series_instance_uid, study_instance_uid
+    if read != entered:
+        names = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+        other = [name for name, one, two in zip(names, read, entered, strict=True) if one != two]
+        raise InstanceError(Reason.IDENTITY_MISMATCH, ", ".join(other))
+    return header
 
 
 def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) -> StudyFacts:

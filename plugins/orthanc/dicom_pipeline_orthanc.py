@@ -826,7 +826,7 @@ class Worker:
                 answer = json_of(self.options, body)
                 reason = "" if answer["kept"] else answer["taken"]
             except PipelineError as error:
-                if error.status not in (413, 415, 422):
+                if error.status not in (409, 413, 415, 422):
                     raise
                 reason = str(error).rpartition("refused: ")[2]
             if reason:

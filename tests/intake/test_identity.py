@@ -1,0 +1,80 @@
+"""Identity is read once: what two readers could see differently is refused, and a file that names other UIDs fails."""
+
+import io
+import zlib
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element, write_dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from dicom_pipeline.catalog.revisions import ClaimedInstance
+from dicom_pipeline.domain import InstanceError, Reason
+from dicom_pipeline.intake.identity import IdentityError, read_identity
+from dicom_pipeline.service.worker import _header_of
+
+SOURCE = get_testdata_file("CT_small.dcm")
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
+
+
+def data_set(syntax, extra=(), at=None) -> bytes:
+    """A data set with more elements behind its last one below `at`, whatever the order of tags."""
+    dataset = pydicom.dcmread(SOURCE)
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = syntax.is_implicit_VR, True
+    write_dataset(stream, dataset[:at] if at else pydicom.Dataset(dataset))
+    for element in extra:
+        write_data_element(stream, element)
+    if at:
+        write_dataset(stream, dataset[at:])
+    content = stream.getvalue()
+    if syntax != DeflatedExplicitVRLittleEndian:
+        return content
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(content) + compressor.flush()
+
+
+def another(keyword, value):
+    return pydicom.DataElement(pydicom.datadict.tag_for_keyword(keyword), "UI", value)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_whole_data_set_has_its_identity(syntax):
+    identity = read_identity(io.BytesIO(data_set(syntax)), syntax, 10**8)
+    dataset = pydicom.dcmread(SOURCE)
+    assert identity.study_instance_uid == dataset.StudyInstanceUID
+    assert identity.sop_instance_uid == dataset.SOPInstanceUID
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    ("keyword", "at"),
+    [
+        ("SOPInstanceUID", 0x0008001C),  # twice, side by side
+        ("SOPInstanceUID", 0x00100010),  # twice, far apart
+        ("StudyInstanceUID", 0x0020000E),
+        ("SeriesInstanceUID", 0x0020000D),  # before its place, and there again
+        ("SOPClassUID", 0x00200000),
+    ],
+)
+def test_an_attribute_that_comes_twice_or_out_of_order_is_refused(syntax, keyword, at):
+    content = data_set(syntax, [another(keyword, "1.2.999")], at)
+    with pytest.raises(IdentityError, match="ambiguous-identity"):
+        read_identity(io.BytesIO(content), syntax, 10**8)
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_a_file_that_names_another_uid_than_the_catalog_fails(tmp_path, keyword):
+    dataset = pydicom.dcmread(SOURCE)
+    study, series, sop = dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID
+    instance = ClaimedInstance(sop, series, "", "", True, "CT1")
+    path = tmp_path / "file.dcm"
+    dataset.save_as(path)
+    assert _header_of(path, study, instance).study_instance_uid == study
+    setattr(dataset, keyword, "1.2.999")
+    dataset.save_as(path)
+    with pytest.raises(InstanceError) as caught:
+        _header_of(path, study, instance)
+    assert (caught.value.reason, caught.value.detail) == (Reason.IDENTITY_MISMATCH, keyword)
