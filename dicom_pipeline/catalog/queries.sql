@@ -390,7 +390,7 @@ ORDER BY next_at LIMIT 1;
 -- name: postpone_commitment_request
 -- A destination was asked, or could not be; when it is asked again.
 UPDATE commitment_request SET attempts = attempts + 1, next_at = :next_at, message = :message, state = :state
-WHERE transaction_uid = :transaction_uid AND state IN (SELECT value FROM json_each(:sources));
+WHERE transaction_uid = :transaction_uid AND state = 'pending'; -- an answer in between makes it needless
 
 -- name: commitment_request
 -- Our request with a Transaction UID.

@@ -21,7 +21,8 @@ FAILURE_REASONS = {
 }
 """Failure Reason (0008,1197) of what is not stored (PS3.18 table I.2-2); our own objects count as stored."""
 
-MAX_BOUNDARY_BYTES = 70
+MAX_BOUNDARY_BYTES = 256
+"""RFC 2046 allows 70; Orthanc sends 73."""
 
 
 class StowError(Exception):

@@ -45,7 +45,7 @@ from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.intake.receiver import Receiver, UploadResult
-from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.intake.spool import IncomingFile, Spool
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 AT_ONCE = RetentionRule(keep_seconds=0)
@@ -343,15 +343,14 @@ def test_an_instance_that_comes_again_before_its_file_went_keeps_it(kept):
 
 def test_an_instance_whose_file_goes_while_it_comes_is_refused(kept, monkeypatch):
     kept.delivered(1)
-    store = Spool.store
+    sync = IncomingFile.sync
 
-    def cleaned_meanwhile(spool, *args):
-        stored = store(spool, *args)
+    def cleaned_meanwhile(file, stored):
+        sync(file, stored)
         clean(kept.catalog, AT_ONCE, LATER)
-        return stored
 
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "store", cleaned_meanwhile)
+        patch.setattr(IncomingFile, "sync", cleaned_meanwhile)
         with pytest.raises(CatalogError, match="sent once more"):
             kept.take(0)
     assert kept.lies() == []

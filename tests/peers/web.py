@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.errors import NoAnswerError
@@ -59,8 +59,9 @@ class Site:
             if finish:
                 connection.shutdown(socket.SHUT_WR)
             received = b""
-            while part := connection.recv(65536):
-                received += part
+            with suppress(ConnectionResetError):  # the server closes with a part of ours unread
+                while part := connection.recv(65536):
+                    received += part
         return received
 
 

@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from dicom_pipeline import faults
 from dicom_pipeline.catalog import Catalog
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.dicom_services import PARTS
 from dicom_pipeline.pipeline import Pipeline
@@ -172,7 +173,7 @@ def test_a_suspect_is_not_blamed_for_what_was_on_the_way_before_it(place, tmp_pa
     """It is claimed when that has ended: the worker dies at the end of the first study, with the suspect next in line."""
     add_study(place, tmp_path, sample_data, "suspect")
     with Catalog(place.folder / "catalog.sqlite").transaction() as run:
-        run.execute("claim", revision_id=2, owner="dead")
+        run.move("claim", RevisionState.PROCESSING, revision_id=2, owner="dead")
     dying = start_worker(place.config, "encoded:1")
     dying.join(120)
     assert dying.exitcode == -signal.SIGKILL
