@@ -7,7 +7,7 @@ presentation context.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from pynetdicom.presentation import PresentationContext
@@ -40,7 +40,7 @@ class Sender:
 class Operation(Protocol):
     """A request whose data set is arriving. uid: of the instance that it is about, empty without one."""
 
-    uid: str
+    uid: str = ""
 
     def write(self, part: memoryview) -> None:
         """Take a piece of the data set."""
@@ -50,15 +50,14 @@ class Operation(Protocol):
 
     def follow_up(self) -> tuple[bytes, bytes] | None:
         """After the response: command and data set of a request that goes to the peer on this association; else None."""
+        return None
 
     def drop(self) -> None:
         """The association ended before the data set was whole."""
 
 
-class FixedResponse:
+class FixedResponse(Operation):
     """A request whose answer does not depend on its data set, which passes unread."""
-
-    uid = ""
 
     def __init__(self, status: int, reason: str) -> None:
         self._answer = status, reason
@@ -69,10 +68,6 @@ class FixedResponse:
     def finish(self) -> tuple[int, str]:
         """The answer."""
         return self._answer
-
-    def follow_up(self) -> tuple[bytes, bytes] | None:
-        """None."""
-        return None
 
     def drop(self) -> None:
         """Nothing to forget."""
@@ -112,15 +107,11 @@ class Services:
     contexts: Sequence[PresentationContext]
     observer: Observer
     max_bytes: int
-    fields: frozenset[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", frozenset(command for command, _ in self.operations))
 
     def begin(self, sender: Sender, context: Context, command: Command) -> Operation:
         """The operation of a request; what is not in the table is answered with the status for it (PS3.7 annex C)."""
         begin = self.operations.get((command.field, context.abstract_syntax))
         if begin is not None:
             return begin(sender, context, command)
-        known = command.field in self.fields
+        known = any(command.field == field for field, _ in self.operations)
         return FixedResponse(SOP_CLASS_NOT_SUPPORTED if known else UNRECOGNIZED_OPERATION, "not-supported")

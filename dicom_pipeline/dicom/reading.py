@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from dicom_pipeline.dicom.warnings import quiet
 
 PREAMBLE = 132
 TRANSFER_SYNTAX = 0x00020010
-INFLATE_STEP = 1 << 20
+INFLATE_STEP = 256 * 1024
 MAX_INFLATED_BYTES = 4 * 1024**3
 
 
@@ -39,19 +40,22 @@ class ReadFile:
     """A file up to its pixel data.
 
     dataset: every element before the pixel data. syntax: the transfer syntax that the file states, else the one that its
-    bytes show. pixel_data: position of the pixel data element in `body`. body: the inflated data set of a deflated file,
-    None where positions count in the file itself.
+    bytes show. pixel_data: position of the pixel data element in what `open` gives. deflated_at: where the deflated data set
+    of the file begins, None where it is not deflated; it is inflated anew by each `open`, and not kept.
     """
 
     path: Path
     dataset: Dataset
     syntax: UID
     pixel_data: int
-    body: bytes | None = None
+    deflated_at: int | None = None
+    max_inflated_bytes: int = MAX_INFLATED_BYTES
 
     def open(self) -> BinaryIO:
-        """A stream in which `pixel_data` is a position."""
-        return io.BytesIO(self.body) if self.body is not None else self.path.open("rb")
+        """A stream in which `pixel_data` is a position. Raises OSError; of a deflated file also as `inflate`."""
+        if self.deflated_at is None:
+            return self.path.open("rb")
+        return _inflated(self.path, self.deflated_at, self.max_inflated_bytes)
 
 
 def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadFile:
@@ -62,10 +66,9 @@ def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadF
     with path.open("rb") as stream, quiet():
         stated, start = read_file_meta(stream)
         if stated == DeflatedExplicitVRLittleEndian:
-            body = _inflated(stream, start, max_inflated_bytes)
-            inner = io.BytesIO(body)
+            inner = _inflated(path, start, max_inflated_bytes)
             dataset = dcmread(inner, stop_before_pixels=True, force=True)
-            return ReadFile(path, dataset, UID(stated), inner.tell(), body)
+            return ReadFile(path, dataset, UID(stated), inner.tell(), start, max_inflated_bytes)
         stream.seek(0)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
         return ReadFile(path, dataset, UID(stated) if stated else _shown(dataset), stream.tell())
@@ -90,17 +93,26 @@ def read_file_meta(stream: BinaryIO) -> tuple[str, int]:
     return syntax, start
 
 
-def _inflated(stream: BinaryIO, start: int, most: int) -> bytes:
-    """The inflated data set, in small pieces so that a bomb is known before its memory is taken."""
-    stream.seek(start)
+def inflate(stream: BinaryIO, most: int) -> Iterator[bytes]:
+    """A deflated data set (PS3.5 A.5) from the stream's position, in small pieces: a bomb is known before it takes memory.
+
+    Raises InflatedTooLargeError beyond `most` bytes, zlib.error for what is not deflated.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    body, pending = bytearray(), stream.read(INFLATE_STEP)
+    total, pending = 0, stream.read(INFLATE_STEP)
     while pending and not inflater.eof:
-        body += inflater.decompress(pending, INFLATE_STEP)
-        if len(body) > most:
+        piece = inflater.decompress(pending, INFLATE_STEP)
+        total += len(piece)
+        if total > most:
             raise InflatedTooLargeError(f"inflates to more than {most} bytes")
+        yield piece
         pending = inflater.unconsumed_tail or stream.read(INFLATE_STEP)
-    return bytes(body)
+
+
+def _inflated(path: Path, start: int, most: int) -> BinaryIO:
+    with path.open("rb") as stream:
+        stream.seek(start)
+        return io.BytesIO(b"".join(inflate(stream, most)))
 
 
 def _shown(dataset: Dataset) -> UID:

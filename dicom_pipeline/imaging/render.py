@@ -74,7 +74,7 @@ class SeriesRenderer:
         spans = self._spans(stored)
         inverted = voi.is_inverted(stored)
         padding = voi.padding_range(stored)
-        lut = voi.modality_lut(stored) is not None or (spans is None and voi.has_voi_lut(stored))
+        lut = voi.has_modality_lut(stored) or (spans is None and voi.has_voi_lut(stored))
         key = None
         if not lut:
             window = (voi.window_of(stored), str(stored.find("VOILUTFunction"))) if spans is None else spans

@@ -36,8 +36,13 @@ def modality_values(values: npt.NDArray[Any], stored: Stored) -> npt.NDArray[np.
     return rescale(values, *rescale_of(stored))
 
 
+def has_modality_lut(stored: Stored) -> bool:
+    """Whether the frame has a Modality LUT that is for display."""
+    return stored.holder("ModalityLUTSequence") is not None and _is_for_display(stored)
+
+
 def modality_lut(stored: Stored) -> LookupTable | None:
-    """The Modality LUT of the frame; None where it has none, or none that is for display."""
+    """The Modality LUT of the frame; None where it has none that is for display."""
     holder = stored.holder("ModalityLUTSequence")
     if holder is None or not _is_for_display(stored):
         return None

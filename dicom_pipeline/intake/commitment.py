@@ -19,7 +19,7 @@ from pynetdicom import dsutils
 
 from dicom_pipeline.acceptor import dimse as messages
 from dicom_pipeline.acceptor.dimse import Command, Element, Field
-from dicom_pipeline.acceptor.operations import SUCCESS, Context, Sender
+from dicom_pipeline.acceptor.operations import SUCCESS, Context, Operation, Sender
 from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.commitments import (
@@ -171,10 +171,8 @@ class Commitments:
         self._committer.submit(lambda run: postpone_commitment(run, pending.id, now + wait, problem)).result()
 
 
-class ActionRequest:
+class ActionRequest(Operation):
     """One N-ACTION request: `write` for its data set, `finish` for the status, `follow_up` for the result."""
-
-    uid = ""
 
     def __init__(self, commitments: Commitments, sender: Sender, context: Context, command: Command) -> None:
         self._commitments = commitments

@@ -12,7 +12,7 @@ from io import BytesIO
 
 from pynetdicom import dsutils
 
-from dicom_pipeline.acceptor.operations import SUCCESS, Context
+from dicom_pipeline.acceptor.operations import SUCCESS, Context, Operation
 from dicom_pipeline.catalog.commitment_requests import answers_of, enter_result
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
@@ -25,10 +25,8 @@ NO_SUCH_TRANSACTION = 0x0110
 INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0115, 0x0213
 
 
-class CommitmentResult:
+class CommitmentResult(Operation):
     """One N-EVENT-REPORT request: `write` for its data set, `finish` for the status."""
-
-    uid = ""
 
     def __init__(self, committer: Committer, context: Context) -> None:
         self._committer = committer
@@ -58,10 +56,6 @@ class CommitmentResult:
         failed = sum(1 for failure in answers.values() if failure is not None)
         log.info("commitment %s: %d answered, %d not committed", short_uid(transaction), len(answers), failed)
         return (SUCCESS, "") if known else (NO_SUCH_TRANSACTION, "unknown-transaction")
-
-    def follow_up(self) -> tuple[bytes, bytes] | None:
-        """None."""
-        return None
 
     def drop(self) -> None:
         """Nothing to forget: the peer will say it again."""

@@ -7,14 +7,17 @@ file synced, entry, Success; what is killed in between leaves a file without an 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dicom_pipeline import faults
 from dicom_pipeline.audit import Held
 from dicom_pipeline.catalog.arrivals import Arrival, Known, Received, enter_apart, enter_same, enter_unless_conflict
 from dicom_pipeline.catalog.database import Run
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.spool import Spool, Stored
+from dicom_pipeline.intake.identity import Identity
+from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 
 MOST_COMPARED = 4
 """Of the instances under one UID, that which counts first; a UID that has more contents than this is nobody's slip."""
@@ -23,6 +26,54 @@ Submit = Callable[[Callable[[Run], Arrival | tuple[Known, ...]]], Arrival | tupl
 """Runs work in a transaction and gives its result once it is committed. Raises CatalogError."""
 
 HELD = {Arrival.NEW: Held.NOTHING, Arrival.DUPLICATE: Held.SAME, Arrival.CONFLICT: Held.OTHER}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an instance came. calling_ae: the sender's AE title, or the interface; token: of its association, "" without one."""
+
+    transfer_syntax_uid: str
+    calling_ae: str
+    address: str
+    token: str = ""
+
+
+def received_as(identity: Identity, origin: Origin, stored: Stored, at: float) -> Received:
+    """What the catalog is to know of an instance whose file is in the spool. at: seconds since 1970."""
+    return Received(
+        sop_instance_uid=identity.sop_instance_uid,
+        sha256=stored.sha256,
+        study_instance_uid=identity.study_instance_uid,
+        series_instance_uid=identity.series_instance_uid,
+        sop_class_uid=identity.sop_class_uid,
+        transfer_syntax_uid=origin.transfer_syntax_uid,
+        path=stored.path,
+        bytes=stored.bytes,
+        fresh=stored.fresh,
+        calling_ae=origin.calling_ae,
+        address=origin.address,
+        token=origin.token,
+        at=at,
+        modality=identity.modality,
+        series_description=identity.series_description,
+    )
+
+
+def keep(
+    file: IncomingFile, identity: Identity, origin: Origin, spool: Spool, comparison: Comparison, submit: Submit
+) -> Arrival:
+    """Name and sync the file of a whole instance, then enter it; what it was. Raises OSError, CatalogError.
+
+    The file is on the disk before its entry: what the catalog names is there, whenever the power fails.
+    """
+    stored = file.place(identity.sop_instance_uid)
+    try:
+        faults.passing("placed")
+        file.sync(stored)
+        faults.passing("synced")
+        return enter(received_as(identity, origin, stored, time.time()), stored, spool, comparison, submit)
+    finally:
+        end_claim(stored)
 
 
 def enter(received: Received, stored: Stored, spool: Spool, comparison: Comparison, submit: Submit) -> Arrival:

@@ -16,6 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.dicom.own_objects import is_own_object
+from dicom_pipeline.dicom.reading import InflatedTooLargeError, inflate
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 
@@ -30,7 +31,6 @@ WANTED = {
     0x0020000E: "series_instance_uid",
 }
 EQUIPMENT = 0x0018A001
-INFLATE_STEP = 256 * 1024
 MOST_VALUE_BYTES = 65536
 MOST_HEADER_BYTES = 64 * 1024**2
 MAX_INFLATED_BYTES = 1024**3
@@ -111,18 +111,13 @@ def _text(value: bytes | None) -> str:
 
 def _inflated_start(stream: BinaryIO, most: int) -> bytes:
     """The first bytes of an inflated data set, about MOST_HEADER_BYTES at most; the rest is inflated and counted."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    start, total = bytearray(), 0
-    pending = stream.read(INFLATE_STEP)
+    start = bytearray()
     try:
-        while pending and not inflater.eof:
-            piece = inflater.decompress(pending, INFLATE_STEP)
-            total += len(piece)
-            if total > most:
-                raise IdentityError("too-large")
+        for piece in inflate(stream, most):
             if len(start) < MOST_HEADER_BYTES:
                 start += piece
-            pending = inflater.unconsumed_tail or stream.read(INFLATE_STEP)
+    except InflatedTooLargeError as error:
+        raise IdentityError("too-large") from error
     except zlib.error as error:
         raise IdentityError("unreadable") from error
     return bytes(start)

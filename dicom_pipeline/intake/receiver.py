@@ -20,16 +20,16 @@ from dicom_pipeline.acceptor.admission import supported_transfer_syntaxes
 from dicom_pipeline.audit import Node, unrecorded
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.arrivals import Arrival, Known, Received, record_refusal
+from dicom_pipeline.catalog.arrivals import Arrival, Known, record_refusal
 from dicom_pipeline.catalog.database import Run
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.dicom.reading import read_file_meta
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.entry import HELD, enter
+from dicom_pipeline.intake.entry import HELD, Origin, keep
 from dicom_pipeline.intake.identity import MAX_INFLATED_BYTES, Identity, IdentityError, read_identity
-from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
+from dicom_pipeline.intake.spool import IncomingFile, Spool
 
 META_GROUP_LENGTH = struct.Struct("<HH2sHI")
 """(0002,0000) UL with its length and value, the first element after the prefix (PS3.10 7.1)."""
@@ -223,37 +223,13 @@ class Receipt:
     def _entered(self, file: IncomingFile, identity: Identity) -> Arrival:
         """Sync the file and enter it. Raises OSError or CatalogError."""
         receiver = self._receiver
-        stored = file.place(identity.sop_instance_uid)
+        origin = Origin(self._syntax, self._source, self._address)
+        arrival = keep(file, identity, origin, receiver.spool, receiver.comparison, receiver._commit)
         self._file = None
-        try:
-            file.sync(stored)
-            received = self._entry(identity, stored)
-            arrival = enter(received, stored, receiver.spool, receiver.comparison, receiver._commit)
-        finally:
-            end_claim(stored)
         node = Node(self._source, self._address)
         study, sop_class = identity.study_instance_uid, identity.sop_class_uid
         receiver.transfers.add(node, study, sop_class, HELD[arrival], identity.patient_id)
         return arrival
-
-    def _entry(self, identity: Identity, stored: Stored) -> Received:
-        return Received(
-            sop_instance_uid=identity.sop_instance_uid,
-            sha256=stored.sha256,
-            study_instance_uid=identity.study_instance_uid,
-            series_instance_uid=identity.series_instance_uid,
-            sop_class_uid=identity.sop_class_uid,
-            transfer_syntax_uid=self._syntax,
-            path=stored.path,
-            bytes=stored.bytes,
-            fresh=stored.fresh,
-            calling_ae=self._source,
-            address=self._address,
-            token="",
-            at=time.time(),
-            modality=identity.modality,
-            series_description=identity.series_description,
-        )
 
 
 def _data_set_offset(head: bytes | bytearray) -> int | None:

@@ -115,22 +115,6 @@ class Spool:
         name = f"{os.getpid()}-{self._run}-{next(self._numbers)}"
         return IncomingFile(self, f"{self._root}/{INCOMING}/{name}", header)
 
-    def store(self, sop_instance_uid: str, header: bytes, dataset: bytes) -> Stored:
-        """A whole instance at once, synced; its claim is the caller's to end. Raises OSError."""
-        file = self.receive(header)
-        try:
-            file.write(dataset)
-            stored = file.place(sop_instance_uid)
-        except OSError:
-            file.drop()
-            raise
-        try:
-            file.sync(stored)
-        except OSError:
-            end_claim(stored)
-            raise
-        return stored
-
     def free_bytes(self) -> int:
         """Bytes that are free on the spool's disk."""
         return shutil.disk_usage(self.folder).free

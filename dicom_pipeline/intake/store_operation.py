@@ -16,20 +16,20 @@ from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from dicom_pipeline import faults
 from dicom_pipeline.acceptor.dimse import Command, Element
-from dicom_pipeline.acceptor.operations import SUCCESS, Context, Sender
+from dicom_pipeline.acceptor.operations import SUCCESS, Context, Operation, Sender
 from dicom_pipeline.audit import Node
 from dicom_pipeline.audit.transfers import ThreadTransfers
-from dicom_pipeline.catalog.arrivals import Arrival, Received, enter_refusal
+from dicom_pipeline.catalog.arrivals import Arrival, enter_refusal
 from dicom_pipeline.catalog.database import Run
 from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.entry import HELD, enter
+from dicom_pipeline.intake.entry import HELD, Origin, keep
 from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.identity import Identity, IdentityError, read_identity
-from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
+from dicom_pipeline.intake.spool import IncomingFile, Spool
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Storage:
             log.error("cannot write down a refusal: %s", error)
 
 
-class Store:
+class Store(Operation):
     """One C-STORE request: `write` for each piece of the data set, then `finish` for the status. Neither raises."""
 
     def __init__(self, storage: Storage, sender: Sender, context: Context, command: Command) -> None:
@@ -154,10 +154,6 @@ class Store:
         self._storage.refuse(self._sender, self.uid, self._problem.status, self._problem.reason)
         return self._problem.status, self._problem.reason
 
-    def follow_up(self) -> tuple[bytes, bytes] | None:
-        """None."""
-        return None
-
     def drop(self) -> None:
         """The association ended in the middle: forget what came."""
         if self._file is not None:
@@ -180,19 +176,13 @@ class Store:
             raise RefusedError(SUCCESS, "own-object")
         if self._storage.disk_is_full():
             raise RefusedError(OUT_OF_RESOURCES, "disk-full")
-        stored = self._file.place(self.uid)
-        try:
-            faults.passing("placed")
-            self._file.sync(stored)  # before the entry: what the catalog names is on the disk, whenever the power fails
-            self._file = None
-            faults.passing("synced")
-            received = self._entry(identity, stored)
-            arrival = enter(received, stored, self._storage.spool, self._storage.comparison, self._storage.commit)
-        finally:
-            end_claim(stored)
-        node = Node(self._sender.calling_ae or self._sender.address, self._sender.address, self._sender.calling_ae)
+        sender, storage = self._sender, self._storage
+        origin = Origin(self._context.transfer_syntax, sender.calling_ae, sender.address, sender.token)
+        arrival = keep(self._file, identity, origin, storage.spool, storage.comparison, storage.commit)
+        self._file = None
+        node = Node(sender.calling_ae or sender.address, sender.address, sender.calling_ae)
         study, held = identity.study_instance_uid, HELD[arrival]
-        self._storage.transfers.add(node, study, self._class, held, identity.patient_id)
+        storage.transfers.add(node, study, self._class, held, identity.patient_id)
         if arrival is not Arrival.NEW:
             log.info("%s is a %s", short_uid(self.uid), arrival.value)
 
@@ -211,25 +201,6 @@ class Store:
         if not identity.whole:
             raise RefusedError(DATA_SET_DOES_NOT_MATCH, "missing-uid")
         return identity
-
-    def _entry(self, identity: Identity, stored: Stored) -> Received:
-        return Received(
-            sop_instance_uid=self.uid,
-            sha256=stored.sha256,
-            study_instance_uid=identity.study_instance_uid,
-            series_instance_uid=identity.series_instance_uid,
-            sop_class_uid=self._class,
-            transfer_syntax_uid=self._context.transfer_syntax,
-            path=stored.path,
-            bytes=stored.bytes,
-            fresh=stored.fresh,
-            calling_ae=self._sender.calling_ae,
-            address=self._sender.address,
-            token=self._sender.token,
-            at=time.time(),
-            modality=identity.modality,
-            series_description=identity.series_description,
-        )
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, RefusedError):

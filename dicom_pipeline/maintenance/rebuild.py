@@ -29,9 +29,9 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock, sync_folder
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.entry import MOST_COMPARED
+from dicom_pipeline.intake.entry import MOST_COMPARED, Origin, received_as
 from dicom_pipeline.intake.identity import read_identity
-from dicom_pipeline.intake.spool import dataset_sha256, instance_path
+from dicom_pipeline.intake.spool import Stored, dataset_sha256, instance_path
 from dicom_pipeline.results.record import RECORD_NAME
 
 AT_ONCE = 500
@@ -169,22 +169,8 @@ def _read(path: Path, name: str, most_inflated: int) -> Received | str:
         return "missing-uid: lacks a valid study, series or SOP Instance UID"
     if instance_path(identity.sop_instance_uid, sha256) != name:
         return "torn: its content is not what its name says; it was never acknowledged, or is damaged"
-    return Received(
-        sop_instance_uid=identity.sop_instance_uid,
-        sha256=sha256,
-        study_instance_uid=identity.study_instance_uid,
-        series_instance_uid=identity.series_instance_uid,
-        sop_class_uid=identity.sop_class_uid,
-        transfer_syntax_uid=syntax,
-        path=name,
-        bytes=size,
-        calling_ae=str(meta.get("SourceApplicationEntityTitle", "")).strip(),
-        address="",
-        token="",
-        at=at,
-        modality=identity.modality,
-        series_description=identity.series_description,
-    )
+    sender = str(meta.get("SourceApplicationEntityTitle", "")).strip()
+    return received_as(identity, Origin(syntax, sender, ""), Stored(name, size, sha256, fresh=False), at)
 
 
 def _of_record(row: Mapping[str, Any], study_instance_uid: str) -> Received:

@@ -8,19 +8,18 @@ settings would give (`--current`) is another thing: it makes a new revision, whi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import FinishedStudy, ask_revision, finished_studies, instances_of
 from dicom_pipeline.config import Settings, store_uri
-from dicom_pipeline.domain import InstanceError, Revision
+from dicom_pipeline.domain import Revision
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
 from dicom_pipeline.pipeline import Pipeline
-from dicom_pipeline.planning import Header, StudyInput, read_header
+from dicom_pipeline.planning import Header, StudyInput, entered_headers
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.checking import CHECKED, Fault, Finding, check
 from dicom_pipeline.research.store.rows import store_rows
@@ -127,7 +126,7 @@ class StoreCare:
 
     def _process(self, studies: Sequence[FinishedStudy], done: Mended) -> None:
         pipeline = Pipeline.from_config(self.settings)
-        inputs = (StudyInput(self._revision(study), list(self._headers(study))) for study in studies)
+        inputs = (StudyInput(self._revision(study), self._headers(study)) for study in studies)
         for study, result in zip(studies, pipeline.process(inputs), strict=True):
             if result.provenance.fingerprint == study.fingerprint:
                 self._put(study, StudyOutput.of(result, pipeline.encoder.dimension), done.processed, done)
@@ -145,10 +144,7 @@ class StoreCare:
     def _cleaned(self, study: FinishedStudy) -> bool:
         return any(i.removed for i in instances_of(self.catalog, study.revision_id) if i.is_primary)
 
-    def _headers(self, study: FinishedStudy) -> Iterator[Header]:
-        for instance in instances_of(self.catalog, study.revision_id):
-            if instance.is_primary:
-                try:
-                    yield read_header(Path(self.settings.spool.folder / instance.path))
-                except InstanceError:
-                    continue  # it had a reason in the revision, and gives no row
+    def _headers(self, study: FinishedStudy) -> list[Header]:
+        """Of what can be read; the rest had a reason in the revision, and gives no row."""
+        instances = instances_of(self.catalog, study.revision_id)
+        return entered_headers(self.settings.spool.folder, study.study_instance_uid, instances)[0]

@@ -1,11 +1,11 @@
 """SELECT: which frames of a study are used, how each is rendered, and the reason for everything else.
 
-headers (read without pixels), scan (files and folders), inputs (their studies), kinds (what is no picture), geometry
+headers (read without pixels), scan (files and folders), inputs (studies to process), kinds (what is no picture), geometry
 (stacks and order), rules (the table in data/rules.toml), selection (SPEC and strategies), plan.
 """
 
 from dicom_pipeline.planning.headers import Header, read_header
-from dicom_pipeline.planning.inputs import StudyInput, study_inputs, study_inputs_of
+from dicom_pipeline.planning.inputs import StudyInput, entered_headers, study_inputs, study_inputs_of
 from dicom_pipeline.planning.plan import account_of, plan_study
 from dicom_pipeline.planning.rules import Rules, default_rules, load_rules, rules_from
 from dicom_pipeline.planning.scan import Scan, digest_file, scan
@@ -19,6 +19,7 @@ __all__ = [
     "account_of",
     "default_rules",
     "digest_file",
+    "entered_headers",
     "load_rules",
     "parse_selection",
     "plan_study",

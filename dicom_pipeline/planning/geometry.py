@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -95,27 +96,34 @@ def locate_frames(header: Header) -> list[LocatedFrame]:
     return located
 
 
-def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[Frame]], str]:
-    """The stacks of a series, each ordered along its normal, and a note where the order is not plain geometry.
+def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[list[Frame]]], str]:
+    """The stacks of a series by orientation and matrix, and a note where their order is not plain geometry.
 
-    Frames are split by orientation and matrix, then (where several lie at one position) by the first attributes that
-    tell them apart. Without geometry the order is by Instance Number, then frame number.
+    The frames of one orientation and matrix are split, where several lie at one position, by the first attributes that tell
+    them apart. Each stack is ordered along its normal, without geometry by Instance Number, then frame number.
     """
     notes: list[str] = []
-    stacks: list[list[Frame]] = []
+    found: list[list[list[Frame]]] = []
+    numbers = count()
     for group in groups_of(located):
+        stacks: list[list[Frame]] = []
+        found.append(stacks)
         if any(item.position is None for item in group):
             if len(group) > 1:
                 notes.append("no position or orientation: ordered by Instance Number")
-            stacks.append([item.frame for item in group])
+            stacks.append(_numbered([item.frame for item in group], next(numbers)))
             continue
         for stack in _without_duplicates(group, notes):
             ordered = sorted(stack, key=lambda p: (p.position or 0.0, p.number, p.frame.key))
             if _is_tilted(ordered):
                 notes.append("gantry tilt: ordered along the slice normal")
-            stacks.append([replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered])
-    numbered = [[replace(frame, stack=index) for frame in stack] for index, stack in enumerate(stacks)]
-    return numbered, "; ".join(dict.fromkeys(notes))
+            placed = [replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered]
+            stacks.append(_numbered(placed, next(numbers)))
+    return found, "; ".join(dict.fromkeys(notes))
+
+
+def _numbered(frames: list[Frame], number: int) -> list[Frame]:
+    return [replace(frame, stack=number) for frame in frames]
 
 
 def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
@@ -124,18 +132,16 @@ def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
     A group is compared by its first frame, so that a series that turns (a radial one) does not become one group by small
     steps. The normal is that of the mean orientation: own normals would move the positions of slices far from the origin.
     """
-    groups: dict[Any, list[list[LocatedFrame]]] = defaultdict(list)
-    ordered = sorted(located, key=lambda p: (p.number, p.frame.key))
-    for item in ordered:
-        alike = groups[item.header.text("Rows"), item.header.text("Columns")]
-        found = next((group for group in alike if is_parallel(group[0], item)), None)
+    groups: list[tuple[tuple[str, str], list[LocatedFrame]]] = []
+    for item in sorted(located, key=lambda p: (p.number, p.frame.key)):
+        matrix = item.header.text("Rows"), item.header.text("Columns")
+        alike = (group for other, group in groups if other == matrix and is_parallel(group[0], item))
+        found = next(alike, None)
         if found is None:
-            alike.append([item])
+            groups.append((matrix, [item]))
         else:
             found.append(item)
-    turn = {item.frame.key: number for number, item in enumerate(ordered)}
-    found_groups = sorted((group for alike in groups.values() for group in alike), key=lambda g: turn[g[0].frame.key])
-    return [_with_normal(group) for group in found_groups]
+    return [_with_normal(group) for _, group in groups]
 
 
 def is_parallel(one: LocatedFrame, other: LocatedFrame) -> bool:

@@ -1,4 +1,4 @@
-"""The studies in files and folders, ready to be processed, where no catalog knows of them."""
+"""Studies ready to be processed: of files and folders that no catalog knows of, and of instances that one does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from dicom_pipeline.domain import Excluded, Revision
-from dicom_pipeline.planning.headers import Header
+from dicom_pipeline.domain import Excluded, InstanceError, Reason, Revision
+from dicom_pipeline.planning.headers import Header, read_header
 from dicom_pipeline.planning.scan import Scan, digest_file, scan
 
 FIRST_YEAR, LAST_YEAR = 1895, 2999
@@ -23,6 +24,60 @@ class StudyInput:
     revision: Revision
     headers: Sequence[Header]
     left_out: tuple[Excluded, ...] = ()
+
+
+class EnteredInstance(Protocol):
+    """An instance as a catalog knows it. path: relative to a folder; removed: its file is there no more.
+
+    is_primary: False for conflicting content under a known UID.
+    """
+
+    @property
+    def sop_instance_uid(self) -> str: ...  # noqa: D102
+    @property
+    def series_instance_uid(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def is_primary(self) -> bool: ...  # noqa: D102
+    @property
+    def removed(self) -> bool: ...  # noqa: D102
+
+
+def entered_headers(
+    folder: Path,
+    study_instance_uid: str,
+    instances: Iterable[EnteredInstance],
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[list[Header], list[Excluded]]:
+    """The headers of a study's instances, and why the others have none. progress: called for each."""
+    headers: list[Header] = []
+    excluded: list[Excluded] = []
+    for instance in instances:
+        progress()
+        path = folder / instance.path
+        try:
+            headers.append(_entered_header(path, study_instance_uid, instance))
+        except InstanceError as error:
+            excluded.append(error.excluded(path, instance.sop_instance_uid, instance.series_instance_uid))
+    return headers, excluded
+
+
+def _entered_header(path: Path, study_instance_uid: str, instance: EnteredInstance) -> Header:
+    """The header of an instance, which must name the UIDs that it was entered under: no report may name other ones."""
+    if not instance.is_primary:
+        raise InstanceError(Reason.CONTENT_CONFLICT)
+    if instance.removed:
+        raise InstanceError(Reason.CLEANED)
+    header = read_header(path)
+    entered = {
+        "SOPInstanceUID": (header.sop_instance_uid, instance.sop_instance_uid),
+        "SeriesInstanceUID": (header.series_instance_uid, instance.series_instance_uid),
+        "StudyInstanceUID": (header.study_instance_uid, study_instance_uid),
+    }
+    if other := [name for name, (one, two) in entered.items() if one != two]:
+        raise InstanceError(Reason.IDENTITY_MISMATCH, ", ".join(other))
+    return header
 
 
 def study_inputs(

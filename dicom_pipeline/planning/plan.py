@@ -21,7 +21,7 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
-from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, is_parallel, locate_frames, stacks_of
+from dicom_pipeline.planning.geometry import LocatedFrame, is_parallel, locate_frames, stacks_of
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.kinds import exclusion_reason
 from dicom_pipeline.planning.rules import RenderRule, Rules
@@ -182,8 +182,10 @@ def _series_plan(
     measures: Measures,
 ) -> SeriesPlan:
     located: list[LocatedFrame] = [item for header in pictures for item in locate_frames(header)]
-    stacks, note = stacks_of(located)
-    chosen_stacks = stacks if rule.stacks == "all" else _first_stacks(stacks, located)
+    groups, note = stacks_of(located)
+    stacks = [stack for group in groups for stack in group]
+    # else, of each orientation and matrix, the first of the stacks with the most frames
+    chosen_stacks = stacks if rule.stacks == "all" else [max(group, key=len) for group in groups]
     selection = fixed or rule.selection
     frames: list[Frame] = []
     reasons: dict[FrameKey, Reason] = {f.key: Reason.STACK_NOT_CHOSEN for s in stacks for f in s}
@@ -208,17 +210,6 @@ def _series_plan(
         body_part=first.text("BodyPartExamined"),
         order_note=note,
     )
-
-
-def _first_stacks(stacks: list[list[Frame]], located: Sequence[LocatedFrame]) -> list[list[Frame]]:
-    """Of the stacks of each orientation and matrix, the first of those with the most frames."""
-    group_of = {p.frame.key: number for number, group in enumerate(groups_of(located)) for p in group}
-    best: dict[int, list[Frame]] = {}
-    for stack in stacks:
-        key = group_of[stack[0].key]
-        if key not in best or len(stack) > len(best[key]):
-            best[key] = stack
-    return list(best.values())
 
 
 def _unused(pictures: Sequence[Header], reasons: Mapping[FrameKey, Reason], used: set[str]) -> list[Excluded]:

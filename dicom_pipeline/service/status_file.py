@@ -35,7 +35,7 @@ class Standing:
         if states == self._states and now - self._told_at < EVERY_SECONDS:
             return
         self._states, self._told_at = states, now
-        text = json.dumps(_values(children))
+        text = json.dumps({name: [child.state, child.part, child.seconds] for name, child in children.items()})
         try:
             if text == self._text:
                 os.utime(self._path)  # takes no room on a full disk
@@ -54,39 +54,34 @@ class Standing:
 
 def standing(folder: Path) -> dict[str, Any]:
     """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent in words."""
-    age, told = _read(folder)
+    age, children = _read(folder)
     if age is None:
         return {"state": "not-running", "processes": {}, "silent": []}
     if age > LATE_SECONDS:
         return {"state": "silent", "processes": {}, "silent": [f"no word for {age:.0f} s: it was killed, or hangs"]}
-    return {"state": "running", "processes": told["processes"], "silent": told["silent"]}
+    return {
+        "state": "running",
+        "processes": {name: child.state.value for name, child in children.items()},
+        "silent": [child.words(name) for name, child in children.items() if child.state is State.SILENT],
+    }
 
 
 def states_of(folder: Path) -> dict[str, ChildState]:
     """The processes of a data folder's service, and of its supervisor whether it goes its rounds; none where it is gone."""
-    age, told = _read(folder)
+    age, children = _read(folder)
     if age is None:
         return {}
     late = age > LATE_SECONDS
     supervisor = ChildState(State.SILENT, "supervisor", age) if late else ChildState(State.RUNNING)
-    children = {
-        name: ChildState(State(state), *told["details"].get(name, ())) for name, state in told["processes"].items()
-    }
     return {**children, "supervisor": supervisor}
 
 
-def _read(folder: Path) -> tuple[float | None, dict[str, Any]]:
-    """The file's age in seconds, None without one, and what it says."""
+def _read(folder: Path) -> tuple[float | None, dict[str, ChildState]]:
+    """The file's age in seconds, None without one, and the states that it holds."""
     path = folder / NAME
     try:
-        return max(0.0, time.time() - path.stat().st_mtime), json.loads(path.read_text())
+        age = max(0.0, time.time() - path.stat().st_mtime)
+        told = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None, {}
-
-
-def _values(children: Mapping[str, ChildState]) -> dict[str, Any]:
-    return {
-        "processes": {name: child.state.value for name, child in children.items()},
-        "silent": [child.words(name) for name, child in children.items() if child.state is State.SILENT],
-        "details": {name: [child.part, child.seconds] for name, child in children.items() if child.part},
-    }
+    return age, {name: ChildState(State(state), part, seconds) for name, (state, part, seconds) in told.items()}

@@ -18,7 +18,6 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import (
     Claimed,
-    ClaimedInstance,
     MadeReport,
     claim_next,
     fail,
@@ -30,10 +29,10 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.rules import StudyFacts, wants
 from dicom_pipeline.dicom.attributes import read_value
 from dicom_pipeline.disk import sync_folder, sync_tree
-from dicom_pipeline.domain import Excluded, InstanceError, Reason, short_uid
+from dicom_pipeline.domain import Reason, short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.pipeline import Pipeline, StudyResult
-from dicom_pipeline.planning import Header, StudyInput, read_header
+from dicom_pipeline.planning import StudyInput, entered_headers
 from dicom_pipeline.reporting import object_kind
 from dicom_pipeline.research.live import Searches
 from dicom_pipeline.research.writer import StoreWriter
@@ -133,22 +132,8 @@ class Worker:
             return None
 
     def _study_input(self, claimed: Claimed) -> StudyInput:
-        headers: list[Header] = []
-        left_out: list[Excluded] = []
-        for instance in claimed.instances:
-            self._progress()
-            path = self.folder / instance.path
-            uids = instance.sop_instance_uid, instance.series_instance_uid
-            if not instance.is_primary:
-                left_out.append(Excluded(Reason.CONTENT_CONFLICT, path, *uids))
-                continue
-            if instance.removed:
-                left_out.append(Excluded(Reason.CLEANED, path, *uids))
-                continue
-            try:
-                headers.append(_header_of(path, claimed.revision.study_instance_uid, instance))
-            except InstanceError as error:
-                left_out.append(error.excluded(path, *uids))
+        study = claimed.revision.study_instance_uid
+        headers, left_out = entered_headers(self.folder, study, claimed.instances, self._progress)
         return StudyInput(claimed.revision, headers, tuple(left_out))
 
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
@@ -243,18 +228,6 @@ class Worker:
     def _destinations(self, sop_class_uid: str, facts: StudyFacts) -> tuple[str, ...]:
         kind = object_kind(sop_class_uid)
         return tuple(name for name, rule in self._rules.items() if wants(rule, facts, kind))
-
-
-def _header_of(path: Path, study_instance_uid: str, instance: ClaimedInstance) -> Header:
-    """The header of an instance, which must name the UIDs that it was received under: no report may name other ones."""
-    header = read_header(path)
-    read = header.sop_instance_uid, header.series_instance_uid, header.study_instance_uid
-    entered = instance.sop_instance_uid, instance.series_instance_uid, study_instance_uid
-    if read != entered:
-        names = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-        other = [name for name, one, two in zip(names, read, entered, strict=True) if one != two]
-        raise InstanceError(Reason.IDENTITY_MISMATCH, ", ".join(other))
-    return header
 
 
 def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) -> StudyFacts:

@@ -19,11 +19,11 @@ from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
-from dicom_pipeline.domain import Excluded, InstanceError, Level, Plan, Reason
+from dicom_pipeline.domain import Level, Plan
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
 from dicom_pipeline.imaging import content_of
-from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, read_header
+from dicom_pipeline.planning import account_of, default_rules, entered_headers, load_rules, plan_study
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.record import result_folder
 from dicom_pipeline.results.score_rows import read_scores
@@ -107,20 +107,7 @@ class StudyRoutes:
         instances = held_instances(self._catalog, uid)
         if not instances:
             return _unknown()
-        headers, left_out = [], []
-        for instance in instances:
-            path = self._folder / instance.path
-            uids = instance.sop_instance_uid, instance.series_instance_uid
-            if not instance.is_primary:
-                left_out.append(Excluded(Reason.CONTENT_CONFLICT, path, *uids))
-                continue
-            if instance.removed:
-                left_out.append(Excluded(Reason.CLEANED, path, *uids))
-                continue
-            try:
-                headers.append(read_header(path))
-            except InstanceError as error:
-                left_out.append(error.excluded(path, *uids))
+        headers, left_out = entered_headers(self._folder, uid, instances)
         rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
         plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
         plan = Plan(uid, plan.series, (*plan.left_out, *left_out))

@@ -1,14 +1,11 @@
 """One way to read a file: whatever its meta information lacks, planning and decoding see the same data set."""
 
 import io
-import zlib
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
@@ -16,15 +13,7 @@ from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
 from dicom_pipeline.imaging.frames import decode
 from dicom_pipeline.imaging.limits import Limits
 from dicom_pipeline.planning.headers import read_header
-
-SOURCE = get_testdata_file("CT_small.dcm")
-
-
-def data_set(implicit):
-    stream = DicomBytesIO()
-    stream.is_implicit_VR, stream.is_little_endian = implicit, True
-    write_dataset(stream, pydicom.dcmread(SOURCE))
-    return stream.getvalue()
+from tests.dicom.made import SOURCE, data_set, deflated
 
 
 def meta(syntax, length=True):
@@ -42,21 +31,17 @@ def meta(syntax, length=True):
     return b"\0" * 128 + b"DICM" + stream.getvalue()
 
 
-def deflated(data):
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return compressor.compress(data) + compressor.flush()
-
-
 FILES = {
-    "whole": meta(ExplicitVRLittleEndian) + data_set(False),
-    "no meta, implicit": data_set(True),
-    "no meta, explicit": data_set(False),
-    "no syntax, implicit": meta("") + data_set(True),
-    "no syntax, explicit": meta("") + data_set(False),
-    "labelled implicit, is explicit": meta(ImplicitVRLittleEndian) + data_set(False),
-    "labelled explicit, is implicit": meta(ExplicitVRLittleEndian) + data_set(True),
-    "deflated": meta(DeflatedExplicitVRLittleEndian) + deflated(data_set(False)),
-    "deflated, no group length": meta(DeflatedExplicitVRLittleEndian, length=False) + deflated(data_set(False)),
+    "whole": meta(ExplicitVRLittleEndian) + data_set(ExplicitVRLittleEndian),
+    "no meta, implicit": data_set(ImplicitVRLittleEndian),
+    "no meta, explicit": data_set(ExplicitVRLittleEndian),
+    "no syntax, implicit": meta("") + data_set(ImplicitVRLittleEndian),
+    "no syntax, explicit": meta("") + data_set(ExplicitVRLittleEndian),
+    "labelled implicit, is explicit": meta(ImplicitVRLittleEndian) + data_set(ExplicitVRLittleEndian),
+    "labelled explicit, is implicit": meta(ExplicitVRLittleEndian) + data_set(ImplicitVRLittleEndian),
+    "deflated": meta(DeflatedExplicitVRLittleEndian) + data_set(DeflatedExplicitVRLittleEndian),
+    "deflated, no group length": meta(DeflatedExplicitVRLittleEndian, length=False)
+    + deflated(data_set(ExplicitVRLittleEndian)),
 }
 
 
@@ -72,7 +57,9 @@ def test_what_is_planned_can_be_decoded(name, tmp_path):
 
 def test_a_bomb_is_refused_before_it_is_kept(tmp_path):
     path = tmp_path / "bomb.dcm"
-    path.write_bytes(meta(DeflatedExplicitVRLittleEndian) + deflated(data_set(False) + b"\0" * 50_000_000))
+    path.write_bytes(
+        meta(DeflatedExplicitVRLittleEndian) + deflated(data_set(ExplicitVRLittleEndian) + b"\0" * 50_000_000)
+    )
     with pytest.raises(InflatedTooLargeError):
         read_file(path, 10_000_000)
     with pytest.raises(InstanceError) as caught:

@@ -16,7 +16,7 @@ LEFT_OUT = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "
 
 
 def instance(values, **attributes) -> pydicom.Dataset:
-    """A radiograph of a 2-D array of stored values, uncompressed, with attributes set after the pixels."""
+    """A radiograph of an array of stored values, (r, c) or RGB (r, c, 3), uncompressed; attributes are set after the pixels."""
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     for name in LEFT_OUT:
         if name in dataset:
@@ -24,7 +24,9 @@ def instance(values, **attributes) -> pydicom.Dataset:
     dataset.Modality, dataset.SOPClassUID = "CR", "1.2.840.10008.5.1.4.1.1.1"
     dataset.SOPInstanceUID = generate_uid()
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = values.shape
+    dataset.Rows, dataset.Columns = values.shape[:2]
+    if values.ndim == 3:
+        dataset.SamplesPerPixel, dataset.PlanarConfiguration, dataset.PhotometricInterpretation = 3, 0, "RGB"
     dataset.BitsAllocated = dataset.BitsStored = values.dtype.itemsize * 8
     dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, int(values.dtype.kind == "i")
     raw = values.astype(values.dtype.newbyteorder("<")).tobytes()

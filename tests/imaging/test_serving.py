@@ -8,14 +8,15 @@ import pytest
 from pydicom.data import get_testdata_file
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from dicom_pipeline.domain import Frame, FrameKey, InstanceError
+from dicom_pipeline.domain import InstanceError
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from tests.imaging.made import frame, instance, write
 
 SHAPES = [(64, 64), (61, 40), (40, 97), (1, 30)]
 
 
 def rendered(path):
-    return SeriesRenderer(load_preset("serving-parity")).render(Frame(FrameKey("1"), Path(path), "1")).pixels
+    return SeriesRenderer(load_preset("serving-parity")).render(frame(Path(path))).pixels
 
 
 def through_the_container(unit):
@@ -37,24 +38,7 @@ def windowed(values, centre, width):
 
 def a_file(tmp_path, values, modality, **attributes):
     """An instance of synthetic pixels; its path."""
-    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
-    for name in ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue"):
-        if name in dataset:
-            del dataset[name]
-    dataset.Modality = modality
-    dataset.Rows, dataset.Columns = values.shape[:2]
-    dataset.BitsAllocated = dataset.BitsStored = values.dtype.itemsize * 8
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(values.dtype.kind == "i")
-    if values.ndim == 3:
-        dataset.SamplesPerPixel, dataset.PlanarConfiguration, dataset.PhotometricInterpretation = 3, 0, "RGB"
-    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
-    dataset.PixelData = raw + b"\0" * (len(raw) % 2)
-    dataset["PixelData"].VR = "OB" if dataset.BitsAllocated == 8 else "OW"
-    for name, value in attributes.items():
-        setattr(dataset, name, value)
-    dataset.save_as(tmp_path / "made.dcm")
-    return tmp_path / "made.dcm"
+    return write(instance(values, Modality=modality, **attributes), tmp_path)
 
 
 def noise(shape, dtype):

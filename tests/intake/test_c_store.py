@@ -23,6 +23,7 @@ from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
+from tests.intake.made import kept
 from tests.peers.programs import free_port
 
 RULE = CompletionRule(quiet_seconds=20, hard_cap_seconds=600)
@@ -56,15 +57,6 @@ def test_nothing_waits_beyond_the_cap_unless_it_is_busy(now, is_open, expected, 
     assert decision is not Decision.WAIT or now < RULE.hard_cap_seconds
 
 
-def kept(spool, uid, dataset):
-    """Write one instance as the listener does; its head has a file meta of no elements."""
-    file = spool.receive(b"\0" * 128 + b"DICM" + b"\x02\0\0\0UL\x04\0\0\0\0\0")
-    file.write(dataset)
-    stored = file.place(uid)
-    file.sync(stored)
-    return stored
-
-
 def test_the_spool_keeps_bytes_and_never_uses_received_text_as_a_name(tmp_path):
     spool = Spool(tmp_path)
     stored = kept(spool, "../../etc/passwd", b"body")
@@ -91,12 +83,12 @@ def test_two_that_receive_into_one_folder_never_share_a_file(tmp_path):
 
 def test_a_folder_that_someone_removed_is_made_again(tmp_path):
     spool = Spool(tmp_path)
-    stored = spool.store("1.2.3", b"header", b"data set")
+    stored = kept(spool, "1.2.3", b"data set", b"header")
     (tmp_path / stored.path).unlink()
     (tmp_path / stored.path).parent.rmdir()
     with pytest.raises(FileNotFoundError):
-        spool.store("1.2.3", b"header", b"data set")
-    assert spool.store("1.2.3", b"header", b"data set").fresh
+        kept(spool, "1.2.3", b"data set", b"header")
+    assert kept(spool, "1.2.3", b"data set", b"header").fresh
     assert (tmp_path / stored.path).read_bytes() == b"headerdata set"
     assert not list((tmp_path / "incoming").iterdir())
 

@@ -21,6 +21,7 @@ from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.intake import entry as entering_module
 from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool, dataset_sha256
+from tests.intake.made import kept
 from tests.peers.programs import free_port, wait_until
 from tests.peers.raw import ABORT, RawSender, data_set, store_pdus
 
@@ -215,22 +216,22 @@ def can_mount(prefix: list[str], folder: Path) -> bool:
 
 def test_a_file_that_the_cleaner_takes_while_it_comes_again_is_taken_the_next_time(tmp_path):
     spool = Spool(tmp_path)
-    kept = tmp_path / spool.store("1.2", b"header", b"content").path
+    there = tmp_path / kept(spool, "1.2", b"content", b"header").path
     again = spool.receive(b"header")
     again.write(b"content")
     stored = again.place("1.2")
-    kept.unlink()
+    there.unlink()
     with pytest.raises(FileNotFoundError):
         again.sync(stored)
-    assert spool.store("1.2", b"header", b"content").fresh
-    assert kept.read_bytes() == b"headercontent"
+    assert kept(spool, "1.2", b"content", b"header").fresh
+    assert there.read_bytes() == b"headercontent"
 
 
 def test_a_folder_whose_sync_failed_is_not_trusted_the_next_time(tmp_path, monkeypatch):
     """A disk tells of a failure once: a sync without an error after it says nothing about the name that was lost."""
     header = bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + bytes(4)
     spool = Spool(tmp_path)
-    spool.store("1.1", header, b"another")  # so that later syncs of its folder are of files alone
+    kept(spool, "1.1", b"another", header)  # so that later syncs of its folder are of files alone
 
     def fail(folder):
         raise OSError(5, "Input/output error")
@@ -244,5 +245,5 @@ def test_a_folder_whose_sync_failed_is_not_trusted_the_next_time(tmp_path, monke
             coming.sync(stored)
     assert coming._stream.closed
     first = (tmp_path / stored.path).stat().st_ino
-    assert spool.store("1.2", header, b"content").fresh
+    assert kept(spool, "1.2", b"content", header).fresh
     assert (tmp_path / stored.path).stat().st_ino != first, "the name was not written anew"

@@ -1,39 +1,18 @@
 """Identity is read once: what two readers could see differently is refused, and a file that names other UIDs fails."""
 
 import io
-import zlib
 
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_data_element, write_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.catalog.revisions import ClaimedInstance
-from dicom_pipeline.domain import InstanceError, Reason
+from dicom_pipeline.domain import Reason
 from dicom_pipeline.intake.identity import IdentityError, read_identity
-from dicom_pipeline.service.worker import _header_of
+from dicom_pipeline.planning import entered_headers
+from tests.dicom.made import SOURCE, data_set
 
-SOURCE = get_testdata_file("CT_small.dcm")
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
-
-
-def data_set(syntax, extra=(), at=None) -> bytes:
-    """A data set with more elements behind its last one below `at`, whatever the order of tags."""
-    dataset = pydicom.dcmread(SOURCE)
-    stream = DicomBytesIO()
-    stream.is_implicit_VR, stream.is_little_endian = syntax.is_implicit_VR, True
-    write_dataset(stream, dataset[:at] if at else pydicom.Dataset(dataset))
-    for element in extra:
-        write_data_element(stream, element)
-    if at:
-        write_dataset(stream, dataset[at:])
-    content = stream.getvalue()
-    if syntax != DeflatedExplicitVRLittleEndian:
-        return content
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return compressor.compress(content) + compressor.flush()
 
 
 def another(keyword, value):
@@ -69,12 +48,12 @@ def test_an_attribute_that_comes_twice_or_out_of_order_is_refused(syntax, keywor
 def test_a_file_that_names_another_uid_than_the_catalog_fails(tmp_path, keyword):
     dataset = pydicom.dcmread(SOURCE)
     study, series, sop = dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID
-    instance = ClaimedInstance(sop, series, "", "", True, "CT1")
-    path = tmp_path / "file.dcm"
-    dataset.save_as(path)
-    assert _header_of(path, study, instance).study_instance_uid == study
+    instance = ClaimedInstance(sop, series, "", "file.dcm", True, "CT1")
+    dataset.save_as(tmp_path / "file.dcm")
+    (header,), excluded = entered_headers(tmp_path, study, [instance])
+    assert (header.study_instance_uid, excluded) == (study, [])
     setattr(dataset, keyword, "1.2.999")
-    dataset.save_as(path)
-    with pytest.raises(InstanceError) as caught:
-        _header_of(path, study, instance)
-    assert (caught.value.reason, caught.value.detail) == (Reason.IDENTITY_MISMATCH, keyword)
+    dataset.save_as(tmp_path / "file.dcm")
+    headers, (found,) = entered_headers(tmp_path, study, [instance])
+    assert headers == []
+    assert (found.reason, found.detail) == (Reason.IDENTITY_MISMATCH, keyword)
