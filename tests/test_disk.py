@@ -23,7 +23,9 @@ def umask(request):
 def test_what_is_made_while_the_folder_is_held_is_closed_to_others(tmp_path, umask):
     folder = tmp_path / "data"
     with exclusive_lock(folder, "serve.lock"):
-        Spool(folder).store("1.2.3", b"header", b"a patient")
+        incoming = Spool(folder).receive(b"header")
+        incoming.write(b"a patient")
+        incoming.sync(incoming.place("1.2.3"))
         catalog = Catalog(folder / "catalog.sqlite")
         catalog.close()
     made = [folder, *folder.rglob("*")]
