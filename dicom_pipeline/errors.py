@@ -20,6 +20,9 @@
     ├── CatalogError             the catalog refuses or is of another version
     ├── FilesCleanedError        a study's files were cleaned from the spool after delivery
     ├── StoreError               the embedding store cannot be opened or used
+    ├── SourceError              a source does not answer
+    │   ├── NotInSourceError     it no longer has what it listed
+    │   └── UnreadableInSourceError   it lists an instance and cannot give its file
     └── DeliveryError            a destination did not take an object
 
 Messages say what was expected, what was found, where, and what to do. They never hold patient data:
@@ -111,6 +114,18 @@ class FilesCleanedError(DicomPipelineError):
 
 class StoreError(DicomPipelineError):
     """The embedding store cannot be opened or used."""
+
+
+class SourceError(DicomPipelineError):
+    """A source of studies does not answer."""
+
+
+class NotInSourceError(SourceError):
+    """A source no longer has what it listed."""
+
+
+class UnreadableInSourceError(SourceError):
+    """A source lists an instance and cannot give its file."""
 
 
 class DeliveryError(DicomPipelineError):

@@ -52,11 +52,21 @@ def section_table(title: str, section: type[BaseModel]) -> str:
         if name == "type":
             lines.append(f"| `type` | required | `{get_args(field.annotation)[0]}` |")
             continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            lines.append(f"| `{name}` | table below | {(field.annotation.__doc__ or '').strip()} |")
+            nested.append(inner_table(title, name, field.annotation))
+            continue
         choices = f" One of {', '.join(map(str, found))}." if (found := choices_in(field.annotation)) else ""
         lines.append(f"| `{name}` | {default_text(field.default)} | {field.description}{choices} |")
         inner = sections_in(field.annotation)
         nested += [section_table(f"[[{title.strip('[]')}.{name}]]", entry) for entry in inner]
     return "\n".join(["\n".join(lines) + "\n", *nested])
+
+
+def inner_table(title: str, name: str, section: type[BaseModel]) -> str:
+    """The table of a section within one, such as [peers.deliver] of type dicom."""
+    table, of_type, kind = title.partition(" of type ")
+    return section_table(f"[{table.strip('[]')}.{name}]{of_type}{kind}", section)
 
 
 def default_text(value: Any) -> str:

@@ -135,9 +135,9 @@ def test_the_destinations_of_the_docs_are_taken(tmp_path, monkeypatch):
 
 def test_the_destination_of_the_readme_is_valid(tmp_path):
     text = (ROOT / "README.md").read_text()
-    block = re.search(r"(    \[\[destinations\]\]\n(?:    .*\n)+)", text)
+    block = re.search(r"(    \[\[peers\]\]\n(?:    .*\n)+)", text)
     (tmp_path / "pipeline.toml").write_text(re.sub(r"^    ", "", block[1], flags=re.MULTILINE))
-    assert load_settings(tmp_path / "pipeline.toml").destinations[0].ae_title == "ORTHANC"
+    assert load_settings(tmp_path / "pipeline.toml").peers[0].ae_title == "ORTHANC"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""What is fetched from others: how far an Orthanc's changes were read, which studies wait, and runs over an archive."""
+"""What is fetched from others: how far a source's changes were read, which studies wait, and runs over an archive."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A study of a source that is to be fetched."""
+    """A study of a source that is to be fetched. study_key: the source's own name of it."""
 
-    orthanc_id: str
+    study_key: str
     attempts: int
     due_at: float
 
@@ -22,7 +22,7 @@ class Pull:
 class BackfillStudy:
     """A study of a run. instances: by the archive's own count. account: what became of them, None until fetched."""
 
-    orthanc_id: str
+    study_key: str
     instances: int
     account: Mapping[str, int] | None
 
@@ -37,8 +37,8 @@ def advance(catalog: Catalog, source: str, seq: int, due: Mapping[str, float]) -
     """Enter a change number and, in the same transaction, the studies found up to it with the times they are due."""
     with catalog.transaction() as run:
         run.execute("set_source_seq", source=source, seq=seq)
-        for orthanc_id, due_at in due.items():
-            run.execute("want_pull", source=source, orthanc_id=orthanc_id, due_at=due_at)
+        for study_key, due_at in due.items():
+            run.execute("want_pull", source=source, study_key=study_key, due_at=due_at)
 
 
 def next_pull(catalog: Catalog, source: str, now: float, furthest: float = FURTHEST_SECONDS) -> Pull | None:
@@ -50,13 +50,13 @@ def next_pull(catalog: Catalog, source: str, now: float, furthest: float = FURTH
 def postpone_pull(catalog: Catalog, source: str, pull: Pull, due_at: float) -> None:
     """Enter that fetching failed and when it is tried again."""
     with catalog.transaction() as run:
-        run.execute("postpone_pull", source=source, orthanc_id=pull.orthanc_id, due_at=due_at)
+        run.execute("postpone_pull", source=source, study_key=pull.study_key, due_at=due_at)
 
 
 def forget_pull(catalog: Catalog, source: str, pull: Pull) -> None:
     """Enter that a study was fetched; a wish that came meanwhile stands."""
     with catalog.transaction() as run:
-        run.execute("forget_pull", source=source, orthanc_id=pull.orthanc_id, due_at=pull.due_at)
+        run.execute("forget_pull", source=source, study_key=pull.study_key, due_at=pull.due_at)
 
 
 def open_backfill(catalog: Catalog, source: str, filters: str) -> int | None:
@@ -66,11 +66,11 @@ def open_backfill(catalog: Catalog, source: str, filters: str) -> int | None:
 
 
 def start_backfill(catalog: Catalog, source: str, filters: str, studies: Mapping[str, int], at: float) -> int:
-    """Enter a run with its studies (Orthanc id -> instances) as a whole; returns its id."""
+    """Enter a run with its studies (key -> instances) as a whole; returns its id."""
     with catalog.transaction() as run:
         backfill_id = run.execute("add_backfill", source=source, filters=filters, at=at)
-        for orthanc_id, instances in studies.items():
-            run.execute("add_backfill_study", backfill_id=backfill_id, orthanc_id=orthanc_id, instances=instances)
+        for study_key, instances in studies.items():
+            run.execute("add_backfill_study", backfill_id=backfill_id, study_key=study_key, instances=instances)
     return backfill_id
 
 
@@ -78,20 +78,20 @@ def backfill_studies(catalog: Catalog, backfill_id: int) -> list[BackfillStudy]:
     """The studies of a run."""
     rows = catalog.read("backfill_studies", backfill_id=backfill_id)
     return [
-        BackfillStudy(row["orthanc_id"], row["instances"], json.loads(row["account"]) if row["account"] else None)
+        BackfillStudy(row["study_key"], row["instances"], json.loads(row["account"]) if row["account"] else None)
         for row in rows
     ]
 
 
 def record_backfill_study(
-    catalog: Catalog, backfill_id: int, orthanc_id: str, instances: int, account: Mapping[str, int]
+    catalog: Catalog, backfill_id: int, study_key: str, instances: int, account: Mapping[str, int]
 ) -> None:
     """Enter what became of a study's instances, and how many the archive counted when they were fetched."""
     with catalog.transaction() as run:
         run.execute(
             "set_backfill_account",
             backfill_id=backfill_id,
-            orthanc_id=orthanc_id,
+            study_key=study_key,
             instances=instances,
             account=json.dumps(account, sort_keys=True),
         )

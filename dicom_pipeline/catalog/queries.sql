@@ -266,21 +266,21 @@ INSERT INTO source (name, seq) VALUES (:source, :seq) ON CONFLICT (name) DO UPDA
 
 -- name: want_pull
 -- A study of a source is to be fetched.
-INSERT INTO pull (source, orthanc_id, due_at) VALUES (:source, :orthanc_id, :due_at)
-ON CONFLICT (source, orthanc_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0;
+INSERT INTO pull (source, study_key, due_at) VALUES (:source, :study_key, :due_at)
+ON CONFLICT (source, study_key) DO UPDATE SET due_at = excluded.due_at, attempts = 0;
 
 -- name: next_pull
 -- The study of a source that has been due longest.
-SELECT orthanc_id, attempts, due_at FROM pull
+SELECT study_key, attempts, due_at FROM pull
 WHERE source = :source AND (due_at <= :now OR due_at > :now + :furthest) ORDER BY due_at LIMIT 1;
 
 -- name: postpone_pull
 -- Fetching failed; when it is tried again.
-UPDATE pull SET due_at = :due_at, attempts = attempts + 1 WHERE source = :source AND orthanc_id = :orthanc_id;
+UPDATE pull SET due_at = :due_at, attempts = attempts + 1 WHERE source = :source AND study_key = :study_key;
 
 -- name: forget_pull
 -- A study was fetched, unless it changed meanwhile.
-DELETE FROM pull WHERE source = :source AND orthanc_id = :orthanc_id AND due_at = :due_at;
+DELETE FROM pull WHERE source = :source AND study_key = :study_key AND due_at = :due_at;
 
 -- name: open_backfill
 -- The run over an archive with these filters that has not ended.
@@ -292,17 +292,17 @@ INSERT INTO backfill (source, filters, started_at) VALUES (:source, :filters, :a
 
 -- name: add_backfill_study
 -- A study of a run, with the archive's own count.
-INSERT OR IGNORE INTO backfill_study (backfill_id, orthanc_id, instances)
-VALUES (:backfill_id, :orthanc_id, :instances);
+INSERT OR IGNORE INTO backfill_study (backfill_id, study_key, instances)
+VALUES (:backfill_id, :study_key, :instances);
 
 -- name: backfill_studies
 -- The studies of a run.
-SELECT orthanc_id, instances, account FROM backfill_study WHERE backfill_id = :backfill_id ORDER BY orthanc_id;
+SELECT study_key, instances, account FROM backfill_study WHERE backfill_id = :backfill_id ORDER BY study_key;
 
 -- name: set_backfill_account
 -- What became of a study of a run.
 UPDATE backfill_study SET account = :account, instances = :instances
-WHERE backfill_id = :backfill_id AND orthanc_id = :orthanc_id;
+WHERE backfill_id = :backfill_id AND study_key = :study_key;
 
 -- name: finish_backfill
 -- A run has ended.

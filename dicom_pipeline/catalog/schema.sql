@@ -169,10 +169,10 @@ CREATE TABLE source (                  -- an Orthanc whose changes are read
 );
 CREATE TABLE pull (                    -- its studies that are to be fetched
     source TEXT NOT NULL REFERENCES source,
-    orthanc_id TEXT NOT NULL,
+    study_key TEXT NOT NULL,
     due_at REAL NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (source, orthanc_id)
+    PRIMARY KEY (source, study_key)
 ) WITHOUT ROWID;
 
 CREATE TABLE backfill (                -- one run over an archive
@@ -184,10 +184,10 @@ CREATE TABLE backfill (                -- one run over an archive
 );
 CREATE TABLE backfill_study (
     backfill_id INTEGER NOT NULL REFERENCES backfill,
-    orthanc_id TEXT NOT NULL,
+    study_key TEXT NOT NULL,
     instances INTEGER NOT NULL,        -- by the archive's own count
     account TEXT,                      -- as JSON: what became of them; NULL until fetched
-    PRIMARY KEY (backfill_id, orthanc_id)
+    PRIMARY KEY (backfill_id, study_key)
 ) WITHOUT ROWID;
 
 -- A study's files in the spool: since when all is settled, and why they must be kept; '' where they may go.

@@ -15,12 +15,12 @@ import typer
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.disk import private_umask
-from dicom_pipeline.errors import DeliveryError, UsageError
+from dicom_pipeline.errors import DeliveryError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from dicom_pipeline.config import Settings
     from dicom_pipeline.sources.backfill import Backfill, Listing
-    from dicom_pipeline.sources.fetch import Wanted
+    from dicom_pipeline.sources.study_filter import StudyFilter
 
 
 class Archive(StrEnum):
@@ -67,11 +67,10 @@ def backfill(
 
     Ctrl-C or a crash loses nothing: the same command goes on where it stopped.
     """
-    from orthanc_api_client.exceptions import OrthancApiException
-
-    from dicom_pipeline.config import load_settings
-    from dicom_pipeline.peers.orthanc import orthanc_client, orthanc_problem
+    from dicom_pipeline.config import OrthancPeer, load_settings
+    from dicom_pipeline.peers.orthanc import OrthancServer
     from dicom_pipeline.sources.backfill import Backfill, list_wanted
+    from dicom_pipeline.sources.orthanc import OrthancSource
 
     del archive  # there is one kind
     wanted = _wanted(since, until, modality, description)
@@ -81,33 +80,38 @@ def backfill(
     password = os.environ.get(password_env) if user else None
     if user and password is None:
         raise UsageError(f"the environment variable {password_env} is not set; it holds the password of {user}")
-    client = orthanc_client(url, user, password, tls_ca)
-    if problem := orthanc_problem(client):
+    try:
+        peer = OrthancPeer(type="orthanc", name="backfill", url=url, username=user, tls_ca=tls_ca)
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not a URL that begins with http:// or https:// and names a host") from error
+    server = OrthancServer(peer, password)
+    if problem := server.echo():
         raise DeliveryError(f"Orthanc at {url}: {problem}")
+    source = OrthancSource(server, address=url)
     try:
         if dry_run:
             with _listing(quiet=as_json) as listed:
-                listing = list_wanted(client, wanted, listed)
+                listing = list_wanted(source, wanted, listed)
             _show_listing(listing, as_json)
             return
         with private_umask():
             catalog = Catalog(settings.spool.folder / "catalog.sqlite")
             with _listing(quiet=as_json) as listed:
-                run = Backfill(client, catalog, url, wanted, listed)
+                run = Backfill(source, catalog, url, wanted, listed)
             account = _run(run, settings, catalog, rate, quiet=as_json)
     except KeyboardInterrupt:
         screen = console()
         screen.print("Stopped. The same command goes on here.")
         raise typer.Exit(130) from None
-    except (OrthancApiException, OSError) as error:
-        name = type(error).__name__
-        raise DeliveryError(f"the run was cut short ({name}); run the same command again to go on") from error
+    except (SourceError, OSError) as error:
+        why = str(error) if isinstance(error, SourceError) else error.strerror
+        raise DeliveryError(f"the run was cut short ({why}); run the same command again to go on") from error
     _show_account(account, as_json)
     raise typer.Exit(0 if account["balanced"] else 1)
 
 
-def _wanted(since: str, until: str, modality: list[str] | None, description: str) -> Wanted:
-    from dicom_pipeline.sources.fetch import Wanted
+def _wanted(since: str, until: str, modality: list[str] | None, description: str) -> StudyFilter:
+    from dicom_pipeline.sources.study_filter import StudyFilter
 
     for name, date in (("--since", since), ("--until", until)):
         if date and not re.fullmatch(r"\d{8}", date):
@@ -115,8 +119,8 @@ def _wanted(since: str, until: str, modality: list[str] | None, description: str
     try:
         re.compile(description)
     except re.error as error:
-        raise UsageError(f"--description is no regular expression: {error}") from error
-    return Wanted(since, until, tuple(sorted(modality or ())), description)
+        raise UsageError(f"--description is not a regular expression: {error}") from error
+    return StudyFilter(since, until, tuple(sorted(modality or ())), description)
 
 
 @contextmanager
@@ -134,21 +138,21 @@ def _run(run: Backfill, settings: Settings, catalog: Catalog, rate: float | None
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from dicom_pipeline.service.wiring import receiver_of, record_of
-    from dicom_pipeline.sources.fetch import Pace
+    from dicom_pipeline.sources.rate_limiter import RateLimiter
 
     receiver = receiver_of(settings, catalog, record_of(settings, "backfill"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), disable=quiet) as bar:
-        text = "instances (taken up again)" if run.resumed else "instances"
+        text = "instances (resumed)" if run.resumed else "instances"
         task = bar.add_task(text, total=run.instances, completed=run.instances_done)
-        return run.run(receiver, Pace(rate), lambda count: bar.advance(task, count))
+        return run.run(receiver, RateLimiter(rate), lambda count: bar.advance(task, count))
 
 
 def _show_listing(listing: Listing, as_json: bool) -> None:
     outside = sum(listing.studies.values()) - listing.fitting + listing.outside
     if as_json:
         values = {"studies": len(listing.studies), "instances": listing.fitting, "outside": outside}
-        print_json({**values, "orthanc_instances": listing.instances, "balanced": listing.agrees})
+        print_json({**values, "source_instances": listing.instances, "balanced": listing.agrees})
         return
     screen = console()
     screen.print(f"{listing.instances:,} instances, by Orthanc's count:")
@@ -169,9 +173,9 @@ def _show_account(account: dict[str, Any], as_json: bool) -> None:
     )
     for word, count in account["outcomes"].items():
         screen.print(f"{count:>9,} {word}: {OUTCOMES.get(word, 'refused')}")
-    more = account["orthanc_instances"] - account["instances"]
+    more = account["source_instances"] - account["instances"]
     if more:
         change = f"{more:,} more" if more > 0 else f"{-more:,} fewer"
-        screen.print(f"Orthanc holds {account['orthanc_instances']:,} by now, {change} than when this run listed it.")
+        screen.print(f"Orthanc holds {account['source_instances']:,} by now, {change} than when this run listed it.")
     if not account["balanced"]:
         screen.print("These do not sum up to Orthanc's count: studies changed while they were fetched. Run it again.")

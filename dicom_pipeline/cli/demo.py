@@ -106,9 +106,9 @@ def _free_port() -> int:
 
 
 def _wait_for_listener(settings: Settings, service: Any) -> None:
-    from dicom_pipeline.peers.dicom_node import DicomNode
+    from dicom_pipeline.peers.dicom_node import listener_as_peer
 
-    node = DicomNode("demo", AE_TITLE, "127.0.0.1", settings.listener.port, "DEMO_SCU", timeout_seconds=2)
+    node = listener_as_peer(settings.listener, "DEMO_SCU", timeout_seconds=2.0)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while node.echo():
         if not service.is_alive() or time.monotonic() > deadline:

@@ -83,7 +83,7 @@ def status(
 
 def _unknown_destinations(settings: Settings, account: dict[str, Any]) -> dict[str, int]:
     """Deliveries that nobody makes: the number pending to each destination that was taken out of the settings."""
-    known = {there.name for there in settings.destinations}
+    known = {peer.name for peer in settings.delivering}
     counts = {
         name: states.get(DeliveryState.PENDING, 0)
         for name, states in account["deliveries"].items()
@@ -101,7 +101,7 @@ def retry(
 
     settings = load_settings(config)
     count = retry_set_aside(open_catalog(settings), time.time(), destination)
-    names = [there.name for there in settings.destinations]
+    names = [peer.name for peer in settings.delivering]
     if destination and not count and destination not in names:
         raise UsageError(f"no destination is called {destination!r}; there are: {', '.join(names) or 'none'}")
     typer.echo(f"{count} deliveries are pending again")
@@ -118,7 +118,7 @@ def give_up(
     from dicom_pipeline.config import load_settings
 
     settings = load_settings(config)
-    known = destination in [there.name for there in settings.destinations]
+    known = destination in [peer.name for peer in settings.delivering]
     catalog = open_catalog(settings)
     if not known and destination not in service_account(catalog, last=0)["deliveries"]:
         raise UsageError(f"there is no delivery to a destination called {destination!r}")

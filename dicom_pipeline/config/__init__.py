@@ -6,17 +6,11 @@ docs/configuration.md is the same text. Any value can be overridden by an enviro
 variable that holds one.
 
 settings (all of them, read from a file), fields (what values may be), secrets, settings_text (the file that `init` writes);
-receiving, processing, delivering, operating (sections).
+receiving, processing, peers, operating (sections); older_tables (what peers were called before).
 """
 
-from dicom_pipeline.config.delivering import (
-    AnyDestination,
-    DicomDestination,
-    DicomWebDestination,
-    FolderDestination,
-    OrthancDestination,
-)
 from dicom_pipeline.config.operating import AuditSection, ServiceSection
+from dicom_pipeline.config.peers import AnyPeer, DeliverSection, DicomPeer, DicomWebPeer, FolderPeer, OrthancPeer
 from dicom_pipeline.config.processing import (
     EncoderSection,
     PlanningSection,
@@ -28,25 +22,22 @@ from dicom_pipeline.config.receiving import (
     AssemblyRuleSection,
     AssemblySection,
     ListenerSection,
-    OrthancSource,
-    PeerSection,
     SpoolSection,
 )
 from dicom_pipeline.config.settings import Settings, load_settings, store_uri
 
 __all__ = [
-    "AnyDestination",
+    "AnyPeer",
     "AssemblyRuleSection",
     "AssemblySection",
     "AuditSection",
-    "DicomDestination",
-    "DicomWebDestination",
+    "DeliverSection",
+    "DicomPeer",
+    "DicomWebPeer",
     "EncoderSection",
-    "FolderDestination",
+    "FolderPeer",
     "ListenerSection",
-    "OrthancDestination",
-    "OrthancSource",
-    "PeerSection",
+    "OrthancPeer",
     "PlanningSection",
     "ReportSection",
     "ScoringSection",

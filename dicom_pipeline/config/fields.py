@@ -41,7 +41,10 @@ def _http_url(text: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
-Patterns = tuple[Annotated[str, AfterValidator(_pattern)], ...]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression of Python's `re`."""
+
+Patterns = tuple[Pattern, ...]
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""Settings of what comes in: the listener, the spool, when a study is complete, and sources that are fetched from."""
+"""Settings of what comes in: the listener, the spool, and when a study is complete."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from dicom_pipeline.config.fields import AETitle, HttpUrl, Patterns, Port, Section
+from dicom_pipeline.config.fields import AETitle, Patterns, Port, Section
 
 AtCap = Literal["proceed", "hold", "discard"]
-
-
-class PeerSection(Section):
-    """A node that is known by its AE title."""
-
-    ae_title: AETitle = Field(description="AE title that it calls with.")
-    host: str = Field(description="Its host name or address.")
-    port: Port = Field(description="Its port.")
-    tls: bool = Field(False, description="Call it with TLS, with the listener's certificate.")
 
 
 class ListenerSection(Section):
@@ -53,9 +44,6 @@ class ListenerSection(Section):
     network_timeout_seconds: float = Field(60.0, gt=0, description="Seconds of silence in a message, and for one PDU.")
     min_bytes_per_second: int = Field(
         1024, ge=0, description="Slowest rate of an instance, after ten seconds; slower senders are ended."
-    )
-    peers: tuple[PeerSection, ...] = Field(
-        (), description="Nodes that are told on an association of our own what was committed (Storage Commitment)."
     )
     tls_certificate: Path | None = Field(None, description="PEM file of our certificate chain; switches DICOM TLS on.")
     tls_key: Path | None = Field(None, description="PEM file of our private key.")
@@ -116,24 +104,4 @@ class AssemblySection(Section):
     )
     rules: tuple[AssemblyRuleSection, ...] = Field(
         (), description="Other values for some senders or modalities, each [[assembly.rules]]; the first that fits."
-    )
-
-
-class OrthancSource(Section):
-    """An Orthanc whose new studies are fetched over its REST API, where no plug-in may be installed in it."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name in status and logs.")
-    url: HttpUrl = Field(description="URL of Orthanc, such as http://127.0.0.1:8042.")
-    username: str | None = Field(None, description="User name for basic authentication.")
-    password_env: str | None = Field(None, description="Environment variable that holds the password.")
-    tls_ca: Path | None = Field(None, description="PEM file of the authorities that sign its HTTPS certificate.")
-    modalities: tuple[str, ...] = Field((), description="Only series of these modalities; empty takes all.")
-    description: str = Field(
-        "", description="Regular expression that the study's or the series' description must hold."
-    )
-    interval_seconds: float = Field(5.0, gt=0, description="Seconds between two looks at Orthanc's changes.")
-    settle_seconds: float = Field(
-        120.0,
-        ge=0,
-        description="Seconds after which a study is fetched that Orthanc never called stable; above StableAge.",
     )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dicom_pipeline.config.delivering import AnyDestination
 from dicom_pipeline.config.fields import NAME_OR_PATH
+from dicom_pipeline.config.older_tables import with_peers
 from dicom_pipeline.config.operating import AuditSection, ServiceSection
+from dicom_pipeline.config.peers import AnyPeer, DicomPeer, OrthancPeer
 from dicom_pipeline.config.processing import (
     EncoderSection,
     PlanningSection,
@@ -19,8 +24,10 @@ from dicom_pipeline.config.processing import (
     ScoringSection,
     StoreSection,
 )
-from dicom_pipeline.config.receiving import AssemblySection, ListenerSection, OrthancSource, SpoolSection
+from dicom_pipeline.config.receiving import AssemblySection, ListenerSection, SpoolSection
 from dicom_pipeline.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -42,8 +49,31 @@ class Settings(BaseSettings):
     store: StoreSection = StoreSection()
     service: ServiceSection = ServiceSection()
     audit: AuditSection = AuditSection()
-    destinations: tuple[AnyDestination, ...] = ()
-    sources: tuple[OrthancSource, ...] = ()
+    peers: tuple[AnyPeer, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_used_once(self) -> Self:
+        """A name stands for one peer in the outbox and in the cursors of sources."""
+        for role in ("deliver", "fetch", "commit"):
+            names = [peer.name for peer in self.peers if role in peer.roles]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f'peers with the role "{role}" need different names, found twice: {", ".join(twice)}')
+        return self
+
+    @property
+    def delivering(self) -> tuple[AnyPeer, ...]:
+        """Peers that reports go to."""
+        return tuple(peer for peer in self.peers if "deliver" in peer.roles)
+
+    @property
+    def fetching(self) -> tuple[OrthancPeer, ...]:
+        """Peers whose new studies are fetched."""
+        return tuple(peer for peer in self.peers if isinstance(peer, OrthancPeer) and "fetch" in peer.roles)
+
+    @property
+    def committing(self) -> tuple[DicomPeer, ...]:
+        """Nodes that are sent the results of the commitments that they ask for."""
+        return tuple(peer for peer in self.peers if isinstance(peer, DicomPeer) and "commit" in peer.roles)
 
     @classmethod
     def settings_customise_sources(
@@ -84,23 +114,46 @@ def load_settings(path: Path | str | None = None) -> Settings:
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    values, advice = with_peers(_with_older_environment(values))
+    for sentence in advice:
+        log.warning("%s: %s; the older form is read for one more version", path or "environment", sentence)
     try:
         return _rooted(Settings(**values), folder)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from error
+        raise ConfigError(_explain(error, path, values.get("peers", ()))) from error
 
 
-def _explain(error: ValidationError, path: Path | str | None) -> str:
+def _with_older_environment(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the older tables that the environment holds: pydantic reads only the settings that there are."""
+    found = {}
+    for table in ("destinations", "sources"):
+        if (text := os.environ.get(variable := f"DICOM_PIPELINE_{table.upper()}")) is not None:
+            try:
+                found[table] = json.loads(text)
+            except ValueError as error:
+                raise ConfigError(f"{variable} is not valid JSON: {error}") from error
+    return values | found
+
+
+def _explain(error: ValidationError, path: Path | str | None, peers: Sequence[Any]) -> str:
     lines = [f"{path or 'the settings'}: {error.error_count()} setting(s) are wrong"]
-    untyped = False
     for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        message = "no such setting; look for a typing error" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"  {where}: {message}")
-        untyped = untyped or (problem["loc"][0] == "destinations" and problem["type"].startswith("union_tag"))
-    if untyped:
-        lines.append('  each [[destinations]] needs a type: "dicom", "dicomweb", "orthanc" or "folder"')
+        message = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            message = "no such setting; look for a typing error"
+        elif problem["type"].startswith("union_tag"):
+            message = 'each of [[peers]] needs a type: "dicom", "dicomweb", "orthanc" or "folder"'
+        lines.append(f"  {_place(problem['loc'], peers)}: {message.removeprefix('Value error, ')}")
     return "\n".join(lines)
+
+
+def _place(loc: tuple[int | str, ...], peers: Sequence[Any]) -> str:
+    """Where in the file: peers.pacs.port rather than pydantic's peers.0.dicom.port."""
+    if len(loc) > 1 and loc[0] == "peers" and isinstance(loc[1], int) and loc[1] < len(peers):
+        peer = peers[loc[1]]
+        name = peer.get("name", loc[1]) if isinstance(peer, dict) else loc[1]
+        loc = ("peers", name, *loc[3:])
+    return ".".join(str(part) for part in loc) or "settings"
 
 
 def _rooted(section: T, folder: Path) -> T:

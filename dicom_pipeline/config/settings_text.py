@@ -16,18 +16,23 @@ HEADING = """\
 # Any value can be set by the environment too, such as DICOM_PIPELINE_LISTENER__PORT=11113.
 """
 
-DESTINATION = """
-# Where reports go; one [[destinations]] each, as many as you like. type: "dicom", "dicomweb", "orthanc" or "folder".
-# [[destinations]]
+PEERS = """
+# Other systems, one [[peers]] each, as many as you like. type: "dicom", "dicomweb", "orthanc" or "folder".
+# roles: "deliver" (reports go there), "fetch" (new studies are fetched), "commit" (it asks for Storage Commitment).
+# [[peers]]
 # type = "dicom"
 # name = "pacs"
+# roles = ["deliver"]
 # ae_title = "PACS"
 # host = "127.0.0.1"
 # port = 4242
+# [peers.deliver]
+# modalities = ["CT", "MR"]
 
-[[destinations]]
+[[peers]]
 type = "folder"
 name = "reports"
+roles = ["deliver"]
 path = "reports"
 """
 
@@ -37,9 +42,9 @@ def settings_text() -> str:
     parts = [HEADING]
     for name, field in Settings.model_fields.items():
         section = field.annotation
-        if name != "destinations" and isinstance(section, type) and issubclass(section, BaseModel):
+        if isinstance(section, type) and issubclass(section, BaseModel):
             parts.append(f"\n# {section.__doc__}\n[{name}]\n{_fields(section)}")
-    return "".join(parts) + DESTINATION
+    return "".join(parts) + PEERS
 
 
 def _fields(section: type[BaseModel]) -> str:

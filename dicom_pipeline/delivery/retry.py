@@ -8,17 +8,17 @@ from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog.database import FURTHEST_SECONDS
 
 FIRST_SECONDS = 2.0
-LONGEST_SECONDS = FURTHEST_SECONDS
+MAX_WAIT_SECONDS = FURTHEST_SECONDS
 """The catalog takes what is planned further ahead for the plan of a clock that was set back."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """Back-off doubles from first to longest (seconds), with jitter; after most_seconds a person is asked."""
+    """Back-off doubles from first to max_wait (seconds), with jitter; after max_seconds a person is asked."""
 
     first_seconds: float = FIRST_SECONDS
-    longest_seconds: float = LONGEST_SECONDS
-    most_seconds: float = 7 * 24 * 3600.0
+    max_wait_seconds: float = MAX_WAIT_SECONDS
+    max_seconds: float = 7 * 24 * 3600.0
 
 
 def next_attempt(
@@ -29,6 +29,6 @@ def next_attempt(
     The jitter is seeded, so that the same history gives the same time.
     """
     rule = rule or RetryRule()
-    if now - created_at >= rule.most_seconds:
+    if now - created_at >= rule.max_seconds:
         return None
-    return now + backoff_seconds(attempts, rule.first_seconds, rule.longest_seconds, seed)
+    return now + backoff_seconds(attempts, rule.first_seconds, rule.max_wait_seconds, seed)

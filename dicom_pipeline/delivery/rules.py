@@ -5,16 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRule:
-    """What a destination wants. An empty field wants all; every field must be met. See config.DestinationSection."""
-
-    modalities: tuple[str, ...] = ()
-    calling_ae_titles: tuple[str, ...] = ()
-    study_description: str = ""
-    labels: tuple[str, ...] = ()
-    objects: tuple[str, ...] = ()
+from dicom_pipeline.config import DeliverSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +22,11 @@ class StudyFacts:
     above: frozenset[str]
 
 
-def wants(rule: DeliveryRule, facts: StudyFacts, kind: str) -> bool:
-    """Whether an object of a kind ("report", or a companion's name) goes to the destination of a rule."""
+def matches(rule: DeliverSection, facts: StudyFacts, kind: str) -> bool:
+    """Whether an object of a kind ("report", or a companion's name) goes to the peer of a rule: every field is met.
+
+    An empty field is met by everything.
+    """
     return (
         _meets(rule.modalities, facts.modalities)
         and _meets(rule.calling_ae_titles, facts.calling_ae_titles)
@@ -42,5 +36,5 @@ def wants(rule: DeliveryRule, facts: StudyFacts, kind: str) -> bool:
     )
 
 
-def _meets(wanted: tuple[str, ...], there: frozenset[str]) -> bool:
-    return not wanted or not there.isdisjoint(wanted)
+def _meets(accepted: tuple[str, ...], found: frozenset[str]) -> bool:
+    return not accepted or not found.isdisjoint(accepted)

@@ -32,13 +32,13 @@ from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.peers.commitment import ANSWER_SECONDS, BRIEF_SECONDS
-from dicom_pipeline.peers.peer import Attempt, Committing, Destination, Ending
-from dicom_pipeline.peers.redaction import without_patient
+from dicom_pipeline.peers.peer import Attempt, Committing, DeliveryOutcome, Destination
+from dicom_pipeline.peers.peer_messages import redact_patient
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-SENT_BETWEEN_QUESTIONS = 20
+SENDS_BETWEEN_REQUESTS = 20
 """However many reports are due, neither they nor the questions about earlier ones wait for the end of the others."""
 
 ASK_AGAIN_SECONDS = 3600.0
@@ -46,13 +46,13 @@ COMMITMENT_SECONDS = 24 * 3600.0
 """After so long without an answer a commitment is given up; the report stays delivered, unverified."""
 
 
-class Told(Protocol):
+class DeliveryAudit(Protocol):
     """Is told of what goes to destinations, for the audit trail."""
 
     def begins(self, destination: str, report: bytes) -> None:
         """A report is sent for the first time."""
 
-    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+    def ended(self, destination: str, report: bytes, outcome: DeliveryOutcome, status: str) -> None:
         """A report has arrived, or was set aside."""
 
 
@@ -68,7 +68,7 @@ class Sender:
         folder: Path,
         destinations: Sequence[Destination],
         rules: Mapping[str, RetryRule] | None = None,
-        audit: Told | None = None,
+        audit: DeliveryAudit | None = None,
         progress: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.catalog = catalog
@@ -105,11 +105,11 @@ class Sender:
         try:
             report = (self.folder / due.path).read_bytes()
         except OSError as error:
-            attempt = Attempt(Ending.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
+            attempt = Attempt(DeliveryOutcome.SET_ASIDE, message=f"the report's file cannot be read: {error.strerror}")
         else:
             faults.passing("report-read")
             if due.not_committed >= MAX_FAILURES:  # sending it once more changes nothing
-                attempt = Attempt(Ending.SET_ASIDE, due.status, due.message)
+                attempt = Attempt(DeliveryOutcome.SET_ASIDE, due.status, due.message)
             else:
                 attempt = self._send(destination, report, first=not due.attempts)
         faults.passing("report-sent")
@@ -123,19 +123,19 @@ class Sender:
         if wanted is None or not isinstance(destination, Committing):
             return False
         brief = destination.name in self._answering_elsewhere and not wanted.attempts
-        question = destination.ask_commitment(
+        reply = destination.ask_commitment(
             wanted.transaction_uid,
             wanted.sop_class_uid,
             wanted.sop_instance_uid,
             BRIEF_SECONDS if brief else ANSWER_SECONDS,
         )
-        if question.result is not None:
+        if reply.result is not None:
             self._answering_elsewhere.discard(destination.name)
-            if take_result(self.catalog, wanted.transaction_uid, question.result, time.time()):
+            if take_result(self.catalog, wanted.transaction_uid, reply.result, time.time()):
                 return True
-        elif not question.problem:
+        elif not reply.error:
             self._answering_elsewhere.add(destination.name)
-        self._postpone(destination, wanted, question.problem)
+        self._postpone(destination, wanted, reply.error)
         return True
 
     def _postpone(self, destination: Destination, wanted: CommitmentRequest, problem: str) -> None:
@@ -156,12 +156,12 @@ class Sender:
         if self._audit is not None and first:
             self._audit.begins(destination.name, report)
         attempt = destination.send(report)
-        return replace(attempt, message=without_patient(attempt.message, report))
+        return replace(attempt, message=redact_patient(attempt.message, report))
 
-    def _tell(self, due: DueDelivery, report: bytes | None, ending: Ending, status: str) -> None:
+    def _tell(self, due: DueDelivery, report: bytes | None, outcome: DeliveryOutcome, status: str) -> None:
         """For the audit trail, before the catalog knows: killed in between, it is sent and told of again."""
         if self._audit is not None and report is not None:
-            self._audit.ended(due.destination, report, ending, status)
+            self._audit.ended(due.destination, report, outcome, status)
 
     def _run(self, destination: Destination) -> None:
         while not self._stop.is_set():
@@ -178,7 +178,7 @@ class Sender:
         """Send what is due, some at a time, then ask once; False where nothing is due. Raises CatalogError."""
         sent = False
         try:
-            for _ in range(SENT_BETWEEN_QUESTIONS):
+            for _ in range(SENDS_BETWEEN_REQUESTS):
                 if self._stop.is_set() or not self.send_due(destination):
                     break
                 sent = True
@@ -202,17 +202,17 @@ class Sender:
     def _set_aside_oldest(self, destination: Destination, error: Exception) -> bool:
         due = due_delivery(self.catalog, destination.name, time.time())
         if due is not None:
-            self._record(due, Attempt(Ending.SET_ASIDE, message=f"unexpected {type(error).__name__}"))
+            self._record(due, Attempt(DeliveryOutcome.SET_ASIDE, message=f"unexpected {type(error).__name__}"))
         return due is not None
 
     def _record(self, due: DueDelivery, attempt: Attempt, report: bytes | None = None) -> None:
         now = time.time()
         what = f"report {short_uid(due.report_uid)} to {due.destination}"
-        if attempt.ending is Ending.DELIVERED:
+        if attempt.outcome is DeliveryOutcome.DELIVERED:
             log.info("%s: delivered %s", what, attempt.status)  # a peer's words may name a patient: `status` shows them
             # random, so that nobody but the peer that is asked can answer
             commitment = Commitment(f"2.25.{uuid.uuid4().int}", *attempt.to_commit) if attempt.to_commit else None
-            self._tell(due, report, attempt.ending, attempt.status)
+            self._tell(due, report, attempt.outcome, attempt.status)
             record_delivered(
                 self.catalog,
                 due,
@@ -225,9 +225,9 @@ class Sender:
             return
         rule = self.rules.get(due.destination)
         again = next_attempt(due.attempts, due.created_at, now, due.report_uid + due.destination, rule)
-        if attempt.ending is Ending.SET_ASIDE or again is None:
+        if attempt.outcome is DeliveryOutcome.SET_ASIDE or again is None:
             log.error("%s: set aside, %s; `dicom-pipeline status` says why", what, attempt.status or "not answered")
-            self._tell(due, report, Ending.SET_ASIDE, attempt.status)
+            self._tell(due, report, DeliveryOutcome.SET_ASIDE, attempt.status)
             record_set_aside(self.catalog, due, status=attempt.status, message=attempt.message, at=now)
         else:
             log.warning("%s: again in %.0f s, %s", what, again - now, attempt.status or "not answered")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from io import BytesIO
 
 from pydicom import Dataset
@@ -32,8 +33,7 @@ from dicom_pipeline.catalog.commitments import (
     postpone_commitment,
     stored_for_commitment,
 )
-from dicom_pipeline.config import ListenerSection
-from dicom_pipeline.config.receiving import PeerSection
+from dicom_pipeline.config import DicomPeer
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import AnswerState
@@ -60,8 +60,11 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, GIVE_UP_SECONDS = 5.0, 3600.0, 7 * 864
 class Commitments:
     """Questions for commitment and the thread that answers them."""
 
-    def __init__(self, settings: ListenerSection, catalog: Catalog, spool: Spool, committer: Committer) -> None:
-        self.settings = settings
+    def __init__(
+        self, ae_title: str, peers: Sequence[DicomPeer], catalog: Catalog, spool: Spool, committer: Committer
+    ) -> None:
+        self._ae_title = ae_title
+        self._peers = {peer.ae_title: peer for peer in peers}
         self._catalog = catalog
         self._spool = spool
         self._committer = committer
@@ -82,14 +85,17 @@ class Commitments:
     def ask(self, sender: Sender, asked: Asked) -> int:
         """Enter a question with the answer to each of its instances; returns its id. Raises CatalogError."""
         answers = {uid: self._failure(sop_class, uid) for uid, sop_class in asked.items.items()}
-        peer = sender.calling_ae in {p.ae_title for p in self.settings.peers}
         at = time.time()
-        next_at = at if peer else at + GIVE_UP_SECONDS
+        next_at = at if self.knows(sender.calling_ae) else at + GIVE_UP_SECONDS
         work = enter_commitment(asked, answers, sender.calling_ae, sender.address, at, next_at)
         identifier: int = self._committer.submit(work).result()
         failed = sum(1 for failure in answers.values() if failure is not None)
         log.info("commitment %s: %d asked, %d not held", short_uid(asked.transaction_uid), len(answers), failed)
         return identifier
+
+    def knows(self, ae_title: str) -> bool:
+        """Whether a node is sent its results on an association of our own."""
+        return ae_title in self._peers
 
     def report_on(self, token: str, identifier: int, asked: Asked, *, implicit: bool) -> tuple[bytes, bytes]:
         """Command and data set (Little Endian) of the N-EVENT-REPORT for a question that came on the association `token`."""
@@ -141,22 +147,19 @@ class Commitments:
             try:
                 for pending in due_commitments(self._catalog, time.time()):
                     # a node that is not known is answered on the association that asks, not from here
-                    if self._peer(pending) or time.time() - pending.asked_at >= GIVE_UP_SECONDS:
+                    if self.knows(pending.calling_ae) or time.time() - pending.asked_at >= GIVE_UP_SECONDS:
                         self._send(pending)
             except CatalogError as error:
                 log.error("cannot answer commitments: %s", error)
         self._catalog.close()
 
-    def _peer(self, pending: Pending) -> PeerSection | None:
-        return next((p for p in self.settings.peers if p.ae_title == pending.calling_ae), None)
-
     def _send(self, pending: Pending) -> None:
-        peer = self._peer(pending)
+        peer = self._peers.get(pending.calling_ae)
         if peer is None:
-            problem = "its node is not in [[peers]]"
+            problem = "no entry of [[peers]] with the role commit has its AE title"
         else:
             event, dataset = event_report(pending.transaction_uid, commitment_items(self._catalog, pending.id))
-            problem = send_event_report(self.settings, peer, event, dataset)
+            problem = send_event_report(peer, self._ae_title, event, dataset)
         now = time.time()
         if not problem:
             self._committer.submit(lambda run: finish_commitment(run, pending.id, AnswerState.ANSWERED, "")).result()
@@ -212,8 +215,7 @@ class ActionRequest(Operation):
 
     def follow_up(self) -> tuple[bytes, bytes] | None:
         """Command and data set of the result, where it was asked for and no other way to the sender is known."""
-        peers = {peer.ae_title for peer in self._commitments.settings.peers}
-        if self._asked is None or not self._id or self._sender.calling_ae in peers:
+        if self._asked is None or not self._id or self._commitments.knows(self._sender.calling_ae):
             return None
         return self._commitments.report_on(self._sender.token, self._id, self._asked, implicit=self._implicit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import end_association, enter_association
-from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.config import DicomPeer, ListenerSection
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.commitment import PUSH_MODEL, ActionRequest, Commitments
 from dicom_pipeline.intake.commitment_results import CommitmentResult
@@ -46,8 +46,8 @@ PARTS = ("accepting", "committing")
 class ListeningNode:
     """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
 
-    record: the audit trail. min_free_bytes: the disk's watermark. progress: called with one of PARTS whenever that has got
-    on. Raises ConfigError for settings that cannot work.
+    record: the audit trail. commit_peers: sent the results of the commitments that they ask for. min_free_bytes: the disk's
+    watermark. progress: called with one of PARTS whenever that has got on. Raises ConfigError for settings that cannot work.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class ListeningNode:
         record: Record = unrecorded,
         progress: Callable[[str], object] = lambda _: None,
         *,
+        commit_peers: Sequence[DicomPeer] = (),
         min_free_bytes: int = 0,
     ) -> None:
         accepting, committing = (partial(progress, part) for part in PARTS)
@@ -66,7 +67,7 @@ class ListeningNode:
         self._owner = owner
         self._committer = Committer(catalog, committing)
         self.storage = Storage(settings, min_free_bytes, spool, self._committer, ThreadTransfers(record))
-        self._commitments = Commitments(settings, catalog, spool, self._committer)
+        self._commitments = Commitments(settings.ae_title, commit_peers, catalog, spool, self._committer)
         contexts = supported_contexts(settings.sop_classes)
         services = Services(self._operations(), contexts, self, settings.max_object_bytes)
         self._listener = Listener(settings, services, record, accepting)

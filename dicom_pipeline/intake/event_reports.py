@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import ssl
-
 from pydicom import Dataset
 from pynetdicom import AE, build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from dicom_pipeline.acceptor.admission import COMMAND_SYNTAXES
-from dicom_pipeline.config import ListenerSection
-from dicom_pipeline.config.receiving import PeerSection
+from dicom_pipeline.config import DicomPeer
+from dicom_pipeline.peers.dicom_node import tls_client_context
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 
 
-def send_event_report(settings: ListenerSection, peer: PeerSection, event: int, dataset: Dataset) -> str:
+def send_event_report(peer: DicomPeer, calling_ae: str, event: int, dataset: Dataset) -> str:
     """Send a Storage Commitment result to a node; empty where it was taken, else what went wrong."""
-    entity = AE(ae_title=settings.ae_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout_seconds
-    entity.connection_timeout = settings.association_timeout_seconds
+    entity = AE(ae_title=peer.calling_ae_title or calling_ae)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
+    entity.connection_timeout = peer.timeout_seconds
     entity.add_requested_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)
     role = build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     try:
-        tls = (_client_context(settings), peer.host) if peer.tls else None
+        tls = (tls_client_context(peer), peer.host) if peer.uses_tls else None
         association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, ext_neg=[role], tls_args=tls)
     except (OSError, RuntimeError) as error:
         return f"no association: {type(error).__name__}"
@@ -37,12 +35,3 @@ def send_event_report(settings: ListenerSection, peer: PeerSection, event: int, 
         association.release()
     code = status.get("Status")
     return "" if code == 0 else ("no answer" if code is None else f"answered 0x{code:04X}")
-
-
-def _client_context(settings: ListenerSection) -> ssl.SSLContext:
-    """TLS as a client, with the listener's certificate and authorities."""
-    context = ssl.create_default_context(cafile=settings.tls_ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    return context

@@ -16,10 +16,8 @@ from dicom_pipeline.catalog.account import refusals
 from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock
 from dicom_pipeline.errors import ConfigError, DicomPipelineError
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.orthanc import orthanc_problem
-from dicom_pipeline.service.wiring import destinations_of, forwarder_of, trail_folder
-from dicom_pipeline.sources.poller import client_of
+from dicom_pipeline.peers.dicom_node import DicomNode, listener_as_peer
+from dicom_pipeline.service.wiring import destinations_of, forwarder_of, orthanc_of, trail_folder
 
 Check = tuple[str, tuple[bool, str]]
 """What was examined; whether it is as it should be, and a sentence."""
@@ -49,7 +47,6 @@ def tls_checks(settings: Settings) -> list[Check]:
 def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
     """Whether it is the running service that holds the listener's port; with TLS a peer alone can tell."""
     section = settings.listener
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - where it can be called
     calling = section.calling_ae_titles[0] if section.calling_ae_titles else section.ae_title
     if section.tls_certificate is not None:
         try:
@@ -57,8 +54,7 @@ def listener_answer(settings: Settings, problem: str) -> tuple[bool, str]:
                 return False, f"{problem}, and no service of these settings runs"
         except ConfigError:
             return True, "the service is running; it speaks TLS, so that only a peer with a certificate can ask it"
-    node = DicomNode("listener", section.ae_title, host, section.port, calling, timeout_seconds=5.0)
-    no_answer = node.echo()
+    no_answer = listener_as_peer(section, calling, timeout_seconds=5.0).echo()
     if no_answer:
         return False, f"{problem}, and what holds it is no service of this kind: {no_answer}"
     return True, "the service is running and answers"
@@ -77,23 +73,12 @@ def handshake_checks(settings: Settings) -> list[Check]:
 
 
 def peer_checks(settings: Settings) -> list[Check]:
-    """Whether the nodes that are told of commitments answer a C-ECHO, with the listener's certificate where they want TLS."""
-    section = settings.listener
-    found: list[Check] = []
-    for peer in section.peers:
-        node = DicomNode(
-            name=peer.ae_title,
-            ae_title=peer.ae_title,
-            host=peer.host,
-            port=peer.port,
-            calling_ae=section.ae_title,
-            tls_ca=(section.tls_ca or section.tls_certificate) if peer.tls else None,
-            tls_certificate=section.tls_certificate,
-            tls_key=section.tls_key,
-        )
-        problem = node.echo()
-        found.append((f"peer {peer.ae_title}", (not problem, problem or "answers")))
-    return found
+    """Whether the nodes that are sent the results of commitments answer a C-ECHO; others are checked as destinations."""
+    return [
+        (f"peer {peer.name}", _answer(DicomNode(peer, settings.listener.ae_title).echo()))
+        for peer in settings.committing
+        if "deliver" not in peer.roles
+    ]
 
 
 def _audit_checks(settings: Settings) -> list[Check]:
@@ -125,11 +110,11 @@ def _node_checks(settings: Settings) -> list[tuple[str, tuple[bool, str]]]:
         found = [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
     except ConfigError as error:
         found = [("destinations", (False, str(error)))]
-    for source in settings.sources:
+    for peer in settings.fetching:
         try:
-            found.append((f"source {source.name}", _answer(orthanc_problem(client_of(source)))))
+            found.append((f"source {peer.name}", _answer(orthanc_of(peer).echo())))
         except ConfigError as error:
-            found.append((f"source {source.name}", (False, str(error))))
+            found.append((f"source {peer.name}", (False, str(error))))
     return found
 
 

@@ -21,7 +21,7 @@ ANSWER_SECONDS, BRIEF_SECONDS = 2.0, 0.1
 """How long the association stays open for a peer that answers on it at once; brief: for one that did not so far."""
 
 
-class CommitmentRequest:
+class CommitmentAction:
     """One question about one object. result: SOP Instance UID -> failure reason (None: committed), once it has come."""
 
     def __init__(self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) -> None:
@@ -44,7 +44,7 @@ class CommitmentRequest:
         try:
             answer, _ = association.send_n_action(self._request, 1, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE)
         except (ValueError, RuntimeError) as error:
-            return f"it takes no Storage Commitment: {error}"
+            return f"Storage Commitment failed: {error}"
         status = answer.get("Status")
         if status is None:
             return "it did not answer the Storage Commitment request"

@@ -8,8 +8,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -20,8 +19,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentRequest
-from dicom_pipeline.peers.peer import Attempt, Ending, Question
+from dicom_pipeline.config import DicomPeer, ListenerSection
+from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentAction
+from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
 from dicom_pipeline.peers.query import find_instance
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.peers.tls_advice import why_not
@@ -32,41 +32,38 @@ FIND = str(StudyRootQueryRetrieveInformationModelFind)
 
 @dataclass(frozen=True, slots=True)
 class DicomNode:
-    """A node at host:port. calling_ae: our title. tls_*: PEM files; TLS where tls_ca is set. verify: how arrival is checked."""
+    """A node of the settings. calling_ae: our AE title, where the peer's settings name none."""
 
-    name: str
-    ae_title: str
-    host: str
-    port: int
+    peer: DicomPeer
     calling_ae: str
-    verify: Literal["none", "find", "commitment"] = "none"
-    timeout_seconds: float = 30.0
-    tls_ca: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in status and logs."""
+        return self.peer.name
 
     def send(self, report: bytes) -> Attempt:
         """C-STORE; what the peer or the network does is told as an Attempt."""
         dataset = dcmread(io.BytesIO(report))
         classes = classes_for(str(dataset.SOPClassUID))
-        association = self._associate(*classes, *([FIND] if self.verify == "find" else []))
+        association = self._associate(*classes, *([FIND] if self.peer.deliver.verify == "find" else []))
         if isinstance(association, Attempt):
             return association
         try:
             accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
             offered = [uid for uid in classes if uid in accepted]
             if not offered:
-                return Attempt(Ending.SET_ASIDE, message="the peer accepts no such SOP class")
+                return Attempt(DeliveryOutcome.SET_ASIDE, message="the peer accepts no such SOP class")
             for taken in offered:
                 sent = as_class(dataset, taken)
                 answer = association.send_c_store(sent)
                 if answer.get("Status") != SOP_CLASS_NOT_SUPPORTED:  # some accept every context and say it only here
                     break
             attempt = attempt_of(answer.get("Status"), str(answer.get("ErrorComment", "") or ""))
-            if attempt.ending is Ending.DELIVERED:
+            if attempt.outcome is DeliveryOutcome.DELIVERED:
                 attempt = self._verified(attempt, association, sent)
         except (ValueError, RuntimeError) as error:
-            return Attempt(Ending.RETRY, message=f"the association ended: {error}")
+            return Attempt(DeliveryOutcome.RETRY, message=f"the association ended: {error}")
         finally:
             if association.is_established:
                 association.release()
@@ -78,31 +75,32 @@ class DicomNode:
         sop_class_uid: str,
         sop_instance_uid: str,
         answer_seconds: float = ANSWER_SECONDS,
-    ) -> Question:
+    ) -> CommitmentReply:
         """Ask for Storage Commitment; the answer may come here at once, or later to the listener."""
-        request = CommitmentRequest(transaction_uid, sop_class_uid, sop_instance_uid)
+        request = CommitmentAction(transaction_uid, sop_class_uid, sop_instance_uid)
         association = self._associate(str(StorageCommitmentPushModel), handlers=request.handlers)
         if isinstance(association, Attempt):
-            return Question(association.message)
+            return CommitmentReply(association.message)
         try:
             problem = request.ask(association, answer_seconds)
         finally:
             if association.is_established:
                 association.release()
-        return Question(problem, request.result)
+        return CommitmentReply(problem, request.result)
 
     def _verified(self, attempt: Attempt, association: Any, sent: Dataset) -> Attempt:
         """What verification says of an object that was answered with Success or a warning."""
-        if self.verify == "commitment":
+        verify = self.peer.deliver.verify
+        if verify == "commitment":
             return replace(attempt, to_commit=(str(sent.SOPClassUID), str(sent.SOPInstanceUID)))
-        if self.verify == "none":
+        if verify == "none":
             return attempt
         found = find_instance(association, sent)
         if found is True:
             return replace(attempt, verified=True)
         if found is False:
             return Attempt(
-                Ending.RETRY, attempt.status, "the peer answered Success, but C-FIND does not list the object"
+                DeliveryOutcome.RETRY, attempt.status, "the peer answered Success, but C-FIND does not list the object"
             )
         return replace(attempt, message=f"{attempt.message} not verified: {found}".strip())
 
@@ -114,63 +112,66 @@ class DicomNode:
         try:
             status = association.send_c_echo().get("Status")
         except (ValueError, RuntimeError) as error:
-            return f"it takes no C-ECHO: {error}"
+            return f"C-ECHO failed: {error}"
         finally:
             association.release()
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
     def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
-        entity = AE(ae_title=self.calling_ae)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_seconds
-        entity.connection_timeout = self.timeout_seconds
+        peer = self.peer
+        entity = AE(ae_title=peer.calling_ae_title or self.calling_ae)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
+        entity.connection_timeout = peer.timeout_seconds
         for abstract_syntax in abstract_syntaxes:
             entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
-            tls = (self._tls(), self.host) if self.tls_ca else None
+            tls = (tls_client_context(peer), peer.host) if peer.uses_tls else None
         except (OSError, ssl.SSLError) as error:
-            return Attempt(Ending.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
+            return Attempt(DeliveryOutcome.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
         for _ in range(2):
             began, opened = time.monotonic(), list[Any]()
-            told = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
+            handled = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
             try:
                 association = entity.associate(
-                    self.host, self.port, ae_title=self.ae_title, tls_args=tls, evt_handlers=told
+                    peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls, evt_handlers=handled
                 )
             except (OSError, UnicodeError) as error:  # of the look-up of the name, before any connection
                 return Attempt(
-                    Ending.RETRY, message=f"the host name {self.host} cannot be resolved ({type(error).__name__})"
+                    DeliveryOutcome.RETRY,
+                    message=f"the host name {peer.host} cannot be resolved ({type(error).__name__})",
                 )
             if association.is_established:
                 return association
             # a peer that rejects and hangs up at once may be gone before pynetdicom has read its words: ask once more
             wordless = not association.is_rejected and association.acceptor.primitive is None
-            if not (opened and wordless and time.monotonic() - began < self.timeout_seconds / 2):
+            if not (opened and wordless and time.monotonic() - began < peer.timeout_seconds / 2):
                 break
         return self._why_not(association, abstract_syntaxes[0], tls[0] if tls else None)
 
     def _why_not(self, association: Any, abstract_syntax: str, tls: ssl.SSLContext | None) -> Attempt:
         """What an association that did not come about means for a delivery."""
-        where = f"{self.ae_title}@{self.host}:{self.port}"
+        where = f"{self.peer.ae_title}@{self.peer.host}:{self.peer.port}"
         if association.is_rejected:
             answer = association.acceptor.primitive
             permanent = getattr(answer, "result", 1) == 1
             words = getattr(answer, "reason_str", "") or "no reason given"
-            ending = Ending.SET_ASIDE if permanent else Ending.RETRY
-            return Attempt(ending, message=f"{where} rejects the association: {words}{self._advice(words)}")
+            outcome = DeliveryOutcome.SET_ASIDE if permanent else DeliveryOutcome.RETRY
+            return Attempt(outcome, message=f"{where} rejects the association: {words}{self._advice(words)}")
         if association.acceptor.primitive is not None:
             return Attempt(
-                Ending.SET_ASIDE,
+                DeliveryOutcome.SET_ASIDE,
                 message=f"{where} accepts no presentation context for {UID(abstract_syntax).name}",
             )
         why = self._why_no_handshake(tls) if tls else ""
-        return Attempt(Ending.RETRY, message=f"{where} cannot be reached{why}")
+        return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached{why}")
 
     def _advice(self, words: str) -> str:
         """What to do about a rejection, where its words tell."""
         if words.startswith("Calling AE title"):
-            return f"; enter {self.calling_ae} at the peer as a known node (Orthanc: DicomModalities)"
+            title = self.peer.calling_ae_title or self.calling_ae
+            return f"; enter {title} at the peer as a known node (Orthanc: DicomModalities)"
         if words.startswith("Called AE title"):
-            return f"; the peer is not called {self.ae_title}"
+            return f"; the peer is not called {self.peer.ae_title}"
         return ""
 
     def _why_no_handshake(self, context: ssl.SSLContext) -> str:
@@ -178,8 +179,8 @@ class DicomNode:
         shaken = False
         try:
             with (
-                socket.create_connection((self.host, self.port), self.timeout_seconds) as plain,
-                context.wrap_socket(plain, server_hostname=self.host) as secure,
+                socket.create_connection((self.peer.host, self.peer.port), self.peer.timeout_seconds) as plain,
+                context.wrap_socket(plain, server_hostname=self.peer.host) as secure,
             ):
                 shaken = True
                 secure.settimeout(1.0)
@@ -190,9 +191,18 @@ class DicomNode:
             return f": {why_not(error)}"
         return ""
 
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.tls_ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.tls_certificate and self.tls_key:
-            context.load_cert_chain(self.tls_certificate, self.tls_key)
-        return context
+
+def listener_as_peer(listener: ListenerSection, calling_ae: str, timeout_seconds: float) -> DicomNode:
+    """Our own listener, as a node of this machine calls it without TLS."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104 - where it can be called
+    values = {"name": "listener", "ae_title": listener.ae_title, "host": host, "port": listener.port}
+    return DicomNode(DicomPeer(type="dicom", timeout_seconds=timeout_seconds, **values), calling_ae)
+
+
+def tls_client_context(peer: DicomPeer) -> ssl.SSLContext:
+    """TLS of 1.2 or later as its client, with our certificate where the settings name one. Raises OSError, ssl.SSLError."""
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=peer.tls_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if peer.tls_certificate is not None and peer.tls_key is not None:
+        context.load_cert_chain(peer.tls_certificate, peer.tls_key)
+    return context

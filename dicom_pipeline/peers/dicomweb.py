@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -12,14 +11,15 @@ import requests
 from pydicom import Dataset, dcmread
 from requests.auth import HTTPBasicAuth
 
+from dicom_pipeline.config import DicomWebPeer
 from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, texts_of
 from dicom_pipeline.peers.comparison import NO_OBJECT_READ_BACK, difference
-from dicom_pipeline.peers.peer import Attempt, Ending
-from dicom_pipeline.peers.redaction import said_by
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.peers.peer_messages import error_text
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.reporting import as_class, classes_for
 
-NOT_UNDERSTOOD = Attempt(Ending.RETRY, message="the server's answer to storing cannot be understood")
+NOT_UNDERSTOOD = Attempt(DeliveryOutcome.RETRY, message="the server's answer to storing cannot be understood")
 MISSING = "the package dicomweb-client is missing: pip install 'dicom-pipeline[dicomweb]'"
 
 UNTRUSTED = (
@@ -29,35 +29,29 @@ UNTRUSTED = (
 
 @dataclass(frozen=True, slots=True)
 class DicomWebServer:
-    """A server at its base URL, such as https://pacs/dicom-web.
+    """A server of the settings. password: of its user name, for basic authentication; token: bearer."""
 
-    username and password: basic authentication; token: bearer. tls_ca: PEM file of the authorities that we trust, the
-    system's without. tls_certificate, tls_key: for mutual TLS. verify: read the object back and compare.
-    """
+    peer: DicomWebPeer
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
 
-    name: str
-    url: str
-    username: str | None = None
-    password: str | None = None
-    token: str | None = None
-    tls_ca: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    timeout_seconds: float = 30.0
-    verify: bool = True
+    @property
+    def name(self) -> str:
+        """Its name in status and logs."""
+        return self.peer.name
 
     def send(self, report: bytes) -> Attempt:
         """STOW-RS, then (verify) WADO-RS and a comparison of the data sets."""
         try:
             return self._as_it_takes(dcmread(io.BytesIO(report)))
         except ImportError:
-            return Attempt(Ending.SET_ASIDE, message=MISSING)
+            return Attempt(DeliveryOutcome.SET_ASIDE, message=MISSING)
         except requests.HTTPError as error:
             return _http_attempt(error)
         except requests.exceptions.SSLError:
-            return Attempt(Ending.RETRY, message=UNTRUSTED)
+            return Attempt(DeliveryOutcome.RETRY, message=UNTRUSTED)
         except (requests.RequestException, OSError) as error:
-            return Attempt(Ending.RETRY, message=f"the server cannot be reached: {_why(error)}")
+            return Attempt(DeliveryOutcome.RETRY, message=f"the server cannot be reached: {_why(error)}")
 
     def _as_it_takes(self, dataset: Dataset) -> Attempt:
         """A report as the richest SR class that the server stores: STOW-RS has nothing to ask it beforehand."""
@@ -82,9 +76,9 @@ class DicomWebServer:
             raise
         except (*UNPARSABLE, ParseError):
             stored = NOT_UNDERSTOOD
-        if not self.verify:
+        if self.peer.deliver.verify == "none":
             return stored
-        if stored.ending is Ending.DELIVERED:
+        if stored.outcome is DeliveryOutcome.DELIVERED:
             return self._verified(client, dataset, stored)
         return self._there_already(client, dataset, stored)
 
@@ -97,9 +91,9 @@ class DicomWebServer:
         except UNPARSABLE as error:
             if isinstance(error, OSError):
                 raise  # the connection, not what came over it
-            return replace(stored, ending=Ending.RETRY, message=NO_OBJECT_READ_BACK)
+            return replace(stored, outcome=DeliveryOutcome.RETRY, message=NO_OBJECT_READ_BACK)
         if differs and not stored.message:
-            return Attempt(Ending.SET_ASIDE, stored.status, differs)
+            return Attempt(DeliveryOutcome.SET_ASIDE, stored.status, differs)
         # a server that said that it coerces may hold other values: its warning is kept, and nothing is called verified
         return replace(stored, verified=not differs)
 
@@ -112,8 +106,9 @@ class DicomWebServer:
         except UNPARSABLE:
             return refused
         if differs:
-            return Attempt(Ending.SET_ASIDE, refused.status, differs)
-        return Attempt(Ending.DELIVERED, refused.status, f"it lies there, though: {refused.message}", verified=True)
+            return Attempt(DeliveryOutcome.SET_ASIDE, refused.status, differs)
+        words = f"already stored with identical content (server answered: {refused.message})"
+        return Attempt(DeliveryOutcome.DELIVERED, refused.status, words, verified=True)
 
     def echo(self) -> str:
         """A search for one study: "" where it is answered, else what is wrong."""
@@ -137,15 +132,16 @@ class DicomWebServer:
             "application/dicom+json"  # of answers to storing; a refusal may come as XML otherwise
         )
         session.hooks["response"].append(_without_parameters)
-        if self.username is not None:
-            session.auth = HTTPBasicAuth(self.username.encode(), (self.password or "").encode())  # RFC 7617: UTF-8
+        peer = self.peer
+        if peer.username is not None:
+            session.auth = HTTPBasicAuth(peer.username.encode(), (self.password or "").encode())  # RFC 7617: UTF-8
         if self.token is not None:
             session.headers["Authorization"] = f"Bearer {self.token}"
-        if self.tls_ca is not None:
-            session.verify = str(self.tls_ca)
-        if self.tls_certificate is not None and self.tls_key is not None:
-            session.cert = (str(self.tls_certificate), str(self.tls_key))
-        client = DICOMwebClient(self.url, session=session, timeout=self.timeout_seconds)
+        if peer.tls_ca is not None:
+            session.verify = str(peer.tls_ca)
+        if peer.tls_certificate is not None and peer.tls_key is not None:
+            session.cert = (str(peer.tls_certificate), str(peer.tls_key))
+        client = DICOMwebClient(peer.url, session=session, timeout=peer.timeout_seconds)
         client.set_http_retry_params(retry=False)  # the outbox tries again, and remembers it
         return client
 
@@ -178,19 +174,23 @@ def stored_attempt(answer: Dataset) -> Attempt:
     for item in (*items_of(answer, "FailedSOPSequence"), *items_of(answer, "OtherFailuresSequence")):
         reason = integer_of(item, "FailureReason")
         failed = attempt_of(0xC000 if reason is None else reason, " ".join(texts_of(item, "ErrorComment")))
-        return failed if failed.ending is not Ending.DELIVERED else replace(failed, ending=Ending.SET_ASIDE)
+        return (
+            failed
+            if failed.outcome is not DeliveryOutcome.DELIVERED
+            else replace(failed, outcome=DeliveryOutcome.SET_ASIDE)
+        )
     for item in items_of(answer, "ReferencedSOPSequence"):
         if warning := integer_of(item, "WarningReason"):
             return attempt_of(warning)
-    return Attempt(Ending.DELIVERED, "200")
+    return Attempt(DeliveryOutcome.DELIVERED, "200")
 
 
 def _unread(stored: Attempt, status: int) -> Attempt:
     """What an object that was stored but cannot be read back means, by the HTTP status of the reading."""
     if status in (401, 403, 405, 406, 501):
         return replace(stored, message=f"{stored.message} not verified: reading back was answered {status}".strip())
-    words = "stored, but not found again; verify = false if the server has no WADO-RS"
-    return Attempt(Ending.RETRY, str(status), words if status == 404 else "stored, but reading back failed")
+    words = 'stored, but not found again; verify = "none" if the server has no WADO-RS'
+    return Attempt(DeliveryOutcome.RETRY, str(status), words if status == 404 else "stored, but reading back failed")
 
 
 def _why(error: Exception) -> str:
@@ -203,7 +203,7 @@ def _why(error: Exception) -> str:
 
 def _http_attempt(error: Any) -> Attempt:
     if error.response is None:
-        return Attempt(Ending.RETRY, "0", "the server is busy or broken")
+        return Attempt(DeliveryOutcome.RETRY, "0", "the server is busy or broken")
     status = error.response.status_code
     if status == 409:  # the body says why
         try:
@@ -215,5 +215,9 @@ def _http_attempt(error: Any) -> Attempt:
     words = {401: "the server refuses the user name, password or token", 403: "the server forbids storing"}
     again = status in (408, 429) or status >= 500
     said = words.get(status, "the server is busy or broken" if again else "the server refuses the object")
-    theirs = said_by(error.response)
-    return Attempt(Ending.RETRY if again else Ending.SET_ASIDE, str(status), f"{said}: {theirs}" if theirs else said)
+    theirs = error_text(error.response)
+    return Attempt(
+        DeliveryOutcome.RETRY if again else DeliveryOutcome.SET_ASIDE,
+        str(status),
+        f"{said}: {theirs}" if theirs else said,
+    )

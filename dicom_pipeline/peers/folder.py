@@ -11,15 +11,25 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from dicom_pipeline.peers.peer import Attempt, Ending
+from dicom_pipeline.config import FolderPeer
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A folder that is made where it is not there. Files are called <SOP Instance UID>.dcm: our own UID, no patient data."""
 
-    name: str
-    path: Path
+    peer: FolderPeer
+
+    @property
+    def name(self) -> str:
+        """Its name in status and logs."""
+        return self.peer.name
+
+    @property
+    def path(self) -> Path:
+        """Where the files lie."""
+        return self.peer.path
 
     def send(self, report: bytes) -> Attempt:
         """Write the file durably; the same content again is delivered, another under its name is set aside."""
@@ -31,9 +41,9 @@ class Folder:
             if target.exists():
                 same = target.read_bytes() == report
                 return (
-                    Attempt(Ending.DELIVERED, verified=True)
+                    Attempt(DeliveryOutcome.DELIVERED, verified=True)
                     if same
-                    else Attempt(Ending.SET_ASIDE, message="another content lies under this UID")
+                    else Attempt(DeliveryOutcome.SET_ASIDE, message="another content lies under this UID")
                 )
             with temporary.open("wb") as stream:
                 stream.write(report)
@@ -44,8 +54,8 @@ class Folder:
         except OSError as error:
             with contextlib.suppress(OSError):  # what cannot be removed either is overwritten by the next attempt
                 temporary.unlink(missing_ok=True)
-            return Attempt(Ending.RETRY, message=f"cannot write: {error.strerror}")
-        return Attempt(Ending.DELIVERED, verified=True)
+            return Attempt(DeliveryOutcome.RETRY, message=f"cannot write: {error.strerror}")
+        return Attempt(DeliveryOutcome.DELIVERED, verified=True)
 
     def echo(self) -> str:
         """ "" where the folder can be written, else what is wrong."""

@@ -6,7 +6,7 @@ Orthanc answers success even where it discards a changed object under a known UI
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from requests.auth import HTTPBasicAuth
 from requests.exceptions import SSLError
 from urllib3.util import Retry
 
+from dicom_pipeline.config import OrthancPeer
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.peers.comparison import NO_OBJECT_READ_BACK, difference
-from dicom_pipeline.peers.peer import Attempt, Ending
-from dicom_pipeline.peers.redaction import said_by
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.peers.peer_messages import error_text
 
 TIMEOUT_SECONDS = 60.0
 """Silence after which an Orthanc is given up for now."""
@@ -42,47 +43,57 @@ FEW_RETRIES = Retry(total=2, read=0, other=0, backoff_factor=0.2)
 
 @dataclass(frozen=True, slots=True)
 class OrthancServer:
-    """An Orthanc at a URL, with a user name and password where it asks for them."""
+    """An Orthanc of the settings. password: of its user name, for basic authentication."""
 
-    name: str
-    url: str
-    username: str | None = None
-    password: str | None = None
-    verify: bool = True
-    tls_ca: Path | None = None
+    peer: OrthancPeer
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name in status and logs."""
+        return self.peer.name
 
     def send(self, report: bytes) -> Attempt:
         """Upload, then (verify) read the file back and compare the data sets."""
-        client = self._client()
+        client = self.client()
         try:
             said = client.post("instances", data=report).json()
         except HttpError as error:
             return _refusal(error)
         except (OrthancApiException, OSError) as error:
-            return Attempt(Ending.RETRY, message=_explain(error))
+            return Attempt(DeliveryOutcome.RETRY, message=_explain(error))
         if not isinstance(said, dict) or not isinstance(said.get("ID"), str):
-            return Attempt(Ending.RETRY, "200", NO_ORTHANC)
+            return Attempt(DeliveryOutcome.RETRY, "200", NO_ORTHANC)
         if said.get("Status") == FILTERED_OUT:  # with HTTP 200, and an ID of what is not there
-            return Attempt(Ending.SET_ASIDE, FILTERED_OUT, "Orthanc's ReceivedInstanceFilter refuses the object")
-        return _read_back(client, said["ID"], report) if self.verify else Attempt(Ending.DELIVERED, "200")
+            return Attempt(
+                DeliveryOutcome.SET_ASIDE, FILTERED_OUT, "Orthanc's ReceivedInstanceFilter refuses the object"
+            )
+        if self.peer.deliver.verify == "none":
+            return Attempt(DeliveryOutcome.DELIVERED, "200")
+        return _read_back(client, said["ID"], report)
 
     def echo(self) -> str:
         """ "" where Orthanc answers, else what is wrong."""
-        return orthanc_problem(self._client())
+        return orthanc_problem(self.client())
 
-    def _client(self) -> OrthancApiClient:
-        return orthanc_client(self.url, self.username, self.password, self.tls_ca)
+    def client(self) -> OrthancApiClient:
+        """A client of its REST API."""
+        return orthanc_client(self.peer.url, self.peer.username, self.password, self.peer.tls_ca)
 
 
 def _refusal(error: HttpError) -> Attempt:
     """What an HTTP error means that answers an upload, or NotAuthorized a reading."""
     status = int(error.http_status_code or 0)
     if isinstance(error, NotAuthorized):
-        return Attempt(Ending.SET_ASIDE, str(status), _explain(error))
+        return Attempt(DeliveryOutcome.SET_ASIDE, str(status), _explain(error))
     again = status in (408, 409, 429) or not 400 <= status < 500  # 409: the same object comes in another way just now
     words = "Orthanc is busy or broken" if again else "Orthanc refuses the object"
-    said = said_by(error.request_response) if error.request_response is not None else ""
-    return Attempt(Ending.RETRY if again else Ending.SET_ASIDE, str(status), f"{words}: {said}" if said else words)
+    said = error_text(error.request_response) if error.request_response is not None else ""
+    return Attempt(
+        DeliveryOutcome.RETRY if again else DeliveryOutcome.SET_ASIDE,
+        str(status),
+        f"{words}: {said}" if said else words,
+    )
 
 
 def _read_back(client: OrthancApiClient, identifier: str, report: bytes) -> Attempt:
@@ -90,18 +101,18 @@ def _read_back(client: OrthancApiClient, identifier: str, report: bytes) -> Atte
     try:
         back = client.instances.get_file(identifier)
     except ResourceNotFound:
-        return Attempt(Ending.RETRY, "404", "stored, but not found again")
+        return Attempt(DeliveryOutcome.RETRY, "404", "stored, but not found again")
     except NotAuthorized as error:
         return _refusal(error)
     except (OrthancApiException, OSError) as error:
-        return Attempt(Ending.RETRY, message=_explain(error))
+        return Attempt(DeliveryOutcome.RETRY, message=_explain(error))
     try:
         differs = difference(dcmread(io.BytesIO(report)), dcmread(io.BytesIO(back)))
     except UNPARSABLE:
-        return Attempt(Ending.RETRY, "200", NO_OBJECT_READ_BACK)
+        return Attempt(DeliveryOutcome.RETRY, "200", NO_OBJECT_READ_BACK)
     if differs:
-        return Attempt(Ending.SET_ASIDE, "200", differs)
-    return Attempt(Ending.DELIVERED, "200", verified=True)
+        return Attempt(DeliveryOutcome.SET_ASIDE, "200", differs)
+    return Attempt(DeliveryOutcome.DELIVERED, "200", verified=True)
 
 
 class _Client(OrthancApiClient):  # type: ignore[misc] # the library has no types

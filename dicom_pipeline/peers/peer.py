@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 
-class Ending(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How one attempt ended: arrived; later again; or for a person, because trying again changes nothing."""
 
     DELIVERED = "delivered"
@@ -20,7 +20,7 @@ class Ending(StrEnum):
 class Attempt:
     """One attempt. status: the peer's code as text; message: its words, or ours; verified: read back and compared."""
 
-    ending: Ending
+    outcome: DeliveryOutcome
     status: str = ""
     message: str = ""
     verified: bool = False
@@ -29,11 +29,13 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What came of asking for a commitment. problem: "" where the peer took the question. result: where it answered at once,
-    SOP Instance UID -> failure reason, None for a committed one."""
+class CommitmentReply:
+    """What came of asking for a commitment. error: "" where the peer accepted the request, else why it did not.
 
-    problem: str
+    result: where it answered at once, SOP Instance UID -> failure reason, None for a committed one.
+    """
+
+    error: str
     result: Mapping[str, int | None] | None = None
 
 
@@ -43,7 +45,7 @@ class Committing(Protocol):
 
     def ask_commitment(
         self, transaction_uid: str, sop_class_uid: str, sop_instance_uid: str, answer_seconds: float
-    ) -> Question:
+    ) -> CommitmentReply:
         """Ask, and wait so long for an answer here; never raises for what a peer or network does."""
         ...
 

@@ -23,7 +23,7 @@ def find_instance(association: Any, sent: Dataset) -> bool | str:
             if status in PENDING and identifier is not None:
                 found |= str(identifier.get("SOPInstanceUID", "")) == str(sent.SOPInstanceUID)
     except (ValueError, RuntimeError) as error:
-        return f"it takes no C-FIND: {error}"
+        return f"C-FIND failed: {error}"
     if status == 0x0000:
         return found
     return "it did not answer the C-FIND" if status is None else f"C-FIND was answered 0x{status:04X}"

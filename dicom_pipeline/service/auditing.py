@@ -22,24 +22,24 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import close_other_owners
 from dicom_pipeline.catalog.revisions import Claimed, MadeReport
 from dicom_pipeline.catalog.studies import interrupted_transfers, senders_of
-from dicom_pipeline.config import AnyDestination, DicomDestination, FolderDestination
-from dicom_pipeline.peers.peer import Ending
+from dicom_pipeline.config import AnyPeer, DicomPeer, FolderPeer
+from dicom_pipeline.peers.peer import DeliveryOutcome
 
 
 class Deliveries:
     """Tells of each report that begins to go to a destination, has arrived, or was set aside."""
 
-    def __init__(self, record: Record, destinations: Sequence[AnyDestination]) -> None:
+    def __init__(self, record: Record, peers: Sequence[AnyPeer]) -> None:
         self._record = record
-        self._nodes = {entry.name: _node(entry) for entry in destinations}
+        self._nodes = {peer.name: _node(peer) for peer in peers}
 
     def begins(self, destination: str, report: bytes) -> None:
         """The first attempt to send a report."""
         self._record(self._fact(destination, report, begins=True))
 
-    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
+    def ended(self, destination: str, report: bytes, outcome: DeliveryOutcome, status: str) -> None:
         """A report has arrived, or was set aside: refused, or tried for too long."""
-        if ending is Ending.DELIVERED:
+        if outcome is DeliveryOutcome.DELIVERED:
             self._record(self._fact(destination, report))
         else:
             words = f"set aside, status {status or 'none'}; `dicom-pipeline status` has the peer's words"
@@ -117,9 +117,9 @@ def forget_interrupted(catalog: Catalog, record: Record, owner: str) -> None:
     close_other_owners(catalog, owner)
 
 
-def _node(entry: AnyDestination) -> Node:
-    if isinstance(entry, DicomDestination):
-        return Node(entry.name, entry.host, entry.ae_title)
-    if isinstance(entry, FolderDestination):
-        return Node(entry.name, entry.path.absolute().as_uri())
-    return Node(entry.name, entry.url)
+def _node(peer: AnyPeer) -> Node:
+    if isinstance(peer, DicomPeer):
+        return Node(peer.name, peer.host, peer.ae_title)
+    if isinstance(peer, FolderPeer):
+        return Node(peer.name, peer.path.absolute().as_uri())
+    return Node(peer.name, peer.url)

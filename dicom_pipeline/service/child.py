@@ -110,9 +110,9 @@ def children_of(settings: Settings) -> list[Child]:
     children = [Child("listener", run_listener, LISTENER_PARTS), Child("worker", run_worker, ("worker",))]
     if settings.service.web_port is not None:
         children.append(Child("web", run_web, ("web",)))
-    if settings.destinations:
-        children.append(Child("sender", run_sender, tuple(there.name for there in settings.destinations)))
-    if settings.sources:
+    if settings.delivering:
+        children.append(Child("sender", run_sender, tuple(there.name for there in settings.delivering)))
+    if settings.fetching:
         children.append(Child("poller", run_poller))
     if settings.spool.keep_days is not None or settings.spool.keep_bytes is not None:
         children.append(Child("cleaner", run_cleaner))

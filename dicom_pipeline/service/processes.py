@@ -26,12 +26,12 @@ from dicom_pipeline.service.status_file import standing, states_of
 from dicom_pipeline.service.wiring import (
     destinations_of,
     forwarder_of,
+    pollers_of,
     receiver_of,
     record_of,
     retry_rules_of,
 )
 from dicom_pipeline.service.worker_rpc import ask
-from dicom_pipeline.sources.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,16 @@ def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
     record = record_of(settings, "listener")
     forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
     watermark = settings.spool.min_free_bytes
-    node = ListeningNode(settings.listener, catalog, spool, owner, record, signs.progress, min_free_bytes=watermark)
+    node = ListeningNode(
+        settings.listener,
+        catalog,
+        spool,
+        owner,
+        record,
+        signs.progress,
+        commit_peers=settings.committing,
+        min_free_bytes=watermark,
+    )
     node.start()
     signs.work()
     stop.wait()
@@ -78,7 +87,7 @@ def run_sender(settings: Settings, owner: str, signs: Signs) -> None:
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
-    audit = Deliveries(record_of(settings, "sender"), settings.destinations)
+    audit = Deliveries(record_of(settings, "sender"), settings.delivering)
     sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit, signs.progress)
     sender.start()
     signs.work()
@@ -93,8 +102,8 @@ def run_poller(settings: Settings, owner: str, signs: Signs) -> None:
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
     receiver = receiver_of(settings, catalog, record_of(settings, "poller"))
-    pollers = [Poller(source, catalog, receiver) for source in settings.sources]
-    threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.source.name) for poller in pollers]
+    pollers = pollers_of(settings, catalog, receiver)
+    threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.name) for poller in pollers]
     for thread in threads:
         thread.start()
     signs.work()

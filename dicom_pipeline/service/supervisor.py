@@ -26,8 +26,7 @@ from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
 from dicom_pipeline.service.status_file import Standing
 from dicom_pipeline.service.systemd import Systemd
-from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, record_of
-from dicom_pipeline.sources.poller import client_of
+from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, orthanc_of, record_of
 from dicom_pipeline.web.app import check_web
 
 log = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone
     destinations_of(settings)
     check_rules(settings)
-    for source in settings.sources:
-        client_of(source)
+    for peer in settings.fetching:
+        orthanc_of(peer)
     forwarder_of(settings)
     check_web(settings)
     folder = settings.spool.folder

@@ -1,9 +1,8 @@
-"""Destinations of the settings as things that send, and the rules by which they get what."""
+"""WIRING: settings to the objects that work with them, in one place."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +12,9 @@ from dicom_pipeline.audit.forwarder import Forwarder
 from dicom_pipeline.audit.syslog import Carrier, Datagrams, SecureStream, tls_client_context
 from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.config import (
-    AnyDestination,
-    DicomDestination,
-    DicomWebDestination,
-    FolderDestination,
-    Settings,
-)
+from dicom_pipeline.config import AnyPeer, DicomPeer, DicomWebPeer, FolderPeer, OrthancPeer, Settings
 from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule
-from dicom_pipeline.delivery.rules import DeliveryRule
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
@@ -32,53 +24,43 @@ from dicom_pipeline.peers.folder import Folder
 from dicom_pipeline.peers.orthanc import OrthancServer
 from dicom_pipeline.peers.peer import Destination
 from dicom_pipeline.scoring import load_label_set, load_probe
+from dicom_pipeline.sources.poller import Poller
 
 
 def destinations_of(settings: Settings) -> list[Destination]:
-    """One sender a [[destinations]] entry. Raises ConfigError for a name used twice or a secret that is not there."""
-    names = [entry.name for entry in settings.destinations]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"destinations need different names, found {names}")
-    return [_destination(entry, settings.listener.ae_title) for entry in settings.destinations]
+    """One sender for each peer that delivers. Raises ConfigError for a secret that is not set."""
+    return [_destination(peer, settings.listener.ae_title) for peer in settings.delivering]
 
 
-def rules_of(settings: Settings) -> dict[str, DeliveryRule]:
-    """Name of a destination -> what goes there."""
-    return {
-        entry.name: DeliveryRule(
-            modalities=entry.modalities,
-            calling_ae_titles=entry.calling_ae_titles,
-            study_description=entry.study_description,
-            labels=entry.labels,
-            objects=entry.objects,
-        )
-        for entry in settings.destinations
-    }
+def orthanc_of(peer: OrthancPeer) -> OrthancServer:
+    """An Orthanc of the settings. Raises ConfigError for a secret that is not set."""
+    return OrthancServer(peer, _password(peer))
+
+
+def pollers_of(settings: Settings, catalog: Catalog, receiver: Receiver) -> list[Poller]:
+    """One poller for each peer that is fetched from. Raises ConfigError for a secret that is not set."""
+    return [Poller(orthanc_of(peer), catalog, receiver) for peer in settings.fetching]
 
 
 def retry_rules_of(settings: Settings) -> dict[str, RetryRule]:
-    """Name of a destination -> how long it is tried."""
-    return {entry.name: RetryRule(most_seconds=entry.give_up_hours * 3600.0) for entry in settings.destinations}
+    """Name of a peer -> how long deliveries to it are tried."""
+    return {peer.name: RetryRule(max_seconds=peer.deliver.give_up_hours * 3600.0) for peer in settings.delivering}
 
 
 def check_rules(settings: Settings) -> None:
     """Raise ConfigError for a rule that could never be met, which would keep reports back without a word."""
-    for entry in settings.destinations:
-        where = f"destination {entry.name}"
-        try:
-            re.compile(entry.study_description)
-        except re.error as error:
-            raise ConfigError(f"{where}: study_description is no regular expression: {error}") from error
-        if unmade := set(entry.objects) - {"report", *settings.report.companions}:
+    for peer in settings.delivering:
+        where, rule = f"peers.{peer.name}", peer.deliver
+        if unmade := set(rule.objects) - {"report", *settings.report.companions}:
             raise ConfigError(f"{where}: objects names what report.companions does not make: {sorted(unmade)}")
-        if entry.labels and (unknown := set(entry.labels) - _labels_with_threshold(settings)):
+        if rule.labels and (unknown := set(rule.labels) - _labels_with_threshold(settings)):
             raise ConfigError(f"{where}: no label with a threshold is called {sorted(unknown)}")
         admitted = settings.listener.calling_ae_titles
-        asked = entry.ae_title if isinstance(entry, DicomDestination) and entry.verify == "commitment" else None
-        if asked and admitted and asked not in admitted:
+        answering = peer.ae_title if isinstance(peer, DicomPeer) and peer.deliver.verify == "commitment" else None
+        if answering and admitted and answering not in admitted:
             raise ConfigError(
                 f"{where}: it answers Storage Commitment by calling the listener, which does not admit it: "
-                f"add {asked!r} to listener.calling_ae_titles"
+                f"add {answering!r} to listener.calling_ae_titles"
             )
 
 
@@ -90,37 +72,20 @@ def _labels_with_threshold(settings: Settings) -> set[str]:
     return {label.name for label in labels if label.threshold is not None}
 
 
-def _destination(entry: AnyDestination, own_ae_title: str) -> Destination:
-    if isinstance(entry, FolderDestination):
-        return Folder(entry.name, entry.path)
-    if isinstance(entry, DicomDestination):
-        return DicomNode(
-            name=entry.name,
-            ae_title=entry.ae_title,
-            host=entry.host,
-            port=entry.port,
-            calling_ae=entry.calling_ae_title or own_ae_title,
-            verify=entry.verify,
-            timeout_seconds=entry.timeout_seconds,
-            tls_ca=entry.tls_ca,
-            tls_certificate=entry.tls_certificate,
-            tls_key=entry.tls_key,
-        )
-    password = secret(entry.password_env, f"destination {entry.name}")
-    if isinstance(entry, DicomWebDestination):
-        return DicomWebServer(
-            name=entry.name,
-            url=entry.url,
-            username=entry.username,
-            password=password,
-            token=secret(entry.token_env, f"destination {entry.name}"),
-            tls_ca=entry.tls_ca,
-            tls_certificate=entry.tls_certificate,
-            tls_key=entry.tls_key,
-            timeout_seconds=entry.timeout_seconds,
-            verify=entry.verify,
-        )
-    return OrthancServer(entry.name, entry.url, entry.username, password, entry.verify, entry.tls_ca)
+def _destination(peer: AnyPeer, own_ae_title: str) -> Destination:
+    match peer:
+        case FolderPeer():
+            return Folder(peer)
+        case DicomPeer():
+            return DicomNode(peer, own_ae_title)
+        case DicomWebPeer():
+            return DicomWebServer(peer, _password(peer), secret(peer.token_env, f"peers.{peer.name}"))
+        case OrthancPeer():
+            return orthanc_of(peer)
+
+
+def _password(peer: OrthancPeer | DicomWebPeer) -> str | None:
+    return secret(peer.password_env, f"peers.{peer.name}")
 
 
 def trail_folder(settings: Settings) -> Path:

@@ -26,7 +26,7 @@ from dicom_pipeline.catalog.revisions import (
     release_stale,
 )
 from dicom_pipeline.config import Settings
-from dicom_pipeline.delivery.rules import StudyFacts, wants
+from dicom_pipeline.delivery.rules import StudyFacts, matches
 from dicom_pipeline.dicom.attributes import read_value
 from dicom_pipeline.disk import sync_folder, sync_tree
 from dicom_pipeline.domain import Reason, short_uid
@@ -40,7 +40,7 @@ from dicom_pipeline.results.folder import OutputFolder
 from dicom_pipeline.results.record import result_folder, write_record
 from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 from dicom_pipeline.service.auditing import report_made
-from dicom_pipeline.service.wiring import record_of, rules_of
+from dicom_pipeline.service.wiring import record_of
 from dicom_pipeline.service.worker_rpc import RpcServer
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,6 @@ class Worker:
         self._running = running
         self._progress = progress
         self._record = record_of(settings, "worker")
-        self._rules = rules_of(settings)
         self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
 
@@ -227,7 +226,7 @@ class Worker:
 
     def _destinations(self, sop_class_uid: str, facts: StudyFacts) -> tuple[str, ...]:
         kind = object_kind(sop_class_uid)
-        return tuple(name for name, rule in self._rules.items() if wants(rule, facts, kind))
+        return tuple(peer.name for peer in self.settings.delivering if matches(peer.deliver, facts, kind))
 
 
 def study_facts(claimed: Claimed, result: StudyResult, above: frozenset[str]) -> StudyFacts:

@@ -13,8 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.config import ListenerSection, Settings
-from dicom_pipeline.config.receiving import PeerSection
+from dicom_pipeline.config import DicomPeer, ListenerSection, Settings
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.commitment import POLL_SECONDS
 from dicom_pipeline.intake.dicom_services import ListeningNode
@@ -31,10 +30,14 @@ INSTANCE = "1.2.840.10008.1.20.1.1"
 def listening(tmp_path):
     started = []
 
-    def start(**options):
+    def start(commit_peers=(), **options):
         folder = tmp_path / "spool"
         made = ListeningNode(
-            ListenerSection(port=free_port(), **options), Catalog(folder / "catalog.sqlite"), Spool(folder), "run"
+            ListenerSection(port=free_port(), **options),
+            Catalog(folder / "catalog.sqlite"),
+            Spool(folder),
+            "run",
+            commit_peers=commit_peers,
         )
         made.start()
         started.append(made)
@@ -180,7 +183,8 @@ def test_a_damaged_file_is_not_committed_and_a_known_node_is_told_on_its_own_por
     node.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     server = node.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])
     try:
-        listener = listening(peers=(PeerSection(ae_title="MODALITY", host="127.0.0.1", port=port),))
+        values = {"name": "ct1", "ae_title": "MODALITY", "host": "127.0.0.1", "port": port}
+        listener = listening(commit_peers=[DicomPeer(type="dicom", roles=("commit",), **values)])
         image = stored(listener)
         (path,) = (tmp_path / "spool" / "instances").rglob("*.dcm")
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")

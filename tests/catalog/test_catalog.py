@@ -38,7 +38,7 @@ from dicom_pipeline.catalog.revisions import (
     release_stale,
     waiting_studies,
 )
-from dicom_pipeline.delivery.retry import LONGEST_SECONDS
+from dicom_pipeline.delivery.retry import MAX_WAIT_SECONDS
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
 from tests.peers.entries import record_instance
@@ -111,7 +111,7 @@ def test_a_revision_from_claim_to_delivery_and_the_account(catalog):
     due = due_delivery(catalog, "a", 300.0)
     record_retry(catalog, due, status="0xA700", message="full", next_at=400.0)
     assert due_delivery(catalog, "a", 399.0) is None
-    assert due_delivery(catalog, "a", 400.0 - LONGEST_SECONDS) is None
+    assert due_delivery(catalog, "a", 400.0 - MAX_WAIT_SECONDS) is None
     assert due_delivery(catalog, "a", -9000.0).report_uid == "9.9"  # the clock was set back: it must not wait so long
     record_set_aside(catalog, due_delivery(catalog, "a", 400.0), status="0xA900", message="no", at=400.0)
     assert due_delivery(catalog, "b", 300.0).report_uid == "9.9"

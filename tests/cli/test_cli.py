@@ -135,7 +135,7 @@ def test_what_failed_exits_with_1(tmp_path, sample_data):
 def test_the_settings_file_of_init_is_valid_and_whole(tmp_path):
     run("init", tmp_path / "p.toml")
     settings = load_settings(tmp_path / "p.toml")
-    assert settings.destinations[0].path == tmp_path / "reports"
+    assert settings.peers[0].path == tmp_path / "reports"
     assert settings.listener == load_settings().listener
     assert "already" in run("init", tmp_path / "p.toml", status=2).stderr
     assert "hard_cap_seconds" in settings_text()
@@ -143,7 +143,7 @@ def test_the_settings_file_of_init_is_valid_and_whole(tmp_path):
 
 def test_wrong_settings_name_the_key(tmp_path):
     path = tmp_path / "p.toml"
-    path.write_text('[listener]\nprot = 1\n[encoder]\nbatch_size = 0\n[[destinations]]\ntype = "fax"\n')
+    path.write_text('[listener]\nprot = 1\n[encoder]\nbatch_size = 0\n[[peers]]\ntype = "fax"\n')
     with pytest.raises(ConfigError) as caught:
         load_settings(path)
     for words in ("listener.prot", "no such setting", "encoder.batch_size", '"folder"'):
@@ -209,7 +209,7 @@ def test_show_says_what_it_expected(tmp_path, content, words):
 def test_doctor_takes_the_settings_that_lie_there_and_goes_on_after_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.toml").write_text(
-        '[[destinations]]\ntype = "orthanc"\nname = "o"\nurl = "http://127.0.0.1:9"\n'
+        '[[peers]]\ntype = "orthanc"\nname = "o"\nurl = "http://127.0.0.1:9"\n'
         'username = "u"\npassword_env = "NOT_SET_HERE"\n'
     )
     checks = {c["check"]: c for c in json.loads(run("doctor", "--json", status=1).stdout)}

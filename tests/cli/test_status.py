@@ -23,7 +23,7 @@ from tests.peers.web import context_of, served
 @pytest.fixture
 def catalog(tmp_path):
     (tmp_path / "pipeline.toml").write_text(
-        f'[spool]\nfolder = "{tmp_path}"\n[[destinations]]\ntype = "folder"\nname = "archive"\npath = "{tmp_path}/out"\n'
+        f'[spool]\nfolder = "{tmp_path}"\n[[peers]]\ntype = "folder"\nname = "archive"\npath = "{tmp_path}/out"\n'
     )
     made = Catalog(tmp_path / "catalog.sqlite")
     yield made

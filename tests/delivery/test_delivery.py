@@ -23,14 +23,12 @@ from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import DeliveryError
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.folder import Folder
-from dicom_pipeline.peers.orthanc import OrthancServer
-from dicom_pipeline.peers.peer import Ending
+from dicom_pipeline.peers.peer import DeliveryOutcome
 from dicom_pipeline.peers.statuses import attempt_of
 from dicom_pipeline.planning import scan
 from tests.peers.cutting import Cut, CuttingRelay
 from tests.peers.entries import record_instance
+from tests.peers.made import dicom_node, folder, orthanc_server
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 from tests.reporting.made import report
@@ -45,9 +43,9 @@ def sr() -> bytes:
 
 @given(st.integers(0, 100), st.floats(0, 1e6))
 def test_back_off_grows_to_its_longest_and_ends(attempts, age):
-    rule = RetryRule(first_seconds=2, longest_seconds=3600, most_seconds=604800)
+    rule = RetryRule(first_seconds=2, max_wait_seconds=3600, max_seconds=604800)
     again = next_attempt(attempts, 0.0, age, "seed", rule)
-    if age >= rule.most_seconds:
+    if age >= rule.max_seconds:
         assert again is None
     else:
         wait = min(3600, 2 * 2.0 ** min(attempts, 30))
@@ -56,28 +54,28 @@ def test_back_off_grows_to_its_longest_and_ends(attempts, age):
 
 
 @pytest.mark.parametrize(
-    ("status", "ending"),
+    ("status", "outcome"),
     [
-        (0x0000, Ending.DELIVERED),
-        (0xB000, Ending.DELIVERED),
-        (0xB007, Ending.DELIVERED),
-        (0xBFFF, Ending.DELIVERED),
-        (0x0001, Ending.DELIVERED),
-        (0x0107, Ending.DELIVERED),
-        (0x0116, Ending.DELIVERED),
-        (0x0111, Ending.DELIVERED),
-        (0xA700, Ending.RETRY),
-        (0xA7FF, Ending.RETRY),
-        (None, Ending.RETRY),
-        (0xA900, Ending.SET_ASIDE),
-        (0xC000, Ending.SET_ASIDE),
-        (0x0122, Ending.SET_ASIDE),
-        (0x0124, Ending.SET_ASIDE),
-        (0xFE00, Ending.SET_ASIDE),
+        (0x0000, DeliveryOutcome.DELIVERED),
+        (0xB000, DeliveryOutcome.DELIVERED),
+        (0xB007, DeliveryOutcome.DELIVERED),
+        (0xBFFF, DeliveryOutcome.DELIVERED),
+        (0x0001, DeliveryOutcome.DELIVERED),
+        (0x0107, DeliveryOutcome.DELIVERED),
+        (0x0116, DeliveryOutcome.DELIVERED),
+        (0x0111, DeliveryOutcome.DELIVERED),
+        (0xA700, DeliveryOutcome.RETRY),
+        (0xA7FF, DeliveryOutcome.RETRY),
+        (None, DeliveryOutcome.RETRY),
+        (0xA900, DeliveryOutcome.SET_ASIDE),
+        (0xC000, DeliveryOutcome.SET_ASIDE),
+        (0x0122, DeliveryOutcome.SET_ASIDE),
+        (0x0124, DeliveryOutcome.SET_ASIDE),
+        (0xFE00, DeliveryOutcome.SET_ASIDE),
     ],
 )
-def test_each_status_class_is_understood_from_a_real_answer(status, ending, sr):
-    assert attempt_of(status).ending is ending
+def test_each_status_class_is_understood_from_a_real_answer(status, outcome, sr):
+    assert attempt_of(status).outcome is outcome
     assert (attempt_of(status).message == "") is (status == 0x0000)
     if status is None:
         return
@@ -89,22 +87,22 @@ def test_each_status_class_is_understood_from_a_real_answer(status, ending, sr):
         attempt = node(port).send(sr)
     finally:
         server.shutdown()
-    assert (attempt.ending, attempt.status) == (ending, f"0x{status:04X}")
+    assert (attempt.outcome, attempt.status) == (outcome, f"0x{status:04X}")
 
 
 def node(port, title="PEER", **options):
-    return DicomNode("pacs", title, "127.0.0.1", port, "US", timeout_seconds=5, **options)
+    return dicom_node(title, port, **options)
 
 
 def test_a_peer_that_is_away_or_takes_no_such_class(sr):
-    assert node(free_port()).send(sr).ending is Ending.RETRY
+    assert node(free_port()).send(sr).outcome is DeliveryOutcome.RETRY
     assert "cannot be reached" in node(free_port()).echo()
     entity = AE()
     entity.add_supported_context("1.2.840.10008.1.1")
     port = free_port()
     server = entity.start_server(("127.0.0.1", port), block=False)
     try:
-        assert node(port).send(sr).ending is Ending.SET_ASIDE
+        assert node(port).send(sr).outcome is DeliveryOutcome.SET_ASIDE
         assert node(port).echo() == ""
     finally:
         server.shutdown()
@@ -113,10 +111,10 @@ def test_a_peer_that_is_away_or_takes_no_such_class(sr):
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"])
 def test_a_name_that_is_not_resolved_is_tried_again(host, sr, sample_data):
     """As while the hospital's name server is away."""
-    away = DicomNode("pacs", "PEER", host, 104, "US", verify="commitment", timeout_seconds=5)
+    away = dicom_node("PEER", 104, host=host, verify="commitment")
     attempt = away.send(sr)
-    assert attempt.ending is Ending.RETRY
-    for words in (attempt.message, away.echo(), away.ask_commitment("2.25.5", SR, "1.2.3").problem):
+    assert attempt.outcome is DeliveryOutcome.RETRY
+    for words in (attempt.message, away.echo(), away.ask_commitment("2.25.5", SR, "1.2.3").error):
         assert "cannot be resolved" in words
     (headers,) = scan([sample_data / "studies" / "cr-chest-normal"]).studies.values()
     with pytest.raises(DeliveryError, match="cannot be resolved"):
@@ -124,38 +122,38 @@ def test_a_name_that_is_not_resolved_is_tried_again(host, sr, sample_data):
 
 
 def test_a_folder_never_overwrites_another_content(tmp_path, sr):
-    folder = Folder("f", tmp_path / "out")
-    assert folder.send(sr).ending is Ending.DELIVERED
-    assert folder.send(sr).ending is Ending.DELIVERED
+    files = folder(tmp_path / "out")
+    assert files.send(sr).outcome is DeliveryOutcome.DELIVERED
+    assert files.send(sr).outcome is DeliveryOutcome.DELIVERED
     (path,) = (tmp_path / "out").iterdir()
     assert path.read_bytes() == sr
     path.write_bytes(b"other")
-    assert folder.send(sr).ending is Ending.SET_ASIDE
+    assert files.send(sr).outcome is DeliveryOutcome.SET_ASIDE
     assert path.read_bytes() == b"other"
     (tmp_path / "file").write_text("")
-    assert Folder("f", tmp_path / "file" / "sub").send(sr).ending is Ending.RETRY
+    assert folder(tmp_path / "file" / "sub").send(sr).outcome is DeliveryOutcome.RETRY
 
 
 def test_a_folder_on_a_full_disk_keeps_no_piece_and_gets_it_when_there_is_room(tmp_path, sr):
     """In a process of its own, whose files may not grow beyond half of the report."""
     (tmp_path / "report.dcm").write_bytes(sr)
     code = (
-        "import resource, signal, sys; from pathlib import Path; from dicom_pipeline.peers.folder import Folder;"
+        "import resource, signal, sys; from pathlib import Path; from tests.peers.made import folder;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); here = Path(sys.argv[1]);"
         "sr = (here / 'report.dcm').read_bytes();"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (len(sr) // 2, resource.RLIM_INFINITY));"
-        "print(Folder('f', here / 'out').send(sr).ending, len(list((here / 'out').iterdir())))"
+        "print(folder(here / 'out').send(sr).outcome, len(list((here / 'out').iterdir())))"
     )
     said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["retry", "0"]
-    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert folder(tmp_path / "out").send(sr).outcome is DeliveryOutcome.DELIVERED
     assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [sr]
 
 
 def test_a_delivered_file_is_on_the_disk_with_its_name(tmp_path, sr, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
-    assert Folder("f", tmp_path / "out").send(sr).ending is Ending.DELIVERED
+    assert folder(tmp_path / "out").send(sr).outcome is DeliveryOutcome.DELIVERED
     assert [path.endswith(".part") for path in synced] == [True, False]
     assert synced[1] == str(tmp_path / "out")
 
@@ -164,29 +162,29 @@ def test_a_delivered_file_is_on_the_disk_with_its_name(tmp_path, sr, monkeypatch
 def test_orthanc_is_read_back_and_wrong_content_is_noticed(tmp_path, sr):
     server = Orthanc(tmp_path / "orthanc", AuthenticationEnabled=False).start()
     try:
-        destination = OrthancServer("o", server.url)
+        destination = orthanc_server(server.url)
         assert destination.echo() == ""
         attempt = destination.send(sr)
-        assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
-        assert destination.send(sr).ending is Ending.DELIVERED
+        assert (attempt.outcome, attempt.verified) == (DeliveryOutcome.DELIVERED, True)
+        assert destination.send(sr).outcome is DeliveryOutcome.DELIVERED
         changed = pydicom.dcmread(io.BytesIO(sr))
         changed.SeriesDescription = "other"
-        assert destination.send(encode(changed)).ending is Ending.SET_ASIDE
+        assert destination.send(encode(changed)).outcome is DeliveryOutcome.SET_ASIDE
         assert len(server.reports()) == 1
     finally:
         server.stop()
-    assert OrthancServer("o", server.url).send(sr).ending is Ending.RETRY
+    assert orthanc_server(server.url).send(sr).outcome is DeliveryOutcome.RETRY
 
 
 @pytest.mark.system
 def test_a_wrong_password_is_set_aside(tmp_path, sr):
     server = Orthanc(tmp_path / "o", AuthenticationEnabled=True, RegisteredUsers={"user": "right"})
-    right = OrthancServer("o", server.url, username="user", password="right")
+    right = orthanc_server(server.url, username="user", password="right")
     try:
         server.start(lambda: right.echo() == "")
-        assert right.send(sr).ending is Ending.DELIVERED
-        wrong = OrthancServer("o", server.url, username="user", password="wrong")
-        assert wrong.send(sr).ending is Ending.SET_ASIDE
+        assert right.send(sr).outcome is DeliveryOutcome.DELIVERED
+        wrong = orthanc_server(server.url, username="user", password="wrong")
+        assert wrong.send(sr).outcome is DeliveryOutcome.SET_ASIDE
         assert "password" in wrong.echo()
     finally:
         server.stop()
@@ -216,8 +214,8 @@ def outbox(tmp_path, content, destinations):
 def test_a_destination_that_comes_back_gets_it_once_and_holds_up_no_other(tmp_path, sr):
     port = free_port()
     catalog = outbox(tmp_path, sr, ["pacs", "files"])
-    destinations = [node(port, "STORESCP"), Folder("files", tmp_path / "files")]
-    sender = Sender(catalog, tmp_path, destinations, {"pacs": RetryRule(first_seconds=0.3, longest_seconds=1)})
+    destinations = [node(port, "STORESCP"), folder(tmp_path / "files", "files")]
+    sender = Sender(catalog, tmp_path, destinations, {"pacs": RetryRule(first_seconds=0.3, max_wait_seconds=1)})
     sender.start()
     received = tmp_path / "received"
     received.mkdir()

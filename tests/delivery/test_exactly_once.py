@@ -14,17 +14,14 @@ from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.dicomweb import DicomWebServer
-from dicom_pipeline.peers.folder import Folder
-from dicom_pipeline.peers.orthanc import OrthancServer
 from tests.delivery.test_delivery import outbox
 from tests.peers.cutting import Cut, CuttingRelay
+from tests.peers.made import dicom_node, dicomweb_server, folder, orthanc_server
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 from tests.reporting.made import report
 
-QUICK = RetryRule(first_seconds=0.1, longest_seconds=0.5)
+QUICK = RetryRule(first_seconds=0.1, max_wait_seconds=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +62,7 @@ def storescp(folder, port=None, *options):
 
 
 def node(port, title="PEER", seconds=3.0):
-    return DicomNode("pacs", title, "127.0.0.1", port, "US", timeout_seconds=seconds)
+    return dicom_node(title, port, timeout_seconds=seconds)
 
 
 # within the request, at the first command, within the data set; then before the peer's answers to the association, to the
@@ -126,9 +123,9 @@ def test_orthanc_killed_between_any_two_attempts_over_each_way_in(tmp_path, sr):
         DicomWeb={"Enable": True},
     )
     ways = [
-        DicomNode("store", "ORTHANC", "127.0.0.1", server.dicom, "US", timeout_seconds=3),
-        OrthancServer("rest", server.url),
-        DicomWebServer("stow", f"{server.url}/dicom-web"),
+        dicom_node("ORTHANC", server.dicom, name="store", timeout_seconds=3),
+        orthanc_server(server.url, name="rest"),
+        dicomweb_server(f"{server.url}/dicom-web", name="stow"),
     ]
     with sending(tmp_path, sr, ways) as catalog:
         try:
@@ -147,9 +144,9 @@ def test_orthanc_killed_between_any_two_attempts_over_each_way_in(tmp_path, sr):
 def test_a_destination_that_answers_nothing_holds_up_no_other(tmp_path, sr):
     """A peer that takes the connection and stays silent, beside one that works: the other is served meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as silent, storescp(tmp_path / "got") as port:
-        slow = DicomNode("slow", "X", "127.0.0.1", silent.getsockname()[1], "US", timeout_seconds=20)
+        slow = dicom_node("X", silent.getsockname()[1], name="slow", timeout_seconds=20)
         began = time.monotonic()
-        with sending(tmp_path, sr, [slow, node(port), Folder("files", tmp_path / "files")]) as catalog:
+        with sending(tmp_path, sr, [slow, node(port), folder(tmp_path / "files", "files")]) as catalog:
             wait_delivered(catalog, "pacs", "files", seconds=15)
             assert time.monotonic() - began < 20
             assert service_account(catalog)["deliveries"]["slow"] == {"pending": 1}

@@ -13,8 +13,8 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
 from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.peers.dicom_node import DicomNode
 from tests.peers.certificates import Authority
+from tests.peers.made import dicom_node
 from tests.peers.programs import free_port, need, wait_until
 
 pytestmark = pytest.mark.system
@@ -124,7 +124,7 @@ def test_doctor_explains_handshakes_with_us_that_failed_and_our_files(authority,
             str(authority.certificate),
         ]
         assert subprocess.run([*echo[:1], *tls, *echo[1:]], capture_output=True, check=False).returncode != 0
-        node = DicomNode("n", "DICOMPIPE", "127.0.0.1", port, "US", timeout_seconds=5, tls_ca=stranger.certificate)
+        node = dicom_node("DICOMPIPE", port, tls_ca=stranger.certificate)
         assert "its authority is not in tls_ca" in node.echo()
         wait_until(lambda: len(catalog.read("refusal_counts")) >= 2, 30, "no reasons")
     finally:
@@ -164,7 +164,7 @@ def test_doctor_explains_handshakes_of_ours_that_fail(authority, tmp_path):
 
         def entry(name, at, **tls):
             values = "".join(f'{key} = "{value}"\n' for key, value in tls.items())
-            head = f'[[destinations]]\ntype = "dicom"\nname = "{name}"\nae_title = "P"\nhost = "127.0.0.1"\n'
+            head = f'[[peers]]\ntype = "dicom"\nname = "{name}"\nae_title = "P"\nhost = "127.0.0.1"\n'
             return f"{head}port = {at}\n{values}timeout_seconds = 5\n"
 
         text = entry("nocert", port, tls_ca=authority.certificate) + entry("old", old, tls_ca=authority.certificate)

@@ -21,7 +21,7 @@ class Place:
         self.config = folder / "pipeline.toml"
         self.config.write_text(
             '[spool]\nfolder = "data"\n[planning]\nselection = "all"\n'
-            '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+            '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
         )
         self.reports = folder / "reports"
         self.settings = load_settings(self.config)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dicom_pipeline.peers.dicom_node import DicomNode
+from tests.peers.made import dicom_node
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 
 
@@ -37,7 +37,7 @@ class Service:
             self.process = subprocess.Popen(
                 command, stderr=log, start_new_session=True, env={**os.environ, **self.environment}
             )
-        node = DicomNode("test", "DICOMPIPE", "127.0.0.1", self.port, "TEST", timeout_seconds=2)
+        node = dicom_node("DICOMPIPE", self.port, calling="TEST", timeout_seconds=2)
         wait_until(
             answers or (lambda: not node.echo()), 60, f"the listener does not answer: {self.log.read_text()[-2000:]}"
         )

@@ -22,9 +22,9 @@ from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import CatalogError
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.peer import Attempt, Ending, Question
+from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
 from tests.peers.entries import record_instance
+from tests.peers.made import dicom_node
 from tests.peers.programs import free_port, wait_until
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -61,7 +61,7 @@ def peer(answer):
     entity.add_supported_context(StorageCommitmentPushModel)
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_ACTION, act)])
     try:
-        yield DicomNode("pacs", "PEER", "127.0.0.1", port, "US", verify="commitment", timeout_seconds=5), asked
+        yield dicom_node("PEER", port, verify="commitment"), asked
     finally:
         server.shutdown()
 
@@ -75,15 +75,15 @@ class Odd:
         self.good = good
 
     def send(self, report: bytes) -> Attempt:
-        return Attempt(Ending.RETRY, "0xA700")
+        return Attempt(DeliveryOutcome.RETRY, "0xA700")
 
     def echo(self) -> str:
         return ""
 
-    def ask_commitment(self, transaction_uid, sop_class_uid, sop_instance_uid, answer_seconds=0.0) -> Question:
+    def ask_commitment(self, transaction_uid, sop_class_uid, sop_instance_uid, answer_seconds=0.0) -> CommitmentReply:
         if sop_instance_uid != self.good:
             raise AttributeError("nobody foresaw this")
-        return Question("", {sop_instance_uid: None})
+        return CommitmentReply("", {sop_instance_uid: None})
 
 
 def test_an_answer_about_another_object_is_no_answer_and_the_peer_is_left_in_peace(tmp_path):
@@ -105,7 +105,7 @@ def test_an_answer_about_another_object_is_no_answer_and_the_peer_is_left_in_pea
 
 def test_a_question_that_fails_unforeseen_holds_up_no_other_and_touches_no_delivery(tmp_path):
     catalog = delivered(tmp_path, 3, time.time() - 5)
-    sender = Sender(catalog, tmp_path, [Odd("9.2")], {"pacs": RetryRule(first_seconds=0.1, longest_seconds=0.1)})
+    sender = Sender(catalog, tmp_path, [Odd("9.2")], {"pacs": RetryRule(first_seconds=0.1, max_wait_seconds=0.1)})
     sender.start()
     try:
         wait_until(
@@ -202,8 +202,8 @@ class Heard:
     def begins(self, destination: str, report: bytes) -> None:
         self.said.append((destination, "begins"))
 
-    def ended(self, destination: str, report: bytes, ending: Ending, status: str) -> None:
-        self.said.append((destination, ending.value))
+    def ended(self, destination: str, report: bytes, outcome: DeliveryOutcome, status: str) -> None:
+        self.said.append((destination, outcome.value))
 
 
 class Forgetful(Odd):
@@ -213,10 +213,10 @@ class Forgetful(Odd):
 
     def send(self, report: bytes) -> Attempt:
         self.sent += 1
-        return Attempt(Ending.DELIVERED, "0x0000", to_commit=(SR, "9.0"))
+        return Attempt(DeliveryOutcome.DELIVERED, "0x0000", to_commit=(SR, "9.0"))
 
-    def ask_commitment(self, transaction_uid, sop_class_uid, sop_instance_uid, answer_seconds=0.0) -> Question:
-        return Question("", {sop_instance_uid: 0x0110})
+    def ask_commitment(self, transaction_uid, sop_class_uid, sop_instance_uid, answer_seconds=0.0) -> CommitmentReply:
+        return CommitmentReply("", {sop_instance_uid: 0x0110})
 
 
 def test_what_is_never_committed_is_set_aside_in_the_end_and_the_trail_is_told(tmp_path, monkeypatch):

@@ -12,12 +12,10 @@ import pytest
 from pynetdicom import AE, evt
 
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.dicomweb import DicomWebServer
-from dicom_pipeline.peers.orthanc import OrthancServer
-from dicom_pipeline.peers.peer import Ending
+from dicom_pipeline.peers.peer import DeliveryOutcome
 from dicom_pipeline.reporting import as_class, classes_for, read_report
 from tests.peers.certificates import Authority
+from tests.peers.made import dicom_node, dicomweb_server, orthanc_server
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, free_port, need, wait_until
 from tests.peers.tls_front import TlsFront
@@ -50,22 +48,25 @@ def peer(*classes):
 
 
 def node(port, **options):
-    return DicomNode("pacs", "PEER", "127.0.0.1", port, "US", timeout_seconds=5, **options)
+    return dicom_node("PEER", port, **options)
 
 
 @pytest.mark.parametrize("offered", [CLASSES, CLASSES[1:], CLASSES[2:]], ids=["3D", "comprehensive", "enhanced"])
 def test_a_node_gets_the_richest_class_that_it_takes(offered, sr):
     with peer(*offered) as (port, got):
         attempts = [node(port).send(sr) for _ in range(2)]
-    assert {a.ending for a in attempts} == {Ending.DELIVERED}
+    assert {a.outcome for a in attempts} == {DeliveryOutcome.DELIVERED}
     assert {str(d.SOPClassUID) for d in got} == {offered[0]}
     assert got[0] == got[1]
     assert (got[0].SOPInstanceUID == pydicom.dcmread(io.BytesIO(sr)).SOPInstanceUID) is (offered is CLASSES)
     assert ("UID" in attempts[0].message) is (offered is not CLASSES)
 
 
-@pytest.mark.parametrize(("kept", "ending"), [(1, Ending.DELIVERED), (2, Ending.DELIVERED), (3, Ending.SET_ASIDE)])
-def test_a_node_that_accepts_every_context_and_refuses_the_class_of_the_object(kept, ending, sr):
+@pytest.mark.parametrize(
+    ("kept", "outcome"),
+    [(1, DeliveryOutcome.DELIVERED), (2, DeliveryOutcome.DELIVERED), (3, DeliveryOutcome.SET_ASIDE)],
+)
+def test_a_node_that_accepts_every_context_and_refuses_the_class_of_the_object(kept, outcome, sr):
     """`kept`: the place of the first class that it stores; 0122 for those before (PS3.7 annex C)."""
     got, entity, port = [], AE(), free_port()
     for uid in CLASSES:
@@ -82,13 +83,16 @@ def test_a_node_that_accepts_every_context_and_refuses_the_class_of_the_object(k
         attempts = [node(port).send(sr) for _ in range(2)]
     finally:
         server.shutdown()
-    assert {attempt.ending for attempt in attempts} == {ending}
+    assert {attempt.outcome for attempt in attempts} == {outcome}
     assert {str(dataset.SOPClassUID) for dataset in got} == set(CLASSES[kept : kept + 1])
-    assert len({str(dataset.SOPInstanceUID) for dataset in got}) == (ending is Ending.DELIVERED)
+    assert len({str(dataset.SOPInstanceUID) for dataset in got}) == (outcome is DeliveryOutcome.DELIVERED)
 
 
-@pytest.mark.parametrize(("kept", "ending"), [(0, Ending.DELIVERED), (1, Ending.DELIVERED), (3, Ending.SET_ASIDE)])
-def test_a_dicomweb_server_that_refuses_the_class_gets_a_simpler_one(kept, ending, sr):
+@pytest.mark.parametrize(
+    ("kept", "outcome"),
+    [(0, DeliveryOutcome.DELIVERED), (1, DeliveryOutcome.DELIVERED), (3, DeliveryOutcome.SET_ASIDE)],
+)
+def test_a_dicomweb_server_that_refuses_the_class_gets_a_simpler_one(kept, outcome, sr):
     """`kept`: the place of the first class that it stores; Failure Reason 0122 for those before (PS3.18 table I.2-2)."""
     stored = []
 
@@ -112,13 +116,13 @@ def test_a_dicomweb_server_that_refuses_the_class_gets_a_simpler_one(kept, endin
     with HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            web = DicomWebServer("web", f"http://127.0.0.1:{server.server_port}", verify=False)
+            web = dicomweb_server(f"http://127.0.0.1:{server.server_port}", verify="none")
             attempts = [web.send(sr) for _ in range(2)]
         finally:
             server.shutdown()
-    assert {attempt.ending for attempt in attempts} == {ending}
+    assert {attempt.outcome for attempt in attempts} == {outcome}
     assert {str(dataset.SOPClassUID) for dataset in stored} == set(CLASSES[kept : kept + 1])
-    assert len({str(dataset.SOPInstanceUID) for dataset in stored}) == (ending is Ending.DELIVERED)
+    assert len({str(dataset.SOPInstanceUID) for dataset in stored}) == (outcome is DeliveryOutcome.DELIVERED)
     assert ("as Comprehensive SR" in attempts[0].message) is (kept == 1)
 
 
@@ -166,16 +170,16 @@ def test_tls_with_the_right_and_the_wrong_certificates(tmp_path, sr):
     with storescp_with_tls(tmp_path / "got", ours) as port:
         right = node(port, tls_ca=ours.certificate, tls_certificate=certificate, tls_key=key)
         wait_until(lambda: right.echo() == "", 10, "storescp with TLS does not answer")
-        assert right.send(sr).ending is Ending.DELIVERED
+        assert right.send(sr).outcome is DeliveryOutcome.DELIVERED
         wrong_authority = node(port, tls_ca=stranger.certificate, tls_certificate=certificate, tls_key=key)
         wrong_client = node(port, tls_ca=ours.certificate, tls_certificate=foreign_certificate, tls_key=foreign_key)
         for wrong in (wrong_authority, wrong_client, node(port)):
-            assert wrong.send(sr).ending is not Ending.DELIVERED
+            assert wrong.send(sr).outcome is not DeliveryOutcome.DELIVERED
             assert wrong.echo() != ""
         assert "not trusted (self-signed certificate" in wrong_authority.echo()
         assert "give it the authority that issued ours" in wrong_client.echo()
         missing = node(port, tls_ca=tmp_path / "nothing.pem")
-        assert missing.send(sr).ending is Ending.SET_ASIDE
+        assert missing.send(sr).outcome is DeliveryOutcome.SET_ASIDE
         assert "TLS files" in missing.echo()
     assert len(list((tmp_path / "got").iterdir())) == 1
 
@@ -185,18 +189,18 @@ def test_dicomweb_stores_reads_back_and_tells_refusals_apart(tmp_path, sr):
     users = {"AuthenticationEnabled": True, "RegisteredUsers": {"user": "right"}}
     server = Orthanc(tmp_path / "o", Plugins=["/usr/share/orthanc/plugins"], DicomWeb={"Enable": True}, **users)
     url = f"{server.url}/dicom-web"
-    right = DicomWebServer("web", url, username="user", password="right")
-    assert right.send(sr).ending is Ending.RETRY
+    right = dicomweb_server(url, username="user", password="right")
+    assert right.send(sr).outcome is DeliveryOutcome.RETRY
     try:
         server.start(lambda: right.echo() == "")
         attempt = right.send(sr)
-        assert (attempt.ending, attempt.verified, attempt.message) == (Ending.DELIVERED, True, "")
-        assert right.send(sr).ending is Ending.DELIVERED
+        assert (attempt.outcome, attempt.verified, attempt.message) == (DeliveryOutcome.DELIVERED, True, "")
+        assert right.send(sr).outcome is DeliveryOutcome.DELIVERED
         changed = pydicom.dcmread(io.BytesIO(sr))
         changed.SeriesDescription = "other"
-        assert right.send(encode(changed)).ending is Ending.SET_ASIDE
-        wrong = DicomWebServer("web", url, username="user", password="wrong")
-        assert wrong.send(sr).ending is Ending.SET_ASIDE
+        assert right.send(encode(changed)).outcome is DeliveryOutcome.SET_ASIDE
+        wrong = dicomweb_server(url, username="user", password="wrong")
+        assert wrong.send(sr).outcome is DeliveryOutcome.SET_ASIDE
         assert "password" in wrong.echo()
     finally:
         server.stop()
@@ -207,13 +211,13 @@ def test_a_password_beyond_ascii(tmp_path, sr):
     """UTF-8, as Orthanc reads it; requests alone would send Latin-1, and fail at what that lacks."""
     users = {"AuthenticationEnabled": True, "RegisteredUsers": {"zoë": "Größe 漢字"}}
     server = Orthanc(tmp_path / "o", Plugins=["/usr/share/orthanc/plugins"], DicomWeb={"Enable": True}, **users)
-    over_rest = OrthancServer("o", server.url, username="zoë", password="Größe 漢字")
-    over_web = DicomWebServer("web", f"{server.url}/dicom-web", username="zoë", password="Größe 漢字")
+    over_rest = orthanc_server(server.url, username="zoë", password="Größe 漢字")
+    over_web = dicomweb_server(f"{server.url}/dicom-web", username="zoë", password="Größe 漢字")
     try:
         server.start(lambda: over_rest.echo() == "")
-        assert over_rest.send(sr).ending is Ending.DELIVERED
+        assert over_rest.send(sr).outcome is DeliveryOutcome.DELIVERED
         assert over_web.echo() == ""
-        assert over_web.send(sr).ending is Ending.DELIVERED
+        assert over_web.send(sr).outcome is DeliveryOutcome.DELIVERED
     finally:
         server.stop()
 
@@ -227,15 +231,15 @@ def test_https_with_the_right_and_the_wrong_authority_over_rest_and_dicomweb(tmp
         with TlsFront(server.http, *ours.issue("orthanc")) as front:
             url = f"https://127.0.0.1:{front.port}"
             for make in (
-                lambda authority: OrthancServer("rest", url, tls_ca=authority.certificate),
-                lambda authority: DicomWebServer("web", f"{url}/dicom-web", tls_ca=authority.certificate),
+                lambda authority: orthanc_server(url, tls_ca=authority.certificate),
+                lambda authority: dicomweb_server(f"{url}/dicom-web", tls_ca=authority.certificate),
             ):
                 wrong = make(stranger)
-                assert wrong.send(sr).ending is Ending.RETRY
+                assert wrong.send(sr).outcome is DeliveryOutcome.RETRY
                 assert "certificate is not trusted" in wrong.send(sr).message
                 assert "certificate is not trusted" in wrong.echo()
                 right = make(ours).send(sr)
-                assert (right.ending, right.verified) == (Ending.DELIVERED, True), right.message
+                assert (right.outcome, right.verified) == (DeliveryOutcome.DELIVERED, True), right.message
         assert len(server.reports()) == 1
     finally:
         server.stop()
@@ -259,8 +263,8 @@ def test_dicomweb_sends_a_bearer_token_and_understands_a_busy_server(sr):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             url = f"http://127.0.0.1:{server.server_port}"
-            attempt = DicomWebServer("web", url, token="secret").send(sr)
+            attempt = dicomweb_server(url, token="secret").send(sr)
         finally:
             server.shutdown()
-    assert attempt.ending is Ending.RETRY
+    assert attempt.outcome is DeliveryOutcome.RETRY
     assert set(seen) == {"Bearer secret"}

@@ -16,10 +16,9 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetri
 
 from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.peers.comparison import changed_attributes
-from dicom_pipeline.peers.dicom_node import DicomNode
-from dicom_pipeline.peers.dicomweb import DicomWebServer, stored_attempt
-from dicom_pipeline.peers.orthanc import OrthancServer
-from dicom_pipeline.peers.peer import Ending
+from dicom_pipeline.peers.dicomweb import stored_attempt
+from dicom_pipeline.peers.peer import DeliveryOutcome
+from tests.peers.made import dicom_node, dicomweb_server, orthanc_server
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import free_port
 from tests.reporting.made import report
@@ -42,7 +41,7 @@ def serve(handlers, *contexts, **roles):
 
 
 def node(port, verify, title="PEER"):
-    return DicomNode("pacs", title, "127.0.0.1", port, "US", verify=verify, timeout_seconds=5)
+    return dicom_node(title, port, verify=verify)
 
 
 @pytest.mark.system
@@ -52,7 +51,7 @@ def test_orthanc_is_asked_by_c_find(tmp_path, sr):
         attempt = node(server.dicom, "find", "ORTHANC").send(sr)
     finally:
         server.stop()
-    assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
+    assert (attempt.outcome, attempt.verified) == (DeliveryOutcome.DELIVERED, True)
 
 
 def test_a_peer_that_says_success_and_keeps_nothing_is_tried_again(sr):
@@ -63,7 +62,7 @@ def test_a_peer_that_says_success_and_keeps_nothing_is_tried_again(sr):
         attempt = node(port, "find").send(sr)
     finally:
         server.shutdown()
-    assert attempt.ending is Ending.RETRY
+    assert attempt.outcome is DeliveryOutcome.RETRY
     assert "C-FIND does not list the object" in attempt.message
 
 
@@ -73,9 +72,9 @@ def test_a_peer_without_c_find_has_it_unverified_and_says_so(sr):
         attempt = node(port, "find").send(sr)
     finally:
         server.shutdown()
-    assert (attempt.ending, attempt.verified, attempt.status) == (Ending.DELIVERED, False, "0xB000")
+    assert (attempt.outcome, attempt.verified, attempt.status) == (DeliveryOutcome.DELIVERED, False, "0xB000")
     assert "warning: coercion" in attempt.message
-    assert "not verified: it takes no C-FIND" in attempt.message
+    assert "not verified: C-FIND failed" in attempt.message
 
 
 @pytest.mark.parametrize("failure", [None, 0x0112])
@@ -104,13 +103,13 @@ def test_commitment_that_is_answered_on_the_association_that_asks(failure):
         question = node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3")
     finally:
         server.shutdown()
-    assert (question.problem, question.result) == ("", {"1.2.3": failure})
+    assert (question.error, question.result) == ("", {"1.2.3": failure})
 
 
 def test_a_peer_that_refuses_commitment_says_why(sr):
     server, port = serve([(evt.EVT_N_ACTION, lambda _: (0x0112, None))], StorageCommitmentPushModel)
     try:
-        assert "0x0112" in node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3").problem
+        assert "0x0112" in node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3").error
     finally:
         server.shutdown()
     server, port = serve([])
@@ -118,7 +117,7 @@ def test_a_peer_that_refuses_commitment_says_why(sr):
         question = node(port, "commitment").ask_commitment("2.25.5", SR, "1.2.3")
     finally:
         server.shutdown()
-    assert "accepts no presentation context for Storage Commitment" in question.problem
+    assert "accepts no presentation context for Storage Commitment" in question.error
     assert question.result is None
 
 
@@ -169,20 +168,20 @@ def answer_of(**sequences) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("answer", "ending", "status"),
+    ("answer", "outcome", "status"),
     [
-        (answer_of(), Ending.DELIVERED, "200"),
-        (answer_of(ReferencedSOPSequence=("WarningReason", 0xB000)), Ending.DELIVERED, "0xB000"),
-        (answer_of(FailedSOPSequence=("FailureReason", 0xA700)), Ending.RETRY, "0xA700"),
-        (answer_of(FailedSOPSequence=("FailureReason", 0xA900)), Ending.SET_ASIDE, "0xA900"),
-        (answer_of(FailedSOPSequence=("FailureReason", 0x0000)), Ending.SET_ASIDE, "0x0000"),
-        (answer_of(FailedSOPSequence=("FailureReason", 0x0111)), Ending.SET_ASIDE, "0x0111"),
-        (answer_of(OtherFailuresSequence=("FailureReason", 0xC000)), Ending.SET_ASIDE, "0xC000"),
+        (answer_of(), DeliveryOutcome.DELIVERED, "200"),
+        (answer_of(ReferencedSOPSequence=("WarningReason", 0xB000)), DeliveryOutcome.DELIVERED, "0xB000"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0xA700)), DeliveryOutcome.RETRY, "0xA700"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0xA900)), DeliveryOutcome.SET_ASIDE, "0xA900"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0x0000)), DeliveryOutcome.SET_ASIDE, "0x0000"),
+        (answer_of(FailedSOPSequence=("FailureReason", 0x0111)), DeliveryOutcome.SET_ASIDE, "0x0111"),
+        (answer_of(OtherFailuresSequence=("FailureReason", 0xC000)), DeliveryOutcome.SET_ASIDE, "0xC000"),
     ],
 )
-def test_a_store_instances_response_is_understood(answer, ending, status):
+def test_a_store_instances_response_is_understood(answer, outcome, status):
     attempt = stored_attempt(answer)
-    assert (attempt.ending, attempt.status) == (ending, status)
+    assert (attempt.outcome, attempt.status) == (outcome, status)
 
 
 class Archive:
@@ -211,10 +210,10 @@ class Archive:
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
 
-    def send(self, content: bytes, to=DicomWebServer, **options):
+    def send(self, content: bytes, to=dicomweb_server, **options):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         try:
-            return to("web", f"http://127.0.0.1:{self.server.server_port}", **options).send(content)
+            return to(f"http://127.0.0.1:{self.server.server_port}", **options).send(content)
         finally:
             self.server.shutdown()
             self.server.server_close()
@@ -230,20 +229,20 @@ def failed(reason):
 
 
 @pytest.mark.parametrize(
-    ("post", "get", "ending", "words"),
+    ("post", "get", "outcome", "words"),
     [
-        ((409, failed(0xA700)), (404, None), Ending.RETRY, "out of resources"),
-        ((409, failed(0xC122)), (404, None), Ending.SET_ASIDE, "refuses this object"),
-        ((409, None), (404, None), Ending.SET_ASIDE, "refuses the object"),
-        ((409, {}), (404, None), Ending.SET_ASIDE, "refuses the object"),
-        ((200, {}), (404, None), Ending.RETRY, "not found again"),
-        ((200, {}), (403, None), Ending.DELIVERED, "not verified: reading back was answered 403"),
-        ((200, {}), (500, None), Ending.RETRY, "reading back failed"),
+        ((409, failed(0xA700)), (404, None), DeliveryOutcome.RETRY, "out of resources"),
+        ((409, failed(0xC122)), (404, None), DeliveryOutcome.SET_ASIDE, "refuses this object"),
+        ((409, None), (404, None), DeliveryOutcome.SET_ASIDE, "refuses the object"),
+        ((409, {}), (404, None), DeliveryOutcome.SET_ASIDE, "refuses the object"),
+        ((200, {}), (404, None), DeliveryOutcome.RETRY, "not found again"),
+        ((200, {}), (403, None), DeliveryOutcome.DELIVERED, "not verified: reading back was answered 403"),
+        ((200, {}), (500, None), DeliveryOutcome.RETRY, "reading back failed"),
     ],
 )
-def test_what_a_dicomweb_server_says_of_storing_and_reading_back(post, get, ending, words, sr):
+def test_what_a_dicomweb_server_says_of_storing_and_reading_back(post, get, outcome, words, sr):
     attempt = Archive(post, get).send(sr)
-    assert attempt.ending is ending
+    assert attempt.outcome is outcome
     assert words in attempt.message
     assert not attempt.verified
 
@@ -252,7 +251,7 @@ def test_what_a_dicomweb_server_says_of_storing_and_reading_back(post, get, endi
 def test_an_answer_to_reading_back_that_is_no_object_is_asked_for_again(sr):
     """Some proxies answer everything with a page of their own and 200."""
     attempt = Archive((200, {}), (200, "<html>sign in</html>")).send(sr)
-    assert attempt.ending is Ending.RETRY
+    assert attempt.outcome is DeliveryOutcome.RETRY
     assert not attempt.verified
 
 
@@ -261,49 +260,54 @@ ORTHANC_SAYS = {"Message": "Bad request", "Details": "Modality SR of\n Test is n
 
 
 @pytest.mark.parametrize(
-    ("post", "media", "ending", "words"),
+    ("post", "media", "outcome", "words"),
     [
-        ((400, ORTHANC_SAYS), NO_JSON, Ending.SET_ASIDE, "object: Bad request, Modality SR of Test is not taken"),
-        ((422, b"no reports, please"), "text/plain", Ending.SET_ASIDE, "object: no reports, please"),
-        ((404, b"<html>nothing here</html>"), "text/html", Ending.SET_ASIDE, "refuses the object"),
-        ((413, b"\xff{"), NO_JSON, Ending.SET_ASIDE, "refuses the object"),
-        ((503, b"maintenance until ten"), "text/plain", Ending.RETRY, "busy or broken: maintenance until ten"),
-        ((429, None), NO_JSON, Ending.RETRY, "busy or broken"),
+        (
+            (400, ORTHANC_SAYS),
+            NO_JSON,
+            DeliveryOutcome.SET_ASIDE,
+            "object: Bad request, Modality SR of Test is not taken",
+        ),
+        ((422, b"no reports, please"), "text/plain", DeliveryOutcome.SET_ASIDE, "object: no reports, please"),
+        ((404, b"<html>nothing here</html>"), "text/html", DeliveryOutcome.SET_ASIDE, "refuses the object"),
+        ((413, b"\xff{"), NO_JSON, DeliveryOutcome.SET_ASIDE, "refuses the object"),
+        ((503, b"maintenance until ten"), "text/plain", DeliveryOutcome.RETRY, "busy or broken: maintenance until ten"),
+        ((429, None), NO_JSON, DeliveryOutcome.RETRY, "busy or broken"),
     ],
 )
-@pytest.mark.parametrize("to", [DicomWebServer, OrthancServer])
-def test_an_http_server_is_understood_by_its_status_and_its_words_are_kept(to, post, media, ending, words, sr):
+@pytest.mark.parametrize("to", [dicomweb_server, orthanc_server])
+def test_an_http_server_is_understood_by_its_status_and_its_words_are_kept(to, post, media, outcome, words, sr):
     attempt = Archive(post, media=media).send(sr, to)
-    assert (attempt.ending, attempt.status) == (ending, str(post[0]))
+    assert (attempt.outcome, attempt.status) == (outcome, str(post[0]))
     assert attempt.message.endswith(words)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[{}]", b"nonsense", b"<bad", b"{}", b'""', b"null"])
 @pytest.mark.parametrize("media", [NO_JSON, NO_XML])
-@pytest.mark.parametrize("to", [DicomWebServer, OrthancServer])
+@pytest.mark.parametrize("to", [dicomweb_server, orthanc_server])
 def test_an_answer_to_storing_that_makes_no_sense_is_tried_again(to, media, body, sr):
     attempt = Archive((200, body), media=media).send(sr, to)
-    assert (attempt.ending, attempt.verified) == (Ending.RETRY, False)
+    assert (attempt.outcome, attempt.verified) == (DeliveryOutcome.RETRY, False)
     assert "reached" not in attempt.message
 
 
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_failure_is_noticed_whatever_stands_behind_the_media_type(status, sr):
     archive = Archive((status, failed(0xA900)), media="application/dicom+json; charset=utf-8")
-    attempt = archive.send(sr, verify=False)
-    assert (attempt.ending, attempt.status) == (Ending.SET_ASIDE, "0xA900")
+    attempt = archive.send(sr, verify="none")
+    assert (attempt.outcome, attempt.status) == (DeliveryOutcome.SET_ASIDE, "0xA900")
 
 
 @pytest.mark.parametrize("refusal", [(409, failed(0xB00E)), (409, failed(0x0110)), (409, None), (202, failed(0x0111))])
 def test_what_an_earlier_attempt_brought_and_the_server_refuses_to_store_again(refusal, sr):
     """Some archives answer so to an object they have; the answer of the first attempt was lost."""
     attempt = Archive(refusal, (200, sr)).send(sr)
-    assert (attempt.ending, attempt.verified) == (Ending.DELIVERED, True)
-    assert "it lies there" in attempt.message
+    assert (attempt.outcome, attempt.verified) == (DeliveryOutcome.DELIVERED, True)
+    assert "already stored with identical content" in attempt.message
     other = pydicom.dcmread(io.BytesIO(sr))
     other.SeriesDescription = "other"
     attempt = Archive(refusal, (200, encode(other))).send(sr)
-    assert (attempt.ending, attempt.verified) == (Ending.SET_ASIDE, False)
+    assert (attempt.outcome, attempt.verified) == (DeliveryOutcome.SET_ASIDE, False)
     assert "differs in SeriesDescription" in attempt.message
 
 
@@ -315,14 +319,14 @@ end
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("verify", ["read-back", "none"])
 def test_an_orthanc_that_filters_reports_out_is_no_destination_reached(tmp_path, sr, verify):
     script = tmp_path / "filter.lua"
     script.write_text(FILTER)
     server = Orthanc(tmp_path / "o", LuaScripts=[str(script)]).start()
     try:
-        attempt = OrthancServer("o", server.url, verify=verify).send(sr)
+        attempt = orthanc_server(server.url, verify=verify).send(sr)
     finally:
         server.stop()
-    assert attempt.ending is Ending.SET_ASIDE
+    assert attempt.outcome is DeliveryOutcome.SET_ASIDE
     assert "ReceivedInstanceFilter" in attempt.message

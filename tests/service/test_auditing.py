@@ -18,8 +18,8 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.peers.peer import Attempt, Ending
-from dicom_pipeline.peers.redaction import without_patient
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.peers.peer_messages import redact_patient
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.service.auditing import Deliveries
 from dicom_pipeline.service.wiring import forwarder_of, record_of
@@ -51,7 +51,7 @@ def report(sample_data):
     ],
 )
 def test_a_peers_words_lose_what_they_quote_of_the_patient(report, words, kept):
-    assert without_patient(words, report) == kept
+    assert redact_patient(words, report) == kept
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ class Answers:
 
 
 @pytest.mark.parametrize(
-    ("endings", "most_seconds", "outcomes"),
+    ("results", "max_seconds", "outcomes"),
     [
-        ([Ending.DELIVERED], 1e6, ["0"]),
-        ([Ending.SET_ASIDE], 1e6, ["8"]),
-        ([Ending.RETRY, Ending.RETRY, Ending.DELIVERED], 1e6, ["0"]),
-        ([Ending.RETRY], 0.0, ["8"]),  # given up
+        ([DeliveryOutcome.DELIVERED], 1e6, ["0"]),
+        ([DeliveryOutcome.SET_ASIDE], 1e6, ["8"]),
+        ([DeliveryOutcome.RETRY, DeliveryOutcome.RETRY, DeliveryOutcome.DELIVERED], 1e6, ["0"]),
+        ([DeliveryOutcome.RETRY], 0.0, ["8"]),  # given up
     ],
 )
 def test_a_delivery_is_told_once_when_it_begins_and_once_when_it_has_ended(
-    report, tmp_path, endings, most_seconds, outcomes
+    report, tmp_path, results, max_seconds, outcomes
 ):
     settings = Settings(
         spool={"folder": tmp_path},
-        destinations=[{"type": "dicom", "name": "pacs", "ae_title": "PACS", "host": "10.0.0.9", "port": 104}],
+        peers=[{"type": "dicom", "name": "pacs", "ae_title": "PACS", "host": "10.0.0.9", "port": 104}],
     )
     (tmp_path / "r.dcm").write_bytes(report)
     catalog = Catalog(tmp_path / "catalog.sqlite")
@@ -110,11 +110,11 @@ def test_a_delivery_is_told_once_when_it_begins_and_once_when_it_has_ended(
         values = {"sop_instance_uid": "1.2.9", "sop_class_uid": "1.2", "path": "r.dcm", "sha256": ""}
         run.execute("add_report", revision_id=revision, at=0, **values)
         run.execute("add_delivery", report_uid="1.2.9", destination="pacs", at=time.time())
-    destination = Answers(*(Attempt(ending, "0xA700", "4711-X is unknown") for ending in endings))
-    rule = RetryRule(first_seconds=0.0, longest_seconds=0.0, most_seconds=most_seconds)
-    audit = Deliveries(record_of(settings, "sender"), settings.destinations)
+    destination = Answers(*(Attempt(outcome, "0xA700", "4711-X is unknown") for outcome in results))
+    rule = RetryRule(first_seconds=0.0, max_wait_seconds=0.0, max_seconds=max_seconds)
+    audit = Deliveries(record_of(settings, "sender"), settings.delivering)
     sender = Sender(catalog, tmp_path, [destination], {"pacs": rule}, audit)
-    for _ in endings:
+    for _ in results:
         wait_until(lambda: sender.send_due(destination), 20, "the delivery is not due")
     catalog.close()
     found = [ET.fromstring(line) for path in files_of(tmp_path / "audit") for line in path.read_text().splitlines()]

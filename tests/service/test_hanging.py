@@ -155,9 +155,9 @@ def test_a_destination_that_hangs_is_named_and_the_others_go_on(place, tmp_path,
     with Catalog(place.folder / "catalog.sqlite").transaction() as run:
         (report,) = place.query("SELECT sop_instance_uid FROM report")[0]
         run.execute("add_delivery", report_uid=report, destination="other", at=1.0)
-    files = place.settings.destinations[0]
+    files = place.settings.peers[0]
     other = files.model_copy(update={"name": "other", "path": tmp_path / "other"})
-    settings = place.settings.model_copy(update={"destinations": (files, other)})
+    settings = place.settings.model_copy(update={"peers": (files, other)})
     (sender,) = (child for child in children_of(settings) if child.name == "sender")
     sender.target = armed("report-read:2:hang", run_sender)  # whoever comes second
     delivered = "SELECT destination FROM delivery WHERE state = 'delivered'"

@@ -94,9 +94,9 @@ def ran(tmp_path_factory, sample_data, rude_node):
     """A service that has seen good and broken studies, a hostile title, a failing node, HTTP, and a stop."""
     folder = tmp_path_factory.mktemp("closed")
     destinations = (
-        '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
-        f'[[destinations]]\ntype = "dicom"\nname = "rude"\nae_title = "RUDE"\nhost = "127.0.0.1"\nport = {rude_node}\n'
-        f'[[destinations]]\ntype = "dicom"\nname = "away"\nae_title = "AWAY"\nhost = "127.0.0.1"\nport = {free_port()}\n'
+        '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+        f'[[peers]]\ntype = "dicom"\nname = "rude"\nae_title = "RUDE"\nhost = "127.0.0.1"\nport = {rude_node}\n'
+        f'[[peers]]\ntype = "dicom"\nname = "away"\nae_title = "AWAY"\nhost = "127.0.0.1"\nport = {free_port()}\n'
         "[audit]\nmax_file_bytes = 8192\n"
     )
     service = Service(folder, destinations)

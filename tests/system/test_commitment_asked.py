@@ -19,8 +19,8 @@ def orthanc(tmp_path):
 @pytest.fixture
 def service(tmp_path, orthanc):
     destination = (
-        '[[destinations]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
-        f'port = {orthanc.dicom}\nverify = "commitment"\n'
+        '[[peers]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
+        f'port = {orthanc.dicom}\ndeliver = {{verify = "commitment"}}\n'
     )
     made = Service(tmp_path / "service", destination)
     known = {"AET": "DICOMPIPE", "Host": "127.0.0.1", "Port": made.port, "AllowStorageCommitment": True}

@@ -20,7 +20,7 @@ from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
-FOLDER = '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+FOLDER = '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.peers.service import Service
 
 pytestmark = pytest.mark.system
 
-FOLDER = '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+FOLDER = '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
 ALL_DELIVERED = {"files": {"delivered": 4}, "orthanc": {"delivered": 4}}
 RULES = """
 [[assembly.rules]]
@@ -203,7 +203,7 @@ def test_the_command_says_and_does_what_may_go(start, sample_data):
 
 
 def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, orthanc, sample_data, tmp_path):
-    service = start(f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n')
+    service = start(f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n')
     brain = files(sample_data / "studies" / "mr-brain-normal")
     service.dcmsend(*brain[:12], *files(sample_data / "studies" / "cr-chest-normal"))
     service.wait_settled(13)

@@ -29,9 +29,9 @@ def orthanc(tmp_path_factory):
 def service(tmp_path_factory, orthanc):
     folder = tmp_path_factory.mktemp("service")
     destinations = (
-        f'[[destinations]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom}\n'
-        '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
-        f'[[destinations]]\ntype = "orthanc"\nname = "rest"\nurl = "{orthanc.url}"\n'
+        f'[[peers]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom}\n'
+        '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+        f'[[peers]]\ntype = "orthanc"\nname = "rest"\nurl = "{orthanc.url}"\n'
     )
     running = Service(folder, destinations).start()
     yield running

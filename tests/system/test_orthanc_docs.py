@@ -59,7 +59,7 @@ def test_the_settings_and_configurations_of_the_page_are_valid(tmp_path, monkeyp
     monkeypatch.setenv("ORTHANC_PASSWORD", "x")
     (source,) = blocks("toml")
     (tmp_path / "pipeline.toml").write_text(source)
-    assert load_settings(tmp_path / "pipeline.toml").sources[0].modalities == ("CT", "MR")
+    assert load_settings(tmp_path / "pipeline.toml").fetching[0].fetch.modalities == ("CT", "MR")
     assert len([json.loads("{" + block + "}") for block in blocks("json")]) == 4
 
 

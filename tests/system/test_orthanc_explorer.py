@@ -18,7 +18,7 @@ def seen(tmp_path_factory, sample_data):
     """An Orthanc that holds a reported study: Orthanc, the study's id, a series' id."""
     folder = tmp_path_factory.mktemp("explorer")
     orthanc = Orthanc(folder / "orthanc")
-    service = Service(folder / "service", f'[[destinations]]\ntype = "orthanc"\nname = "o"\nurl = "{orthanc.url}"\n')
+    service = Service(folder / "service", f'[[peers]]\ntype = "orthanc"\nname = "o"\nurl = "{orthanc.url}"\n')
     orthanc.options = with_our_plugin(Pipeline=f"http://127.0.0.1:{service.web}")
     orthanc.start()
     service.start()

@@ -25,7 +25,7 @@ def pair(tmp_path_factory):
     orthanc = Orthanc(folder / "orthanc", USER)
     service = Service(
         folder / "service",
-        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\nusername = "{USER[0]}"\n'
+        f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\nusername = "{USER[0]}"\n'
         'password_env = "ORTHANC_PASSWORD"\n',
         quiet=300,  # only the announced count can end the waiting
     )

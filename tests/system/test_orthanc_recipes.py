@@ -27,7 +27,7 @@ USER = ("anna", "a good secret")
 
 def orthanc_destination(orthanc, more=""):
     user = f'username = "{orthanc.user[0]}"\npassword_env = "ORTHANC_PASSWORD"\n' if orthanc.user else ""
-    return f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n{user}{more}'
+    return f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n{user}{more}'
 
 
 def script(folder, **values) -> str:
@@ -73,7 +73,7 @@ def test_dicomweb_only(tmp_path, sample_data):
     orthanc = Orthanc(tmp_path / "orthanc", USER, StableAge=1, Plugins=[str(DICOMWEB_PLUGIN)])
     service = Service(
         tmp_path / "service",
-        f'[[destinations]]\ntype = "dicomweb"\nname = "orthanc"\nurl = "{orthanc.url}/dicom-web"\n'
+        f'[[peers]]\ntype = "dicomweb"\nname = "orthanc"\nurl = "{orthanc.url}/dicom-web"\n'
         f'username = "{USER[0]}"\npassword_env = "ORTHANC_PASSWORD"\n',
         quiet=300,
     )
@@ -101,8 +101,8 @@ def test_polling_a_secured_orthanc(tmp_path, sample_data):
         secured += f'tls_ca = "{authority.certificate}"\n'
         service = Service(
             tmp_path / "service",
-            f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\n{secured}'
-            f'[[sources]]\nname = "archive"\n{secured}interval_seconds = 0.5\n',
+            f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\n{secured}'
+            f'[[peers]]\ntype = "orthanc"\nname = "archive"\nroles = ["fetch"]\n{secured}fetch = {{interval_seconds = 0.5}}\n',
             quiet=300,
         )
         service.environment = {"ORTHANC_PASSWORD": USER[1]}
@@ -143,8 +143,8 @@ def test_doctor_names_what_is_wrong_with_an_orthanc(tmp_path):
     authority = Authority(tmp_path / "ca")
     locked = Orthanc(tmp_path / "a", USER)
     strict = Orthanc(tmp_path / "b", DicomCheckCalledAet=True, DicomAlwaysAllowStore=False, DicomAlwaysAllowEcho=False)
-    rest = '[[destinations]]\ntype = "orthanc"\nname = "{}"\nurl = "{}"\n'
-    node = '[[destinations]]\ntype = "dicom"\nname = "{}"\nhost = "127.0.0.1"\nport = {}\nae_title = "{}"\n'
+    rest = '[[peers]]\ntype = "orthanc"\nname = "{}"\nurl = "{}"\n'
+    node = '[[peers]]\ntype = "dicom"\nname = "{}"\nhost = "127.0.0.1"\nport = {}\nae_title = "{}"\n'
     with TlsFront(locked.http, *authority.issue("orthanc")) as front:
         locked.start()
         strict.start()
@@ -178,7 +178,7 @@ def test_dicom_tls_both_ways_with_known_peers_only(tmp_path, sample_data):
     our_pem, our_key = authority.issue("pipeline")
     tls = f'tls_ca = "{authority.certificate}"\ntls_certificate = "{our_pem}"\ntls_key = "{our_key}"\n'
     orthanc = Orthanc(tmp_path / "orthanc")
-    destination = '[[destinations]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
+    destination = '[[peers]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
     service = Service(tmp_path / "service", f"{destination}port = {orthanc.dicom}\n{tls}", quiet=300)
     text = service.config.read_text().replace("[listener]\n", f'[listener]\ncalling_ae_titles = ["ORTHANC"]\n{tls}')
     service.config.write_text(text)

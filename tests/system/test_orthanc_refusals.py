@@ -22,7 +22,7 @@ def make_pair(folder, way, quiet=300.0, **options):
     orthanc = Orthanc(folder / "orthanc")
     service = Service(
         folder / "service",
-        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n',
+        f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n',
         quiet=quiet,
     )
     url = "" if way == "DICOM alone" else f"http://127.0.0.1:{service.web}"

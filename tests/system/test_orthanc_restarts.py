@@ -23,7 +23,7 @@ def make_pair(folder, **options):
     orthanc = Orthanc(folder / "orthanc", USER)
     service = Service(
         folder / "service",
-        f'[[destinations]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n'
+        f'[[peers]]\ntype = "orthanc"\nname = "orthanc"\nurl = "{orthanc.url}"\n'
         f'username = "{USER[0]}"\npassword_env = "ORTHANC_PASSWORD"\n',
         quiet=300,
     )

@@ -16,13 +16,13 @@ def test_reports_arrive_once_each_after_a_minute_without_the_pacs(tmp_path, samp
     orthanc = Orthanc(tmp_path / "orthanc", Plugins=["/usr/share/orthanc/plugins"], DicomWeb={"Enable": True})
     service = Service(
         tmp_path / "service",
-        f'[[destinations]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom}\n'
-        f'[[destinations]]\ntype = "orthanc"\nname = "rest"\nurl = "{orthanc.url}"\n'
-        f'[[destinations]]\ntype = "dicomweb"\nname = "stow"\nurl = "{orthanc.url}/dicom-web"\n'
-        '[[destinations]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
-        '[[destinations]]\ntype = "folder"\nname = "mr-only"\npath = "mr"\nmodalities = ["MR"]\n'
-        '[[destinations]]\ntype = "folder"\nname = "other-sender"\npath = "other"\ncalling_ae_titles = ["SCANNER9"]\n'
-        '[[destinations]]\ntype = "folder"\nname = "pictures"\npath = "pictures"\nobjects = ["key-image"]\n'
+        f'[[peers]]\ntype = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom}\n'
+        f'[[peers]]\ntype = "orthanc"\nname = "rest"\nurl = "{orthanc.url}"\n'
+        f'[[peers]]\ntype = "dicomweb"\nname = "stow"\nurl = "{orthanc.url}/dicom-web"\n'
+        '[[peers]]\ntype = "folder"\nname = "files"\npath = "reports"\n'
+        '[[peers]]\ntype = "folder"\nname = "mr-only"\npath = "mr"\ndeliver = {modalities = ["MR"]}\n'
+        '[[peers]]\ntype = "folder"\nname = "other-sender"\npath = "other"\ndeliver = {calling_ae_titles = ["SCANNER9"]}\n'
+        '[[peers]]\ntype = "folder"\nname = "pictures"\npath = "pictures"\ndeliver = {objects = ["key-image"]}\n'
         '[report]\ncompanions = ["key-image"]\n',
     ).start()
     try:

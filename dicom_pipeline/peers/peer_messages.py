@@ -17,12 +17,12 @@ PATIENT = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-SHORTEST = 3
+MIN_CHARACTERS = 3
 """Shorter values are in every sentence."""
-MOST_SAID = 200
+MAX_CHARACTERS = 200
 
 
-def said_by(response: Any) -> str:
+def error_text(response: Any) -> str:
     """What an HTTP server writes of a failure: Orthanc's Message and Details, or a plain text; "" for pages and forms.
 
     response: of requests. At most 200 printable characters.
@@ -35,10 +35,10 @@ def said_by(response: Any) -> str:
     else:
         texts = [value.get(name) for name in ("Message", "Details")] if isinstance(value, dict) else [value]
         said = ", ".join(text for text in texts if isinstance(text, str) and text)
-    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:MOST_SAID]
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:MAX_CHARACTERS]
 
 
-def without_patient(words: str, report: bytes) -> str:
+def redact_patient(words: str, report: bytes) -> str:
     """The words with every value of the report's patient, and every part of a name, replaced by [removed], and in one line."""
     words = "".join(c if c.isprintable() else " " for c in words)  # nor what would move the cursor of a terminal
     if not words:
@@ -49,6 +49,6 @@ def without_patient(words: str, report: bytes) -> str:
         for value in str(element.value or "").split("\\"):
             values.update((value.strip(), *re.split(r"[\^= ]+", value)))
     for value in sorted(values, key=len, reverse=True):
-        if len(value) >= SHORTEST:
+        if len(value) >= MIN_CHARACTERS:
             words = re.sub(re.escape(value), "[removed]", words, flags=re.IGNORECASE)
     return words
