@@ -29,7 +29,7 @@ from dicom_pipeline.acceptor.pdu import WireError
 from dicom_pipeline.config import ListenerSection
 
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
-MOST_REQUEST_BYTES = 512 * 1024
+MAX_REQUEST_BYTES = 512 * 1024
 """An A-ASSOCIATE-RQ with 128 contexts of every transfer syntax has a quarter of that."""
 
 TITLES = slice(4, 36)

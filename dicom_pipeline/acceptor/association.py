@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from dicom_pipeline import faults
 from dicom_pipeline.acceptor import dimse as messages
-from dicom_pipeline.acceptor.acse import MOST_REQUEST_BYTES, AcceptedAssociation, calling_title, negotiate
+from dicom_pipeline.acceptor.acse import MAX_REQUEST_BYTES, AcceptedAssociation, calling_title, negotiate
 from dicom_pipeline.acceptor.admission import Rejection
 from dicom_pipeline.acceptor.dimse import Command, CommandError, Field
 from dicom_pipeline.acceptor.operations import Context, Observer, Operation, Sender, Services
@@ -134,7 +134,7 @@ class Association:
 
     def _negotiate(self, wire: Wire) -> bool:
         settings = self._context.settings
-        kind, body = wire.read(settings.association_timeout_seconds, MOST_REQUEST_BYTES)
+        kind, body = wire.read(settings.association_timeout_seconds, MAX_REQUEST_BYTES)
         if kind != Pdu.ASSOCIATE_RQ:
             raise WireError("no-association-request", abort=2)
         self.sender = replace(self.sender, calling_ae=calling_title(body))  # who is turned away is told too
@@ -183,7 +183,7 @@ class Association:
             raise WireError("fragments-out-of-order", abort=6)
         if is_command:
             message.command_bytes += part
-            if len(message.command_bytes) > messages.MOST_COMMAND_BYTES:
+            if len(message.command_bytes) > messages.MAX_COMMAND_BYTES:
                 raise WireError("command-too-long", abort=6)
             if is_last:
                 self._begin(message, self._accepted.contexts[context_id])

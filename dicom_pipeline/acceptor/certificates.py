@@ -19,7 +19,7 @@ SOON = timedelta(days=30)
 """A certificate that ends within a month is worth a word."""
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
 ADVICE = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate; name the pair that was issued together",
     "NO_START_LINE": "a file is not in PEM form; convert it with `openssl x509 -in FILE -outform PEM`",
@@ -136,7 +136,7 @@ def _handshake_problem(server: ssl.SSLContext, certificate: Path) -> str:
     theirs = client.wrap_bio(to_client, to_server)
     pending = [theirs, ours]
     try:
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             for side in list(pending):
                 try:
                     side.do_handshake()

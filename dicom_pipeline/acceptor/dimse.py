@@ -9,7 +9,7 @@ from enum import IntEnum
 from types import MappingProxyType
 
 NO_DATA_SET = 0x0101
-MOST_COMMAND_BYTES = 65536
+MAX_COMMAND_BYTES = 65536
 
 
 class Field(IntEnum):
@@ -30,8 +30,8 @@ class Element(IntEnum):
     REQUESTED_CLASS = 0x0003
     COMMAND_FIELD = 0x0100
     MESSAGE_ID = 0x0110
-    RESPONDED_TO = 0x0120
-    DATA_SET_TYPE = 0x0800
+    MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+    COMMAND_DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
     AFFECTED_INSTANCE = 0x1000
@@ -72,7 +72,7 @@ class Command:
     @property
     def has_data_set(self) -> bool:
         """Whether a data set follows."""
-        return self.number(Element.DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET
+        return self.number(Element.COMMAND_DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET
 
 
 def decode(content: bytes | bytearray) -> Command:
@@ -111,8 +111,8 @@ def response(command: Command, status: int, comment: str = "", *, has_data_set: 
         {
             Element.AFFECTED_CLASS: command.uid(Element.REQUESTED_CLASS if requested else Element.AFFECTED_CLASS)[:64],
             Element.COMMAND_FIELD: command.field | 0x8000,
-            Element.RESPONDED_TO: command.message_id,
-            Element.DATA_SET_TYPE: 1 if has_data_set else NO_DATA_SET,
+            Element.MESSAGE_ID_BEING_RESPONDED_TO: command.message_id,
+            Element.COMMAND_DATA_SET_TYPE: 1 if has_data_set else NO_DATA_SET,
             Element.STATUS: status,
             Element.ERROR_COMMENT: comment[:64],
             Element.AFFECTED_INSTANCE: command.uid(

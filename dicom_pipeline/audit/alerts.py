@@ -13,7 +13,7 @@ QUIET_SECONDS = 60.0
 """For so long after a message, more of the same from the same address are only counted."""
 
 SWEEP_SECONDS = 1.0
-MOST_KINDS = 10_000
+MAX_KINDS = 10_000
 """Of senders and reasons that are remembered; with more, all of the repetitions are told and forgotten."""
 
 Key = tuple[AlertKind, str, str]
@@ -40,7 +40,7 @@ class Alerts:
                 self._waiting[key] += 1
             else:
                 self._told[key] = (self._clock(), node)
-            full = len(self._told) > MOST_KINDS
+            full = len(self._told) > MAX_KINDS
         if not known:
             self._record(Alert(time.time(), kind, node, words))
         if full:

@@ -18,7 +18,7 @@ FACILITY = 10
 NOTICE, WARNING = 5, 4
 MESSAGE_ID = "DICOM+RFC3881"
 APPLICATION = "dicom-pipeline"
-MOST_UDP_BYTES = 65507
+MAX_UDP_BYTES = 65507
 """What one datagram of IPv4 can hold; the files have every message, whatever its size."""
 
 SECONDS = 10.0
@@ -59,7 +59,7 @@ class Datagrams:
 
     def send(self, message: bytes) -> None:
         """One datagram a message."""
-        if len(message) > MOST_UDP_BYTES:
+        if len(message) > MAX_UDP_BYTES:
             raise TooLongError
         if self._socket is None:
             family, kind, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]

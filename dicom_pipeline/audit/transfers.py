@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from dicom_pipeline.audit.facts import Held, Node, Outcome, Record, StudyPart, Transferred
 
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """An association that stays open is told of in parts, so that its messages are not days late."""
 
 CONFLICT = "other content under a known SOP Instance UID: kept apart, not used"
@@ -26,7 +26,7 @@ class Transfers:
 
     def add(self, sender: Node, study: str, sop_class: str, held: Held, patient_id: str = "") -> None:
         """One instance that is safe."""
-        if self._counts and self._clock() - self._began > LONGEST_SECONDS:
+        if self._counts and self._clock() - self._began > MAX_SECONDS:
             self.flush()
         if not self._counts:
             self._began = self._clock()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicom_pipeline.backoff import backoff_seconds
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS, Catalog, Run
 from dicom_pipeline.domain.life import CommitmentState, sources
 
 PROCESSING_FAILURE = 0x0110
@@ -47,7 +47,7 @@ def due_request(catalog: Catalog, destination: str, now: float) -> CommitmentReq
 
     A clock that was set back counts as in due_delivery.
     """
-    rows = catalog.read("due_commitment_request", destination=destination, now=now, furthest=FURTHEST_SECONDS)
+    rows = catalog.read("due_commitment_request", destination=destination, now=now, furthest=MAX_AHEAD_SECONDS)
     return CommitmentRequest(**rows[0]) if rows else None
 
 
@@ -83,7 +83,7 @@ def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | No
         run.move("finish_commitment_request", CommitmentState.COMMITTED, message="", **answer)
         run.execute("verify_delivery", **delivery)
         return True
-    wait = backoff_seconds(asked["failures"], REPEAT_SECONDS, FURTHEST_SECONDS)
+    wait = backoff_seconds(asked["failures"], REPEAT_SECONDS, MAX_AHEAD_SECONDS)
     message = f"stored, but not committed: 0x{failure:04X}"
     run.move("finish_commitment_request", CommitmentState.FAILED, message=message, **answer)
     run.execute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS, Catalog, Run
 from dicom_pipeline.domain.life import AnswerState
 
 
@@ -74,7 +74,7 @@ def enter_commitment(
 
 def due_commitments(catalog: Catalog, now: float) -> list[Pending]:
     """Questions whose answer is due; a clock that was set back counts as in due_delivery."""
-    return [Pending(**row) for row in catalog.read("due_commitments", now=now, furthest=FURTHEST_SECONDS)]
+    return [Pending(**row) for row in catalog.read("due_commitments", now=now, furthest=MAX_AHEAD_SECONDS)]
 
 
 def commitment_items(catalog: Catalog, commitment_id: int) -> dict[str, tuple[str, int | None]]:

@@ -22,7 +22,7 @@ BUSY_SECONDS = 30.0
 LOG_BYTES = 64 * 1024**2
 """Size to which the write-ahead log is cut again after it grew beside a long reader."""
 
-FURTHEST_SECONDS = 3600.0
+MAX_AHEAD_SECONDS = 3600.0
 """No attempt at anything is planned further ahead than this."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog, Run
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS, Catalog, Run
 from dicom_pipeline.domain.life import DeliveryState
 
 
@@ -27,7 +27,7 @@ class DueDelivery:
 
 
 def due_delivery(
-    catalog: Catalog, destination: str, now: float, furthest: float = FURTHEST_SECONDS
+    catalog: Catalog, destination: str, now: float, furthest: float = MAX_AHEAD_SECONDS
 ) -> DueDelivery | None:
     """The delivery to a destination that has been due longest, None without one.
 

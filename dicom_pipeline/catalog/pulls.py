@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS, Catalog
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS, Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def advance(catalog: Catalog, source: str, seq: int, due: Mapping[str, float]) -
             run.execute("want_pull", source=source, study_key=study_key, due_at=due_at)
 
 
-def next_pull(catalog: Catalog, source: str, now: float, furthest: float = FURTHEST_SECONDS) -> Pull | None:
+def next_pull(catalog: Catalog, source: str, now: float, furthest: float = MAX_AHEAD_SECONDS) -> Pull | None:
     """The study that has been due longest, None without one; a clock that was set back counts as in due_delivery."""
     rows = catalog.read("next_pull", source=source, now=now, furthest=furthest)
     return Pull(**rows[0]) if rows else None

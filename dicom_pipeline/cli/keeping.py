@@ -95,15 +95,15 @@ def rebuild(
         print_json(asdict(done))
     else:
         typer.echo(
-            f"{done.files} files: {done.entered} instances, {done.conflicts} conflicts, {len(done.left)} left as they are; "
-            f"{done.not_there} instances known without a file\n"
+            f"{done.files} files: {done.entered} instances, {done.conflicts} conflicts, {len(done.skipped)} left as they are; "
+            f"{done.missing_files} instances known without a file\n"
             f"{done.records} revisions with {done.reports} reports restored; these are due again at their destinations"
         )
-        for name, why in (*done.left.items(), *done.records_left.items()):
+        for name, why in (*done.skipped.items(), *done.records_skipped.items()):
             typer.echo(f"{name}: {why}")
-        if done.kept_beside:
-            typer.echo(f"the old catalog is kept as {done.kept_beside}")
-    raise typer.Exit(1 if done.left else 0)
+        if done.backup:
+            typer.echo(f"the old catalog is kept as {done.backup}")
+    raise typer.Exit(1 if done.skipped else 0)
 
 
 def _progress(files: int) -> None:

@@ -14,7 +14,7 @@ from dicom_pipeline.errors import DeliveryError, UsageError
 if TYPE_CHECKING:
     from dicom_pipeline.planning import Header
 
-MOST_CONTEXTS = 128
+MAX_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 9.3.2.2)."""
 
 
@@ -66,8 +66,8 @@ def send_instances(headers: list[Header], called: str, host: str, port: int, cal
         by_context.setdefault((header.sop_class_uid, header.transfer_syntax_uid), []).append(header)
     pairs = list(by_context)
     statuses: dict[str, int] = {}
-    for start in range(0, len(pairs), MOST_CONTEXTS):
-        wanted = pairs[start : start + MOST_CONTEXTS]
+    for start in range(0, len(pairs), MAX_CONTEXTS):
+        wanted = pairs[start : start + MAX_CONTEXTS]
         contexts = [build_context(abstract, transfer) for abstract, transfer in wanted]
         try:
             association = AE(ae_title=calling).associate(host, port, contexts=contexts, ae_title=called)

@@ -58,10 +58,13 @@ def status(
 ) -> None:
     """Show how the service stands, and the account: what came, what became of it, what was delivered, what waits."""
     from dicom_pipeline.config import load_settings
-    from dicom_pipeline.service.status_file import standing
+    from dicom_pipeline.service.status_file import service_status
 
     settings = load_settings(config)
-    account = {"service": standing(settings.spool.folder), **service_account(open_catalog(settings), last or None)}
+    account = {
+        "service": service_status(settings.spool.folder),
+        **service_account(open_catalog(settings), last or None),
+    }
     unknown = _unknown_destinations(settings, account)
     if as_json:
         print_json(account)

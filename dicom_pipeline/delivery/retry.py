@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dicom_pipeline.backoff import backoff_seconds
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS
 
 FIRST_SECONDS = 2.0
-MAX_WAIT_SECONDS = FURTHEST_SECONDS
+MAX_WAIT_SECONDS = MAX_AHEAD_SECONDS
 """The catalog takes what is planned further ahead for the plan of a clock that was set back."""
 
 

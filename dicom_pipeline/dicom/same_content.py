@@ -47,9 +47,9 @@ from dicom_pipeline.dicom.data_sets import (
 from dicom_pipeline.dicom.same_attributes import same_attributes, same_element
 from dicom_pipeline.dicom.warnings import quiet
 
-MOST_FILE_BYTES = 1024**3
-MOST_FRAME_BYTES = 256 * 1024**2
-MOST_DECODED_BYTES = 2 * 1024**3
+MAX_FILE_BYTES = 1024**3
+MAX_FRAME_BYTES = 256 * 1024**2
+MAX_DECODED_BYTES = 2 * 1024**3
 """What is larger (a file, inflated or not; one frame; all frames) is not compared, and so counts as other content."""
 
 NATIVE = frozenset(
@@ -137,10 +137,10 @@ def same_content(first: Path, second: Path) -> bool:
 def _written(path: Path, stream: Any) -> _Written:
     syntax = UID(read_file_meta_info(path).TransferSyntaxUID)
     content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    if len(content) > MOST_FILE_BYTES or bytes(content[128:132]) != b"DICM":
+    if len(content) > MAX_FILE_BYTES or bytes(content[128:132]) != b"DICM":
         raise DoubtError("too large, or no Part 10 file")
     start = 144 + int.from_bytes(content[140:144], "little")
-    elements = read_data_set(inflated(content[start:], syntax, MOST_FILE_BYTES), syntax)
+    elements = read_data_set(inflated(content[start:], syntax, MAX_FILE_BYTES), syntax)
     return _Written(path, syntax, _without_remark(elements))
 
 
@@ -191,7 +191,7 @@ def _same_frames(first: _Written, second: _Written) -> bool:
     """Whether all frames decode to the same samples. Their image attributes are known to be the same."""
     frames, allocated = first.number(FRAMES, 1), first.number(ALLOCATED)
     size = first.number(ROWS) * first.number(COLUMNS) * first.number(SAMPLES) * allocated // 8
-    if allocated not in (8, 16, 32) or size > MOST_FRAME_BYTES or not 0 < size * frames <= MOST_DECODED_BYTES:
+    if allocated not in (8, 16, 32) or size > MAX_FRAME_BYTES or not 0 < size * frames <= MAX_DECODED_BYTES:
         raise DoubtError("no pixels that can be compared")
     for written in (first, second):
         _check_frames(written, frames, size * frames)

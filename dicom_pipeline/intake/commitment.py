@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 PUSH_MODEL = "1.2.840.10008.1.20.1"
-MOST_REQUEST_BYTES = 16 * 1024**2
+MAX_REQUEST_BYTES = 16 * 1024**2
 NO_SUCH_INSTANCE, CLASS_CONFLICT, PROCESSING_FAILURE = 0x0112, 0x0119, 0x0110
 """Failure Reason (0008,1197), PS3.3 C.14.1.1."""
 
@@ -107,7 +107,7 @@ class Commitments:
                 Element.AFFECTED_CLASS: PUSH_MODEL,
                 Element.COMMAND_FIELD: Field.N_EVENT_REPORT_RQ,
                 Element.MESSAGE_ID: identifier % 65536,
-                Element.DATA_SET_TYPE: 1,
+                Element.COMMAND_DATA_SET_TYPE: 1,
                 Element.AFFECTED_INSTANCE: WELL_KNOWN_INSTANCE,
                 Element.EVENT_TYPE: event,
             }
@@ -189,7 +189,7 @@ class ActionRequest(Operation):
 
     def write(self, part: memoryview) -> None:
         """Take a piece; what is over the limit is refused at the end."""
-        if len(self._content) <= MOST_REQUEST_BYTES:
+        if len(self._content) <= MAX_REQUEST_BYTES:
             self._content += part
 
     def finish(self) -> tuple[int, str]:
@@ -198,7 +198,7 @@ class ActionRequest(Operation):
             return NO_SUCH_INSTANCE, "only the well-known instance"
         if self._action != 1:
             return NO_SUCH_ACTION, "only action 1"
-        if len(self._content) > MOST_REQUEST_BYTES:
+        if len(self._content) > MAX_REQUEST_BYTES:
             return RESOURCE_LIMITATION, "too-large"
         try:
             self._asked = read_request(bytes(self._content), implicit=self._implicit)

@@ -20,7 +20,7 @@ from dicom_pipeline.intake.group_commit import Committer
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 16 * 1024**2
+MAX_BYTES = 16 * 1024**2
 NO_SUCH_TRANSACTION = 0x0110
 INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0115, 0x0213
 
@@ -35,12 +35,12 @@ class CommitmentResult(Operation):
 
     def write(self, part: memoryview) -> None:
         """Take a piece; what is over the limit is refused at the end."""
-        if len(self._content) <= MOST_BYTES:
+        if len(self._content) <= MAX_BYTES:
             self._content += part
 
     def finish(self) -> tuple[int, str]:
         """Status of the N-EVENT-REPORT (PS3.7 10.1.1.1.8)."""
-        if len(self._content) > MOST_BYTES:
+        if len(self._content) > MAX_BYTES:
             return RESOURCE_LIMITATION, "too-large"
         try:
             dataset = dsutils.decode(BytesIO(bytes(self._content)), self._implicit, True)

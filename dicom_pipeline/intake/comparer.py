@@ -16,10 +16,10 @@ from pathlib import Path
 from dicom_pipeline.dicom.same_content import same_content
 
 SAME, OTHER = b"same\n", b"other\n"
-LONGEST_SECONDS = 20
+MAX_SECONDS = 20
 """For one comparison; the sender waits for it."""
 
-MOST_MEMORY_BYTES = 3 * 1024**3
+MAX_MEMORY_BYTES = 3 * 1024**3
 IDLE_SECONDS = 60.0
 """Without a question, after which the process ends by itself."""
 
@@ -29,7 +29,7 @@ def answer_questions() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the end of standard input says when to stop
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold patient data
     questions, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a decoder prints is no answer
@@ -37,7 +37,7 @@ def answer_questions() -> None:
         line = questions.readline()
         if not line:
             return
-        signal.alarm(LONGEST_SECONDS)  # its default action ends the process, wherever it is
+        signal.alarm(MAX_SECONDS)  # its default action ends the process, wherever it is
         first, second = map(Path, json.loads(line))
         answers.write(SAME if same_content(first, second) else OTHER)
         signal.alarm(0)

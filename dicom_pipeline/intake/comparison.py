@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dicom_pipeline.intake.comparer import LONGEST_SECONDS, SAME
+from dicom_pipeline.intake.comparer import MAX_SECONDS, SAME
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Comparison:
         """Whether both files hold the same instance. No where that is not certain: what cannot be read or compared within
         the bounds of time and memory, and when others have to be compared before for too long.
         """
-        if not self._turn.acquire(timeout=LONGEST_SECONDS):
+        if not self._turn.acquire(timeout=MAX_SECONDS):
             log.warning("too much to compare at once: taken for other content")
             return False
         try:

@@ -19,7 +19,7 @@ from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.identity import Identity
 from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 
-MOST_COMPARED = 4
+MAX_COMPARED = 4
 """Of the instances under one UID, that which counts first; a UID that has more contents than this is nobody's slip."""
 
 Submit = Callable[[Callable[[Run], Arrival | tuple[Known, ...]]], Arrival | tuple[Known, ...]]
@@ -84,7 +84,7 @@ def enter(received: Received, stored: Stored, spool: Spool, comparison: Comparis
     found = submit(lambda run: enter_unless_conflict(run, received))
     if isinstance(found, Arrival):
         return found
-    same = next((known for known in found[:MOST_COMPARED] if _is_same(received, known, spool, comparison)), None)
+    same = next((known for known in found[:MAX_COMPARED] if _is_same(received, known, spool, comparison)), None)
     faults.passing("compared")
     if same is None or stored.claim is None:
         arrival = submit(lambda run: enter_apart(run, received))

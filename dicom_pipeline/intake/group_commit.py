@@ -17,7 +17,7 @@ from dicom_pipeline.errors import CatalogError
 
 log = logging.getLogger(__name__)
 
-MOST_JOBS = 64
+MAX_JOBS = 64
 IDLE_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
 """After a failure, how long before what must be done is tried again."""
@@ -84,7 +84,7 @@ class Committer:
             batch = [self._jobs.get(timeout=AGAIN_SECONDS if self._again else IDLE_SECONDS)]
         except queue.Empty:
             return []
-        while len(batch) < MOST_JOBS and batch[-1] is not None and not self._jobs.empty():
+        while len(batch) < MAX_JOBS and batch[-1] is not None and not self._jobs.empty():
             batch.append(self._jobs.get())
         return batch
 

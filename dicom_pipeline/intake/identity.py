@@ -31,8 +31,8 @@ WANTED = {
     0x0020000E: "series_instance_uid",
 }
 EQUIPMENT = 0x0018A001
-MOST_VALUE_BYTES = 65536
-MOST_HEADER_BYTES = 64 * 1024**2
+MAX_VALUE_BYTES = 65536
+MAX_HEADER_BYTES = 64 * 1024**2
 MAX_INFLATED_BYTES = 1024**3
 
 
@@ -99,7 +99,7 @@ def _elements(stream: BinaryIO, syntax: UID) -> Iterator[RawDataElement | DataEl
         syntax.is_implicit_VR,
         syntax.is_little_endian,
         stop_when=lambda tag, _vr, _length: tag > LAST_TAG,
-        defer_size=MOST_VALUE_BYTES,
+        defer_size=MAX_VALUE_BYTES,
         specific_tags=list(wanted),
     )
     return (element for element in found if element.tag in wanted)
@@ -110,11 +110,11 @@ def _text(value: bytes | None) -> str:
 
 
 def _inflated_start(stream: BinaryIO, most: int) -> bytes:
-    """The first bytes of an inflated data set, about MOST_HEADER_BYTES at most; the rest is inflated and counted."""
+    """The first bytes of an inflated data set, about MAX_HEADER_BYTES at most; the rest is inflated and counted."""
     start = bytearray()
     try:
         for piece in inflate(stream, most):
-            if len(start) < MOST_HEADER_BYTES:
+            if len(start) < MAX_HEADER_BYTES:
                 start += piece
     except InflatedTooLargeError as error:
         raise IdentityError("too-large") from error

@@ -29,7 +29,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock, sync_folder
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.entry import MOST_COMPARED, Origin, received_as
+from dicom_pipeline.intake.entry import MAX_COMPARED, Origin, received_as
 from dicom_pipeline.intake.identity import read_identity
 from dicom_pipeline.intake.spool import Stored, dataset_sha256, instance_path
 from dicom_pipeline.results.record import RECORD_NAME
@@ -47,20 +47,20 @@ Key = tuple[str, str]
 class Rebuilt:
     """The account: files = entered + conflicts + left. Paths are relative to the data folder.
 
-    left: file -> why it was not entered; it stays where it is. not_there: instances that a record names and that have no
-    file (cleaned or lost). records: revisions restored. records_left: result folder -> why its revision was not.
-    kept_beside: where the old catalog lies.
+    skipped: file -> why it was not entered; it stays where it is. missing_files: instances that a record names and that have no
+    file (cleaned or lost). records: revisions restored. records_skipped: result folder -> why its revision was not.
+    backup: where the old catalog lies.
     """
 
     files: int = 0
     entered: int = 0
     conflicts: int = 0
-    left: dict[str, str] = field(default_factory=dict)
-    not_there: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    missing_files: int = 0
     records: int = 0
     reports: int = 0
-    records_left: dict[str, str] = field(default_factory=dict)
-    kept_beside: str = ""
+    records_skipped: dict[str, str] = field(default_factory=dict)
+    backup: str = ""
 
 
 def rebuild(settings: Settings, *, force: bool = False, progress: Callable[[int], None] = lambda _: None) -> Rebuilt:
@@ -86,9 +86,9 @@ def rebuild(settings: Settings, *, force: bool = False, progress: Callable[[int]
         finally:
             catalog.close()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        beside = put_in_place(new, target, folder / f"catalog.before-{stamp}.sqlite")
+        backup = put_in_place(new, target, folder / f"catalog.before-{stamp}.sqlite")
         sync_folder(folder)
-        done.kept_beside = beside.name if beside else ""
+        done.backup = backup.name if backup else ""
         return done
 
 
@@ -108,17 +108,17 @@ def _fill(catalog: Catalog, settings: Settings, progress: Callable[[int], None])
         name = str(path.relative_to(folder))
         found = _read(path, name, settings.listener.max_inflated_bytes)
         if isinstance(found, str):
-            done.left[name] = found
+            done.skipped[name] = found
         else:
             there[found.sop_instance_uid, found.sha256] = found
     entries = {**there, **{key: received for key, (received, _) in recorded.items()}}
     first = {key for key, (_, kept) in recorded.items() if kept}
     ordered = sorted(entries, key=lambda key: (key not in first, entries[key].at, key))
     for key in _same_again([key for key in ordered if key in there], recorded, there, folder):
-        done.left[there[key].path] = SAME_CONTENT
+        done.skipped[there[key].path] = SAME_CONTENT
         ordered.remove(key)
         del entries[key], there[key]
-    done.not_there = len(entries) - len(there)
+    done.missing_files = len(entries) - len(there)
     done.conflicts = len(there) - len({uid for uid, _ in there})
     done.entered = len(there) - done.conflicts
     for start in range(0, len(ordered), AT_ONCE):
@@ -144,7 +144,7 @@ def _same_again(
     try:
         for key in ordered:
             path, others = folder / there[key].path, earlier[key[0]]
-            if key not in recorded and any(comparison.same(other, path) for other in others[:MOST_COMPARED]):
+            if key not in recorded and any(comparison.same(other, path) for other in others[:MAX_COMPARED]):
                 again.append(key)
             else:
                 others.append(path)
@@ -187,15 +187,15 @@ def _records(folder: Path, done: Rebuilt) -> Iterator[dict[str, Any]]:
         try:
             record = json.loads((results / RECORD_NAME).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            done.records_left[name] = f"has no {RECORD_NAME}: the revision failed, or an earlier version made it"
+            done.records_skipped[name] = f"has no {RECORD_NAME}: the revision failed, or an earlier version made it"
             continue
         except (OSError, ValueError):
-            done.records_left[name] = f"its {RECORD_NAME} cannot be read"
+            done.records_skipped[name] = f"its {RECORD_NAME} cannot be read"
             continue
         if not isinstance(record, dict) or record.get("schema") != RECORD_SCHEMA:
-            done.records_left[name] = f"its {RECORD_NAME} is not of schema {RECORD_SCHEMA}"
+            done.records_skipped[name] = f"its {RECORD_NAME} is not of schema {RECORD_SCHEMA}"
         elif not all(_is_there(folder / report["path"], report["sha256"]) for report in record["reports"]):
-            done.records_left[name] = "a report of it is missing or damaged"
+            done.records_skipped[name] = "a report of it is missing or damaged"
         else:
             yield record
 

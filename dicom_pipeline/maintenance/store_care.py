@@ -34,7 +34,7 @@ class Mended:
     from_results: list[str] = field(default_factory=list)
     processed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 class StoreCare:
@@ -91,14 +91,14 @@ class StoreCare:
                 if self._from_results(known[uid], done):
                     continue
                 if self._cleaned(known[uid]):
-                    done.left[uid] = "its results are gone, and its files were cleaned from the spool; send it again"
+                    done.skipped[uid] = "its results are gone, and its files were cleaned from the spool; send it again"
                 else:
                     again.append(known[uid])
             elif remove_orphans:
                 self.store.remove_study(uid)
                 done.removed.append(uid)
             else:
-                done.left[uid] = "orphaned; --remove-orphans removes it"
+                done.skipped[uid] = "orphaned; --remove-orphans removes it"
         if again:
             self._process(again, done)
         return done
@@ -120,7 +120,7 @@ class StoreCare:
         if self.store.write_study(study.study_instance_uid, study.number, rows):
             where.append(study.study_instance_uid)
         else:
-            done.left[study.study_instance_uid] = (
+            done.skipped[study.study_instance_uid] = (
                 "the store has a newer revision than the catalog: is it another catalog's?"
             )
 
@@ -131,7 +131,7 @@ class StoreCare:
             if result.provenance.fingerprint == study.fingerprint:
                 self._put(study, StudyOutput.of(result, pipeline.encoder.dimension), done.processed, done)
             else:
-                done.left[study.study_instance_uid] = (
+                done.skipped[study.study_instance_uid] = (
                     "its results are gone, and the present settings give another fingerprint; --current makes a new revision"
                 )
 

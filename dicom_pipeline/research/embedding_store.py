@@ -32,7 +32,7 @@ from dicom_pipeline.research.store.where import Condition, parse_where, quoted
 INDEXED_ROWS = 100_000
 """From so many rows on, `compact` builds a vector index; below, comparing with every row is quick and exact."""
 
-MOST_SERIES = 8
+MAX_SERIES = 8
 """Series with which studies like a study are looked for; their similarity then counts all series."""
 
 SCALAR_INDEXES = ("study_instance_uid", "sop_instance_uid")
@@ -252,7 +252,7 @@ class EmbeddingStore:
         others = f"study_instance_uid != {quoted(study_instance_uid)}"
         condition = self.condition(f"({where}) AND {others}" if where else others)
         near: set[str] = set()
-        for vector in series_vectors(mine)[:MOST_SERIES]:
+        for vector in series_vectors(mine)[:MAX_SERIES]:
             found = nearest(self.table, vector, condition, top=4 * top, level="study")
             near.update(found["study_instance_uid"].to_pylist())
         names = ", ".join(quoted(uid) for uid in sorted(near))

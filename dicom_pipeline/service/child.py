@@ -12,8 +12,8 @@ from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.config import Settings
 from dicom_pipeline.intake.dicom_services import PARTS as LISTENER_PARTS
 from dicom_pipeline.service.health import ChildState, State
-from dicom_pipeline.service.heartbeat import Signs, Watch
-from dicom_pipeline.service.logs import told
+from dicom_pipeline.service.heartbeat import Heartbeat, StallDetector
+from dicom_pipeline.service.logs import log_crash
 from dicom_pipeline.service.processes import (
     Target,
     run_cleaner,
@@ -27,7 +27,7 @@ from dicom_pipeline.service.processes import (
 
 log = logging.getLogger(__name__)
 
-FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.5, 60.0
+FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.5, 60.0
 SILENT_SHARE = 0.5
 """Share of the time that a child may be silent after which it is shown so."""
 
@@ -37,14 +37,14 @@ KILLED_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Child:
-    """A child process and when it may be started (again). parts: what of it is watched, see Signs."""
+    """A child process and when it may be started (again). parts: what of it is watched, see Heartbeat."""
 
     name: str
     target: Target
     parts: tuple[str, ...] = ()
     process: BaseProcess | None = None
-    signs: Signs | None = None
-    watch: Watch = field(default_factory=Watch)
+    heartbeat: Heartbeat | None = None
+    stalls: StallDetector = field(default_factory=StallDetector)
     limit: float = 0.0
     deaths: int = 0
     start_at: float = 0.0
@@ -52,14 +52,14 @@ class Child:
 
     @property
     def state(self) -> ChildState:
-        """Whether it is there, does its work, and gets on."""
-        process, signs = self.process, self.signs  # another thread may change them
-        if process is None or signs is None or not process.is_alive():
+        """Whether it is there, ready, and making progress."""
+        process, heartbeat = self.process, self.heartbeat  # another thread may change them
+        if process is None or heartbeat is None or not process.is_alive():
             return ChildState(State.DOWN)
-        part, seconds = self.watch.longest
+        part, seconds = self.stalls.longest
         if self.limit and seconds > SILENT_SHARE * self.limit:
             return ChildState(State.SILENT, part, seconds)
-        return ChildState(State.RUNNING if signs.working else State.STARTING)
+        return ChildState(State.RUNNING if heartbeat.is_ready else State.STARTING)
 
     def keep(self, settings: Settings, owner: str, context: SpawnContext) -> None:
         """Start it where it is not there, at once at first and then later and later; kill it where it is silent."""
@@ -68,39 +68,39 @@ class Child:
             self._look(settings, now)
             return
         if self.process is not None:
-            wait = backoff_seconds(self.deaths, FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS)
+            wait = backoff_seconds(self.deaths, FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS)
             log.error("%s ended with %s; again in %.1f s", self.name, self.process.exitcode, wait)
             self.deaths, self.start_at, self.process = self.deaths + 1, now + wait, None
         if now >= self.start_at:
             self._start(settings, owner, context)
 
     def _start(self, settings: Settings, owner: str, context: SpawnContext) -> None:
-        self.signs, self.watch, self.killed_at = Signs(context, self.parts), Watch(), None
-        arguments = (settings, owner, self.signs)
-        self.process = context.Process(target=told(self.target), args=arguments, name=self.name)
+        self.heartbeat, self.stalls, self.killed_at = Heartbeat(context, self.parts), StallDetector(), None
+        arguments = (settings, owner, self.heartbeat)
+        self.process = context.Process(target=log_crash(self.target), args=arguments, name=self.name)
         self.process.start()
 
     def _look(self, settings: Settings, now: float) -> None:
         """Count its silence; kill it, which loses nothing, after the time that the settings give it."""
         assert self.process is not None
-        assert self.signs is not None
+        assert self.heartbeat is not None
         if self.killed_at is not None:
             if now - self.killed_at > KILLED_SECONDS:
                 log.error("%s was killed and does not end: it waits for a disk or a device", self.name)
                 self.killed_at = float("inf")  # said once
             return
-        working = self.signs.working
+        is_ready = self.heartbeat.is_ready
         name, limit = (
             ("silent_seconds", settings.service.silent_seconds)
-            if working
+            if is_ready
             else ("starting_seconds", settings.service.starting_seconds)
         )
-        self.watch.look(self.signs.counts, now)
+        self.stalls.look(self.heartbeat.counts, now)
         self.limit = limit
-        part, seconds = self.watch.longest
+        part, seconds = self.stalls.longest
         if limit and seconds > limit:
             what = self.name if part == self.name else f"{self.name} ({part})"
-            log.error("%s has not got on for %.0f s (service.%s is %g): killed", what, seconds, name, limit)
+            log.error("%s made no progress for %.0f s (service.%s = %g): killing it", what, seconds, name, limit)
             self.process.kill()
             self.killed_at = now
 

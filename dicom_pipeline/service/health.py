@@ -35,7 +35,7 @@ class ChildState:
         if self.state is not State.SILENT:
             return f"the {name} is {self.state.value}"
         part = "" if self.part == name else f" ({self.part})"
-        return f"the {name}{part} is silent: it has not got on for {self.seconds:.0f} s"
+        return f"the {name}{part} is silent: it made no progress for {self.seconds:.0f} s"
 
 
 States = Callable[[], Mapping[str, ChildState]]

@@ -1,6 +1,6 @@
-"""Signs of life: what a child process lets its supervisor see, and how long it has stood still.
+"""Heartbeats: what a child process lets its supervisor see, and how long it has made no progress.
 
-A sign is given where the work is done, never by a thread of its own, which would go on while the work hangs.
+A beat is given where the work is done, never by a thread of its own, which would go on while the work hangs.
 """
 
 from __future__ import annotations
@@ -9,46 +9,46 @@ from collections.abc import Mapping, Sequence
 from ctypes import c_bool, c_uint64
 from multiprocessing.context import BaseContext
 
-MOST_BETWEEN_LOOKS = 5.0
+MAX_LOOK_SECONDS = 5.0
 """Seconds that count at most between two looks: in a longer pause the supervisor, and so the whole machine or container,
 stood still (a frozen container, a virtual machine that was moved), and the children with it."""
 
 
-class Signs:
-    """Whether a child does its work yet, and a count for each part of it that must get on. Goes to the child as it starts.
+class Heartbeat:
+    """Whether a child is ready, and a count of beats for each part of it that is watched. Goes to the child as it starts.
 
-    parts: threads of the child, or its one loop, that get on each by itself; none for a child that is not watched.
+    parts: threads of the child, or its one loop, each of which must make progress; none for a child that is not watched.
     Memory that both processes share, without a lock: one that a killed child held would stop the supervisor.
     """
 
     def __init__(self, context: BaseContext, parts: Sequence[str]) -> None:
         self._parts = tuple(parts)
-        self._working = context.RawValue(c_bool, False)
+        self._is_ready = context.RawValue(c_bool, False)
         self._counts = context.RawArray(c_uint64, len(self._parts))
 
-    def work(self) -> None:
-        """Said by the child: it does its work now, and each of its parts begins."""
+    def ready(self) -> None:
+        """Called by the child once it does its work; each of its parts begins with a beat."""
         for part in self._parts:
-            self.progress(part)
-        self._working.value = True
+            self.beat(part)
+        self._is_ready.value = True
 
-    def progress(self, part: str) -> None:
-        """Said by the one thread that does this part: it has got on, or waits for something that may take long."""
+    def beat(self, part: str) -> None:
+        """Called by the one thread that does this part: it made progress, or waits for something that may take long."""
         self._counts[self._parts.index(part)] += 1
 
     @property
-    def working(self) -> bool:
-        """Whether the child does its work; until then it starts."""
-        return bool(self._working.value)
+    def is_ready(self) -> bool:
+        """Whether the child does its work; until then it is starting."""
+        return bool(self._is_ready.value)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each part has got on."""
+        """How many beats each part has given."""
         return dict(zip(self._parts, self._counts, strict=True))
 
 
-class Watch:
-    """How long each part of a child has stood still, as far as whoever looks was running itself. Has no clock."""
+class StallDetector:
+    """How long each part of a child has made no progress, as far as the one who looks was running itself. Has no clock."""
 
     def __init__(self) -> None:
         self._last: float | None = None
@@ -56,8 +56,8 @@ class Watch:
         self._silent: dict[str, float] = {}
 
     def look(self, counts: Mapping[str, int], now: float) -> None:
-        """Look at the counts. now: seconds, monotonic."""
-        passed = 0.0 if self._last is None else min(now - self._last, MOST_BETWEEN_LOOKS)
+        """Compare the counts with those of the last look. now: seconds, monotonic."""
+        passed = 0.0 if self._last is None else min(now - self._last, MAX_LOOK_SECONDS)
         self._last = now
         self._silent = {
             part: self._silent.get(part, 0.0) + passed if self._seen.get(part) == count else 0.0
@@ -67,5 +67,5 @@ class Watch:
 
     @property
     def longest(self) -> tuple[str, float]:
-        """The part that has stood still longest and for how many seconds; "" and 0.0 where none is watched."""
+        """The part that has been silent longest and for how many seconds; "" and 0.0 where none is watched."""
         return max(self._silent.items(), key=lambda item: item[1], default=("", 0.0))

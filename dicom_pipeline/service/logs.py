@@ -86,17 +86,19 @@ def set_up_logs(form: str, level: str) -> None:
     warnings.simplefilter("ignore")  # pydicom quotes the values that it warns of
     for library in ("pynetdicom", "pydicom", "highdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    sys.excepthook = lambda _kind, error, _traceback: _tell("the process", error)
-    sys.unraisablehook = lambda given: _tell("a clean-up", given.exc_value)
-    threading.excepthook = lambda given: _tell(f"thread {given.thread.name if given.thread else '?'}", given.exc_value)
+    sys.excepthook = lambda _kind, error, _traceback: _log_end("the process", error)
+    sys.unraisablehook = lambda given: _log_end("a clean-up", given.exc_value)
+    threading.excepthook = lambda given: _log_end(
+        f"thread {given.thread.name if given.thread else '?'}", given.exc_value
+    )
 
 
-def told(target: Callable[..., None]) -> Callable[..., None]:
-    """A process's target whose unforeseen end is logged; multiprocessing itself would print the words of the exception."""
-    return _Told(target)
+def log_crash(target: Callable[..., None]) -> Callable[..., None]:
+    """A process's target that logs an unhandled exception without its message, which multiprocessing itself would print."""
+    return _CrashLogger(target)
 
 
-class _Told:
+class _CrashLogger:
     """Can be pickled, as a child process wants it."""
 
     def __init__(self, target: Callable[..., None]) -> None:
@@ -106,11 +108,11 @@ class _Told:
         try:
             self._target(*arguments)
         except Exception as error:  # noqa: BLE001 - the edge of a process: the supervisor starts it again
-            _tell("the process", error)
+            _log_end("the process", error)
             sys.exit(1)
 
 
-def _tell(what: str, error: BaseException | None) -> None:
+def _log_end(what: str, error: BaseException | None) -> None:
     if isinstance(error, KeyboardInterrupt):
         return
     if isinstance(error, ConfigError):  # words of ours on settings, which whoever reads the log must know

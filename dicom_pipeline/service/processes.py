@@ -20,9 +20,9 @@ from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
 from dicom_pipeline.service.health import readiness
-from dicom_pipeline.service.heartbeat import Signs
+from dicom_pipeline.service.heartbeat import Heartbeat
 from dicom_pipeline.service.logs import set_up_logs
-from dicom_pipeline.service.status_file import standing, states_of
+from dicom_pipeline.service.status_file import service_status, states_of
 from dicom_pipeline.service.wiring import (
     destinations_of,
     forwarder_of,
@@ -41,11 +41,11 @@ CLEAN_SECONDS = 10.0
 REST = 20
 """Times the length of a look until the next: one at a million instances takes seconds."""
 
-Target = Callable[[Settings, str, Signs], None]
+Target = Callable[[Settings, str, Heartbeat], None]
 """What a child process runs: settings, the run of the service, and what it lets the supervisor see."""
 
 
-def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
+def run_listener(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Listen until told to stop."""
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
@@ -60,42 +60,42 @@ def run_listener(settings: Settings, owner: str, signs: Signs) -> None:
         spool,
         owner,
         record,
-        signs.progress,
+        heartbeat.beat,
         commit_peers=settings.committing,
         min_free_bytes=watermark,
     )
     node.start()
-    signs.work()
+    heartbeat.ready()
     stop.wait()
     node.stop()
 
 
-def run_worker(settings: Settings, owner: str, signs: Signs) -> None:
+def run_worker(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Process revisions until told to stop."""
     from dicom_pipeline.service.worker import Worker
 
     stop = _begin(settings)
     if settings.encoder.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
-    progress = partial(signs.progress, "worker")
-    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=signs.work, progress=progress).run()
+    progress = partial(heartbeat.beat, "worker")
+    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=heartbeat.ready, progress=progress).run()
 
 
-def run_sender(settings: Settings, owner: str, signs: Signs) -> None:
+def run_sender(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Deliver until told to stop."""
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
     catalog = Catalog(folder / "catalog.sqlite")
     audit = Deliveries(record_of(settings, "sender"), settings.delivering)
-    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit, signs.progress)
+    sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit, heartbeat.beat)
     sender.start()
-    signs.work()
+    heartbeat.ready()
     stop.wait()
     sender.stop()
 
 
-def run_poller(settings: Settings, owner: str, signs: Signs) -> None:
+def run_poller(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Fetch from the sources until told to stop, a thread each."""
     del owner
     stop = _begin(settings)
@@ -106,12 +106,12 @@ def run_poller(settings: Settings, owner: str, signs: Signs) -> None:
     threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.name) for poller in pollers]
     for thread in threads:
         thread.start()
-    signs.work()
+    heartbeat.ready()
     for thread in threads:
         thread.join()
 
 
-def run_web(settings: Settings, owner: str, signs: Signs) -> None:
+def run_web(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Answer over HTTP until told to stop."""
     from dicom_pipeline.web.app import WebContext, application
     from dicom_pipeline.web.server import listening_socket, serve_http
@@ -124,23 +124,23 @@ def run_web(settings: Settings, owner: str, signs: Signs) -> None:
         catalog=catalog,
         receiver=receiver_of(settings, catalog, record),
         ready=lambda: readiness(settings, catalog, states_of(folder)),
-        service=lambda: standing(folder),
+        service=lambda: service_status(folder),
         ask=partial(ask, owner),
         record=record,
     )
     app = application(context)
     assert section.web_port is not None
     with listening_socket(section.web_host, section.web_port) as listening:
-        signs.work()
-        serve_http(app, listening, stop, partial(signs.progress, "web"))
+        heartbeat.ready()
+        serve_http(app, listening, stop, partial(heartbeat.beat, "web"))
 
 
-def run_cleaner(settings: Settings, owner: str, signs: Signs) -> None:
+def run_cleaner(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Clean what may go from the spool until told to stop."""
     del owner
     stop = _begin(settings)
     catalog, record = Catalog(settings.spool.folder / "catalog.sqlite"), record_of(settings, "cleaner")
-    signs.work()
+    heartbeat.ready()
     while not stop.is_set():
         began = time.monotonic()
         try:
@@ -150,12 +150,12 @@ def run_cleaner(settings: Settings, owner: str, signs: Signs) -> None:
         stop.wait(max(CLEAN_SECONDS, REST * (time.monotonic() - began)))
 
 
-def run_forwarder(settings: Settings, owner: str, signs: Signs) -> None:
+def run_forwarder(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Send the audit trail to the syslog server until told to stop."""
     del owner
     stop = _begin(settings)
     forwarder = forwarder_of(settings)
-    signs.work()
+    heartbeat.ready()
     if forwarder is not None:
         forwarder.run(stop)
 

@@ -1,4 +1,4 @@
-"""How the service stands, in a file of the data folder that `status` reads. The file's time says that the service is there."""
+"""The state of the service, in a file of the data folder that `status` reads. The file's time says that the service runs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ log = logging.getLogger(__name__)
 NAME = "service.json"
 EVERY_SECONDS = 10.0
 LATE_SECONDS = 60.0
-"""Without a word for so long the service was killed, or its supervisor hangs."""
+"""A file that is older means that the service was killed, or that its supervisor hangs."""
 
 
-class Standing:
-    """Keeps the file of a service."""
+class StatusFile:
+    """The file of a running service."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._states: dict[str, State] = {}
-        self._told_at = float("-inf")
+        self._written_at = float("-inf")
         self._text = ""
 
-    def tell(self, children: Mapping[str, ChildState], now: float) -> None:
+    def write(self, children: Mapping[str, ChildState], now: float) -> None:
         """Write what has changed, at once for another state; else only the file's time, now and then. now: monotonic."""
         states = {name: child.state for name, child in children.items()}
-        if states == self._states and now - self._told_at < EVERY_SECONDS:
+        if states == self._states and now - self._written_at < EVERY_SECONDS:
             return
-        self._states, self._told_at = states, now
+        self._states, self._written_at = states, now
         text = json.dumps({name: [child.state, child.part, child.seconds] for name, child in children.items()})
         try:
             if text == self._text:
@@ -47,18 +47,19 @@ class Standing:
         except OSError as error:
             log.warning("cannot write %s: %s", NAME, error.strerror)
 
-    def forget(self) -> None:
-        """The service ends."""
+    def remove(self) -> None:
+        """Remove it, as the service ends."""
         self._path.unlink(missing_ok=True)
 
 
-def standing(folder: Path) -> dict[str, Any]:
+def service_status(folder: Path) -> dict[str, Any]:
     """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent in words."""
     age, children = _read(folder)
     if age is None:
         return {"state": "not-running", "processes": {}, "silent": []}
     if age > LATE_SECONDS:
-        return {"state": "silent", "processes": {}, "silent": [f"no word for {age:.0f} s: it was killed, or hangs"]}
+        why = f"the service wrote no status for {age:.0f} s: it was killed, or hangs"
+        return {"state": "silent", "processes": {}, "silent": [why]}
     return {
         "state": "running",
         "processes": {name: child.state.value for name, child in children.items()},
@@ -81,7 +82,7 @@ def _read(folder: Path) -> tuple[float | None, dict[str, ChildState]]:
     path = folder / NAME
     try:
         age = max(0.0, time.time() - path.stat().st_mtime)
-        told = json.loads(path.read_text())
+        states = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None, {}
-    return age, {name: ChildState(State(state), part, seconds) for name, (state, part, seconds) in told.items()}
+    return age, {name: ChildState(State(state), part, seconds) for name, (state, part, seconds) in states.items()}

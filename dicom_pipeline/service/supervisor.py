@@ -24,7 +24,7 @@ from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
-from dicom_pipeline.service.status_file import Standing
+from dicom_pipeline.service.status_file import StatusFile
 from dicom_pipeline.service.systemd import Systemd
 from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, orthanc_of, record_of
 from dicom_pipeline.web.app import check_web
@@ -57,17 +57,17 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         forget_interrupted(catalog, record, owner)
         Spool(folder).clear_incoming()
         children = children_of(settings)
-        systemd, told = Systemd(), Standing(folder)
+        systemd, status_file = Systemd(), StatusFile(folder)
         systemd.ready()
 
         def after_a_round() -> None:
-            told.tell(_states(children), time.monotonic())
+            status_file.write(_states(children), time.monotonic())
             systemd.alive(time.monotonic())
 
         try:
             _run(settings, catalog, owner, children, stop, after_a_round)
         finally:
-            told.forget()
+            status_file.remove()
             record(Activity(time.time(), started=False))
 
 

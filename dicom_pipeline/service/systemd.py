@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 SOCKET = "NOTIFY_SOCKET"
 SPAN = "WATCHDOG_USEC"
 PART = 4
-"""Signs in a watchdog's time; sd_watchdog_enabled(3) advises two."""
+"""Notifications in a watchdog's time; sd_watchdog_enabled(3) advises two."""
 
 
 class Systemd:

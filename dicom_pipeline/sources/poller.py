@@ -7,7 +7,7 @@ import threading
 import time
 
 from dicom_pipeline.catalog import Catalog
-from dicom_pipeline.catalog.database import FURTHEST_SECONDS
+from dicom_pipeline.catalog.database import MAX_AHEAD_SECONDS
 from dicom_pipeline.catalog.pulls import advance, forget_pull, last_change, next_pull, postpone_pull
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.errors import CatalogError, DeliveryError, NotInSourceError, SourceError
@@ -75,7 +75,7 @@ class Poller:
 
     def fetch_due(self, now: float) -> bool:
         """Fetch the study that has been due longest; False where none is due."""
-        pull = next_pull(self.catalog, self.key, now, max(FURTHEST_SECONDS, self.settings.settle_seconds))
+        pull = next_pull(self.catalog, self.key, now, max(MAX_AHEAD_SECONDS, self.settings.settle_seconds))
         if pull is None:
             return False
         try:

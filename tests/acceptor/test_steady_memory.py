@@ -21,7 +21,7 @@ from tests.peers.crashing import start_listener
 from tests.peers.programs import free_port
 from tests.peers.raw import RawSender, data, data_set, request, store_command, store_pdus
 
-WARM, MOST_GROWTH = 200, 20 * 1024**2
+WARM, MAX_GROWTH = 200, 20 * 1024**2
 SENDERS = 4
 
 
@@ -67,7 +67,7 @@ def throw_all(folder: Path, count: int) -> None:
     process.terminate()
     process.join(60)
     assert process.exitcode == 0
-    assert growth < MOST_GROWTH, f"{growth / 1024**2:.1f} MiB"
+    assert growth < MAX_GROWTH, f"{growth / 1024**2:.1f} MiB"
     assert files < 60
 
 

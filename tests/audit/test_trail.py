@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_pipeline.audit import Activity, AlertKind, Held, Node, Trail
-from dicom_pipeline.audit.alerts import MOST_KINDS, QUIET_SECONDS, Alerts
+from dicom_pipeline.audit.alerts import MAX_KINDS, QUIET_SECONDS, Alerts
 from dicom_pipeline.audit.forwarder import Forwarder
-from dicom_pipeline.audit.syslog import MOST_UDP_BYTES, Datagrams, SecureStream, syslog_message, tls_client_context
+from dicom_pipeline.audit.syslog import MAX_UDP_BYTES, Datagrams, SecureStream, syslog_message, tls_client_context
 from dicom_pipeline.audit.trail import files_of
-from dicom_pipeline.audit.transfers import LONGEST_SECONDS, ThreadTransfers, Transfers
+from dicom_pipeline.audit.transfers import MAX_SECONDS, ThreadTransfers, Transfers
 from dicom_pipeline.errors import ConfigError
 from tests.audit.facts import CT, FACTS, ORIGIN
 from tests.peers.certificates import Authority
@@ -126,12 +126,12 @@ def test_what_one_association_sent_is_one_message_a_study_and_kind():
 def test_an_association_without_end_is_told_of_in_parts():
     facts, now = [], [0.0]
     transfers = Transfers(facts.append, lambda: now[0])
-    for second in range(int(LONGEST_SECONDS * 2.5)):
+    for second in range(int(MAX_SECONDS * 2.5)):
         now[0] = second
         transfers.add(Node("A"), "1.2", CT, Held.NOTHING)
     assert len(facts) == 2
     transfers.flush()
-    assert sum(fact.study.classes[CT] for fact in facts) == int(LONGEST_SECONDS * 2.5)
+    assert sum(fact.study.classes[CT] for fact in facts) == int(MAX_SECONDS * 2.5)
 
 
 def test_threads_tell_of_their_own_requests_alone():
@@ -169,10 +169,10 @@ def test_every_alert_is_counted_and_repetitions_are_told_together(events):
 def test_a_port_scan_from_everywhere_takes_bounded_memory():
     facts = []
     alerts = Alerts(facts.append)
-    for number in range(MOST_KINDS + 10):
+    for number in range(MAX_KINDS + 10):
         alerts.alert(AlertKind.ASSOCIATION_FAILURE, Node(str(number), str(number)), "ended: unknown-pdu")
-    assert len(alerts._told) <= MOST_KINDS
-    assert len(facts) == MOST_KINDS + 10
+    assert len(alerts._told) <= MAX_KINDS
+    assert len(facts) == MAX_KINDS + 10
 
 
 def test_a_syslog_message_is_as_rfc_5424_and_ps3_15_a_6_want_it(tmp_path):
@@ -203,7 +203,7 @@ def running():
 def test_messages_go_by_udp_and_one_too_long_is_said(tmp_path, running, caplog):
     one = trail(tmp_path)
     one.record(FACTS["received"])
-    one.write(f"<AuditMessage>{'x' * MOST_UDP_BYTES}</AuditMessage>")
+    one.write(f"<AuditMessage>{'x' * MAX_UDP_BYTES}</AuditMessage>")
     one.record(FACTS["alert"])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

@@ -211,8 +211,8 @@ def test_a_comparison_ends_after_its_time_and_memory(tmp_path, monkeypatch):
     source = tmp_path / "a.dcm"
     source.write_bytes(SOURCE.read_bytes())
     cases = {
-        "time": "c.LONGEST_SECONDS = 1; c.same_content = lambda *_: time.sleep(60)",
-        "memory": "c.same_content = lambda *_: bytearray(2 * c.MOST_MEMORY_BYTES) is not None",
+        "time": "c.MAX_SECONDS = 1; c.same_content = lambda *_: time.sleep(60)",
+        "memory": "c.same_content = lambda *_: bytearray(2 * c.MAX_MEMORY_BYTES) is not None",
         "crash": "import os; c.same_content = lambda *_: os.abort()",
         "words": "c.same_content = lambda *_: print('same') or os.write(1, b'same\\n') and False",
     }
@@ -252,11 +252,11 @@ def test_a_code_stream_that_wants_absurd_memory_is_a_conflict(door):
 
 
 def test_too_much_to_compare_is_a_conflict_not_a_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr("dicom_pipeline.intake.comparison.LONGEST_SECONDS", 0.1)
+    monkeypatch.setattr("dicom_pipeline.intake.comparison.MAX_SECONDS", 0.1)
     comparison = Comparison()
     with comparison._turn:
         assert not comparison.same(SOURCE, SOURCE)
-    assert comparer.LONGEST_SECONDS <= 30, "senders wait for an answer no longer than that"
+    assert comparer.MAX_SECONDS <= 30, "senders wait for an answer no longer than that"
 
 
 @pytest.mark.parametrize("reencoded", [True, False])

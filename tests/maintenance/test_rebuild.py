@@ -94,7 +94,7 @@ def test_revisions_conflicts_and_late_instances_are_as_they_were(kept):
     before = kept.lose()
     done = kept.anew()
     after = service_account(kept.catalog)
-    assert (done.files, done.entered, done.conflicts, done.left, done.not_there) == (5, 4, 1, {}, 0)
+    assert (done.files, done.entered, done.conflicts, done.skipped, done.missing_files) == (5, 4, 1, {}, 0)
     assert revisions(after) == revisions(before)
     assert after["deliveries"] == {"pacs": {"pending": 2}}
     names = ("instances", "conflicts", "studies", "waiting")
@@ -124,7 +124,7 @@ def test_the_same_content_in_another_syntax_is_left_where_it_is(kept):
     os.utime(whole, (1.0, 1.0))
     done = kept.anew()
     assert (done.files, done.entered, done.conflicts) == (4, 2, 1)
-    assert done.left == {str(again.relative_to(kept.folder)): rebuilding.SAME_CONTENT}
+    assert done.skipped == {str(again.relative_to(kept.folder)): rebuilding.SAME_CONTENT}
     assert again.exists()
     assert kept.take(1, syntax=ImplicitVRLittleEndian) is UploadResult.DUPLICATE
     assert not again.exists()
@@ -140,7 +140,7 @@ def test_what_a_record_tells_of_as_a_conflict_stays_one(kept):
     kept.process()
     before = kept.lose()
     done = kept.anew()
-    assert (done.files, done.entered, done.conflicts, done.left) == (2, 1, 1, {})
+    assert (done.files, done.entered, done.conflicts, done.skipped) == (2, 1, 1, {})
     assert revisions(service_account(kept.catalog)) == revisions(before)
 
 
@@ -152,7 +152,7 @@ def test_what_had_been_cleaned_is_known_and_not_taken_for_new(kept):
     assert clean(kept.catalog, RetentionRule(0), 1e12).instances == 2
     kept.lose()
     done = kept.anew()
-    assert (done.files, done.entered, done.not_there, done.records) == (0, 0, 2, 1)
+    assert (done.files, done.entered, done.missing_files, done.records) == (0, 0, 2, 1)
     assert waiting_studies(kept.catalog) == []
     assert kept.take(1) is UploadResult.DUPLICATE
     assert kept.lies() == []
@@ -170,7 +170,7 @@ def test_a_file_that_was_cut_anywhere_is_left_where_it_is(kept):
         path.write_bytes(whole[:length])
         done = rebuild(kept.settings, force=True)
         assert (done.files, done.entered) == (1, 0)
-        (why,) = done.left.values()
+        (why,) = done.skipped.values()
         assert why.split(":")[0] in ("torn", "unreadable", "missing-uid")
         assert path.read_bytes() == whole[:length]
     path.write_bytes(whole)
@@ -190,7 +190,7 @@ def test_a_damaged_result_is_named_and_its_study_is_processed_again(kept, damage
     else:
         (folder / {"report": "9.dcm", "record": "revision.json"}[damage]).write_bytes(b"{")
     done = kept.anew()
-    assert (done.records, list(done.records_left)) == (0, ["results/hash/r1"])
+    assert (done.records, list(done.records_skipped)) == (0, ["results/hash/r1"])
     assert [study.study_instance_uid for study in waiting_studies(kept.catalog)] == [kept.study]
 
 
@@ -209,7 +209,7 @@ def test_it_is_refused_while_others_work_or_where_nothing_is_wrong(kept, tmp_pat
 def test_the_old_catalog_is_kept_beside_with_its_log(kept):
     kept.take(1)
     kept.catalog.close()
-    name = kept.anew(force=True).kept_beside
+    name = kept.anew(force=True).backup
     old = sqlite3.connect(kept.folder / name)
     assert old.execute("SELECT count(*) FROM instance").fetchone() == (1,)
     old.close()
@@ -220,7 +220,7 @@ def test_the_old_catalog_is_kept_beside_with_its_log(kept):
     catalog.write_bytes(content)
     (kept.folder / "catalog.sqlite-wal").write_bytes(b"log")
     (kept.folder / name).unlink()
-    name = kept.anew().kept_beside
+    name = kept.anew().backup
     assert (kept.folder / name).read_bytes() == bytes(content)
     assert len(list(kept.folder.glob("catalog.before-*-wal"))) == 1
     assert service_account(kept.catalog)["totals"]["instances"] == 1
@@ -262,7 +262,7 @@ def test_what_is_made_and_delivered_after_a_rebuild_is_as_without_it(kept):
         (kept.folder / name).write_bytes(b"<AuditMessage/>")
     kept.lose()
     done = kept.anew()
-    assert (done.files, done.entered, done.left, done.records_left) == (2, 2, {}, {})
+    assert (done.files, done.entered, done.skipped, done.records_skipped) == (2, 2, {}, {})
     account = service_account(kept.catalog)
     assert [r["state"] for r in account["revisions"]] == ["done"]
     assert (account["deliveries"], account["commitments"]) == ({"pacs": {"pending": 1}}, {})

@@ -131,7 +131,7 @@ def test_missing_rows_are_found_and_written_from_the_results(whole):
     whole.store().remove_study(whole.studies[0])
     assert whole.faults() == {(whole.studies[0], Fault.MISSING): 2}
     done = StoreCare(whole.settings).mend()
-    assert (done.from_results, done.processed, done.left) == ([whole.studies[0]], [], {})
+    assert (done.from_results, done.processed, done.skipped) == ([whole.studies[0]], [], {})
     assert whole.store().rows().sort_by("sop_instance_uid").equals(before)
 
 
@@ -172,7 +172,7 @@ def test_where_the_results_are_gone_the_study_is_processed_again(whole):
     others = whole.settings.model_copy(
         update={"planning": whole.settings.planning.model_copy(update={"selection": "middle:1"})}
     )
-    assert "another fingerprint" in StoreCare(others).mend().left[whole.studies[0]]
+    assert "another fingerprint" in StoreCare(others).mend().skipped[whole.studies[0]]
     shutil.move(whole.folder / "away", whole.folder / result_folder(whole.studies[0], 2))
 
 

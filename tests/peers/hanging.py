@@ -46,11 +46,11 @@ def armed(fault: str, target: Target) -> Target:
     return partial(_armed, fault, target)
 
 
-def _armed(fault: str, target: Target, settings: Settings, owner: str, signs) -> None:
+def _armed(fault: str, target: Target, settings: Settings, owner: str, heartbeat) -> None:
     import pandas  # noqa: F401 - as the first result does: seconds on a busy machine, which look like a hang
 
     faults.arm(fault)
-    target(settings, owner, signs)
+    target(settings, owner, heartbeat)
 
 
 def slowed(seconds: float, target: Target) -> Target:
@@ -58,11 +58,11 @@ def slowed(seconds: float, target: Target) -> Target:
     return partial(_slowed, seconds, target)
 
 
-def _slowed(seconds: float, target: Target, settings: Settings, owner: str, signs) -> None:
+def _slowed(seconds: float, target: Target, settings: Settings, owner: str, heartbeat) -> None:
     class Slow(SeriesRenderer):
         def render(self, frame):
             time.sleep(seconds)
             return super().render(frame)
 
     pipeline.SeriesRenderer = Slow
-    _armed("", target, settings, owner, signs)
+    _armed("", target, settings, owner, heartbeat)

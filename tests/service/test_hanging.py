@@ -26,7 +26,7 @@ from tests.peers.programs import free_port, wait_until
 pytestmark = pytest.mark.system
 
 SILENT_SECONDS = 6.0
-"""Less than a person may set, and more than a busy machine needs between two signs."""
+"""Less than a person may set, and more than a busy machine needs between two heartbeat."""
 
 STATES = "SELECT state FROM revision ORDER BY id"
 ATTEMPTS = "SELECT attempts FROM revision ORDER BY id"
@@ -69,11 +69,11 @@ def test_a_worker_that_stands_still_is_shown_then_killed_and_started_again(place
         first = child.process.pid
         os.kill(first, signal.SIGSTOP)
         state = wait_until(lambda: child.state.state is State.SILENT and child.state, 60, "its silence is not shown")
-        assert "has not got on for" in state.words("worker")
+        assert "made no progress for" in state.words("worker")
         add_study(place, tmp_path, sample_data, "second")
         wait_for(place, ["done", "done"])
         assert child.process.pid != first
-    assert "worker has not got on for 6 s (service.silent_seconds is 6): killed" in caplog.text
+    assert "worker made no progress for 6 s (service.silent_seconds = 6): killing it" in caplog.text
     assert "worker ended with -9" in caplog.text
 
 
@@ -121,8 +121,8 @@ def test_a_worker_that_hangs_while_it_starts_is_killed_too(place, caplog):
     assert "service.starting_seconds is 1): killed" in caplog.text
 
 
-def never_ready(settings, owner, signs):
-    del settings, owner, signs
+def never_ready(settings, owner, heartbeat):
+    del settings, owner, heartbeat
     time.sleep(600)
 
 
@@ -166,7 +166,7 @@ def test_a_destination_that_hangs_is_named_and_the_others_go_on(place, tmp_path,
         (first,) = place.query(delivered)[0]
         wait_until(lambda: len(place.query(delivered)) == 2, 60, "the second is not delivered")
     second = {"files": "other", "other": "files"}[first]
-    assert f"sender ({second}) has not got on for 6 s" in caplog.text
+    assert f"sender ({second}) made no progress for 6 s" in caplog.text
 
 
 def test_a_suspect_is_not_blamed_for_what_was_on_the_way_before_it(place, tmp_path, sample_data):
@@ -182,10 +182,10 @@ def test_a_suspect_is_not_blamed_for_what_was_on_the_way_before_it(place, tmp_pa
 
 @pytest.mark.parametrize("selection", ["all", "diverse:2", "body:2"])
 def test_every_frame_is_a_sign(place, sample_data, selection):
-    signs = []
-    pipeline = Pipeline.from_config(place.settings, selection=selection, progress=lambda: signs.append(1))
+    heartbeat = []
+    pipeline = Pipeline.from_config(place.settings, selection=selection, progress=lambda: heartbeat.append(1))
     pipeline.process_study(sorted((sample_data / "studies" / "mr-brain-normal").glob("*.dcm")))
-    assert len(signs) > len(list((sample_data / "studies" / "mr-brain-normal").glob("*.dcm")))
+    assert len(heartbeat) > len(list((sample_data / "studies" / "mr-brain-normal").glob("*.dcm")))
 
 
 @pytest.mark.parametrize("text", ["encoded:1:stop", "encoded:hang", "encoded:0:hang", ":hang"])

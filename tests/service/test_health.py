@@ -41,11 +41,11 @@ def catalog(tmp_path):
         ),
         (
             {**GOOD, "worker": ChildState(State.SILENT, "worker", 301.2)},
-            ["the worker is silent: it has not got on for 301 s"],
+            ["the worker is silent: it made no progress for 301 s"],
         ),
         (
             {**GOOD, "listener": ChildState(State.SILENT, "committing", 301.2)},
-            ["the listener (committing) is silent: it has not got on for 301 s"],
+            ["the listener (committing) is silent: it made no progress for 301 s"],
         ),
         ({**GOOD, "sender": ChildState(State.SILENT, "pacs", 301.2)}, []),
         ({}, ["the listener is down", "the worker is down"]),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.service.logs import JsonLine, OneLine, places_of, told
+from dicom_pipeline.service.logs import JsonLine, OneLine, log_crash, places_of
 
 SECRET = "Secret^Person"
 SCRIPT = """
@@ -76,7 +76,7 @@ def end_badly(words):
 
 
 def test_a_child_process_ends_with_1_and_without_words(capfd):
-    process = multiprocessing.get_context("spawn").Process(target=told(end_badly), args=(SECRET,))
+    process = multiprocessing.get_context("spawn").Process(target=log_crash(end_badly), args=(SECRET,))
     process.start()
     process.join(60)
     assert process.exitcode == 1
@@ -88,7 +88,7 @@ def want_another_port():
 
 
 def test_a_child_process_says_what_is_wrong_in_the_settings(capfd):
-    process = multiprocessing.get_context("spawn").Process(target=told(want_another_port))
+    process = multiprocessing.get_context("spawn").Process(target=log_crash(want_another_port))
     process.start()
     process.join(60)
     assert process.exitcode == 1

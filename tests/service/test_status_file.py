@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.service.health import ChildState, State
-from dicom_pipeline.service.status_file import EVERY_SECONDS, LATE_SECONDS, NAME, Standing, standing, states_of
+from dicom_pipeline.service.status_file import EVERY_SECONDS, LATE_SECONDS, NAME, StatusFile, service_status, states_of
 from dicom_pipeline.service.systemd import PART, SOCKET, SPAN, Systemd
 
 GOOD = {"listener": ChildState(State.RUNNING), "worker": ChildState(State.RUNNING)}
@@ -28,41 +28,41 @@ def status(folder: Path):
 
 
 def test_a_service_that_runs_or_hangs_or_is_gone(tmp_path):
-    assert standing(tmp_path)["state"] == "not-running"
+    assert service_status(tmp_path)["state"] == "not-running"
     assert status(tmp_path)[0] == 0
     assert "service not-running" in status(tmp_path)[1]
-    told = Standing(tmp_path)
-    told.tell(GOOD, 100.0)
+    status_file = StatusFile(tmp_path)
+    status_file.write(GOOD, 100.0)
     code, text = status(tmp_path)
     assert code == 0
     assert "service running, listener running, worker running" in text
-    told.tell(HUNG, 100.25)  # another state is told at once
+    status_file.write(HUNG, 100.25)  # another state is written at once
     code, text = status(tmp_path)
     assert code == 1
     assert "worker silent" in text
-    assert "silent: the worker is silent: it has not got on for 301 s" in text
-    told.forget()
-    assert standing(tmp_path)["state"] == "not-running"
+    assert "silent: the worker is silent: it made no progress for 301 s" in text
+    status_file.remove()
+    assert service_status(tmp_path)["state"] == "not-running"
 
 
 def test_a_supervisor_without_a_word_is_silent(tmp_path):
-    told = Standing(tmp_path)
-    told.tell(GOOD, 100.0)
+    status_file = StatusFile(tmp_path)
+    status_file.write(GOOD, 100.0)
     past = time.time() - LATE_SECONDS - 5
     os.utime(tmp_path / NAME, (past, past))
-    assert standing(tmp_path)["state"] == "silent"
+    assert service_status(tmp_path)["state"] == "silent"
     code, text = status(tmp_path)
     assert code == 1
-    assert "no word for 65 s" in text
-    told.tell(GOOD, 100.0 + EVERY_SECONDS - 1)
-    assert standing(tmp_path)["state"] == "silent"
-    told.tell(GOOD, 100.0 + EVERY_SECONDS)
-    assert standing(tmp_path)["state"] == "running"
+    assert "wrote no status for 65 s" in text
+    status_file.write(GOOD, 100.0 + EVERY_SECONDS - 1)
+    assert service_status(tmp_path)["state"] == "silent"
+    status_file.write(GOOD, 100.0 + EVERY_SECONDS)
+    assert service_status(tmp_path)["state"] == "running"
 
 
 def test_a_full_disk_makes_no_service_silent(tmp_path, monkeypatch, caplog):
-    told = Standing(tmp_path)
-    told.tell(GOOD, 100.0)
+    status_file = StatusFile(tmp_path)
+    status_file.write(GOOD, 100.0)
     past = time.time() - LATE_SECONDS - 5
     os.utime(tmp_path / NAME, (past, past))
 
@@ -70,16 +70,16 @@ def test_a_full_disk_makes_no_service_silent(tmp_path, monkeypatch, caplog):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    told.tell(GOOD, 200.0)
-    assert standing(tmp_path)["state"] == "running"
-    told.tell(HUNG, 201.0)
+    status_file.write(GOOD, 200.0)
+    assert service_status(tmp_path)["state"] == "running"
+    status_file.write(HUNG, 201.0)
     assert "cannot write service.json: No space left on device" in caplog.text
 
 
 def test_pages_see_the_processes_and_a_supervisor_that_hangs(tmp_path):
     assert states_of(tmp_path) == {}
-    told = Standing(tmp_path)
-    told.tell(HUNG, 100.0)
+    status_file = StatusFile(tmp_path)
+    status_file.write(HUNG, 100.0)
     assert states_of(tmp_path) == {**HUNG, "supervisor": ChildState(State.RUNNING)}
     past = time.time() - LATE_SECONDS - 1
     os.utime(tmp_path / NAME, (past, past))

@@ -46,10 +46,11 @@ def test_a_worker_that_is_stopped_is_replaced(tmp_path, sample_data):
             _, values = wait_until(lambda: (found := ready(service))[0] == 503 and found, 60, "/ready does not say so")
             assert values["processes"]["worker"] == "silent"
             assert values["reasons"] == values["silent"]
-            assert values["silent"][0].startswith("the worker is silent: it has not got on for ")
+            assert values["silent"][0].startswith("the worker is silent: it made no progress for ")
             told = wait_until(
                 lambda: (
-                    "worker has not got on for 10 s" in service.log.read_text() or service.status()["service"]["silent"]
+                    "worker made no progress for 10 s" in service.log.read_text()
+                    or service.status()["service"]["silent"]
                 ),
                 60,
                 "status does not say so",

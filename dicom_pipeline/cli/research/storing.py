@@ -100,15 +100,15 @@ def re_embed(
         asked = care.ask_again(care.outdated(Pipeline.from_config(settings)))
     if as_json:
         counts = {"from_results": done.from_results, "processed": done.processed, "removed": done.removed}
-        print_json({**counts, "left": done.left, "asked": asked})
+        print_json({**counts, "skipped": done.skipped, "asked": asked})
     else:
         typer.echo(
             f"{len(done.from_results)} studies written from their results, {len(done.processed)} processed again, "
             f"{len(done.removed)} removed, {len(asked)} new revisions for the service to process"
         )
-        for uid, why in done.left.items():
+        for uid, why in done.skipped.items():
             typer.echo(f"{short_uid(uid)}: {why}")
-    raise typer.Exit(1 if done.left else 0)
+    raise typer.Exit(1 if done.skipped else 0)
 
 
 def compact(

@@ -20,7 +20,7 @@ from dicom_pipeline.errors import UsageError
 
 UID_COLUMNS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 IDENTIFYING_COLUMNS = (*UID_COLUMNS, "patient_id", "study_date")
-MOST_DAYS = 1825
+MAX_DAYS = 1825
 """Dates move back by 1 to so many days (five years), the same for all of a patient's."""
 
 
@@ -46,7 +46,7 @@ class Pseudonyms:
 
     def days(self, patient: str) -> int:
         """By how many days a patient's dates move back."""
-        return 1 + int.from_bytes(self._digest("days", patient)[:8], "big") % MOST_DAYS
+        return 1 + int.from_bytes(self._digest("days", patient)[:8], "big") % MAX_DAYS
 
     def apply(self, table: pa.Table) -> pa.Table:
         """A table of rows with patient_id, UIDs and study_date replaced. A row without a patient_id counts its study as one."""

@@ -23,7 +23,7 @@ PROBES = 40
 REFINE = 10
 """Of how many times the wanted rows the exact distance is computed, among those that the index found."""
 
-MOST_CANDIDATES = 20_000
+MAX_CANDIDATES = 20_000
 
 
 def nearest(
@@ -47,7 +47,7 @@ def nearest(
         grouped = _best_of(found, GROUP[level])
         series = grouped["series_instance_uid"].to_pylist()
         enough = len(set(series)) if diversity > 0 else len(series)
-        if enough >= top or found.num_rows < wanted or wanted >= MOST_CANDIDATES:
+        if enough >= top or found.num_rows < wanted or wanted >= MAX_CANDIDATES:
             break
         wanted *= 4  # one large series filled them
     if diversity > 0 and grouped.num_rows:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.store.pooling import normalised
 
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 BLOCK = 1024
 NAMED = ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "frame", "modality", "body_part")
 
@@ -81,7 +81,7 @@ def outliers(
 
 def _blocks(vectors: npt.NDArray[np.float32]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Cosines of some rows with all: the first row's index and float32 (rows, N)."""
-    if len(vectors) > MOST_ROWS:
+    if len(vectors) > MAX_ROWS:
         raise UsageError(f"{len(vectors)} rows are too many to compare with one another: narrow them with --where")
     unit = normalised(vectors)
     for start in range(0, len(unit), BLOCK):

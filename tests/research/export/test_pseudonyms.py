@@ -19,7 +19,7 @@ from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.export.exporter import export
 from dicom_pipeline.research.export.formats import FORMATS
-from dicom_pipeline.research.export.pseudonyms import MOST_DAYS, Pseudonyms, load_key
+from dicom_pipeline.research.export.pseudonyms import MAX_DAYS, Pseudonyms, load_key
 from dicom_pipeline.research.export.vocabulary import OTHER, Vocabulary
 from dicom_pipeline.results.folder import OutputFolder
 from dicom_pipeline.results.study_output import StudyOutput
@@ -207,7 +207,7 @@ def test_pseudonyms_are_stable_under_a_key_and_differ_otherwise(a, b):
     assert mine.patient(a) == Pseudonyms(KEY).patient(a) != other.patient(a)
     assert (mine.uid(a) == mine.uid(b)) == (a == b)
     assert pydicom.uid.UID(mine.uid(a)).is_valid
-    assert 1 <= mine.days(a) <= MOST_DAYS
+    assert 1 <= mine.days(a) <= MAX_DAYS
 
 
 def test_intervals_between_a_patients_studies_are_kept():
