@@ -6,7 +6,7 @@ instance and why), life (the states of studies, revisions and deliveries), level
 UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6). Times are aware datetimes in UTC.
 """
 
-from dicom_pipeline.domain.level import Level
+from dicom_pipeline.domain.level import PROBE_LEVELS, ROW_LEVELS, Level, level_of
 from dicom_pipeline.domain.outcome import NO_LABEL_FITS, Account, Excluded, InstanceError, Outcome, Reason
 from dicom_pipeline.domain.processing import (
     Code,
@@ -37,6 +37,8 @@ from dicom_pipeline.domain.study import (
 __all__ = [
     "IMAGE_SIZE",
     "NO_LABEL_FITS",
+    "PROBE_LEVELS",
+    "ROW_LEVELS",
     "Account",
     "Code",
     "Derivation",
@@ -61,6 +63,7 @@ __all__ = [
     "Vector",
     "digest_of",
     "embedding_space",
+    "level_of",
     "score_text",
     "short_uid",
 ]

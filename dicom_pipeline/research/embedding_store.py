@@ -17,10 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
 
+from dicom_pipeline.domain import Level, level_of
 from dicom_pipeline.encoders import Encoder
 from dicom_pipeline.errors import StoreError, UsageError
 from dicom_pipeline.research.search import neighbours
-from dicom_pipeline.research.search.nearest import SearchLevel, nearest
+from dicom_pipeline.research.search.nearest import nearest
 from dicom_pipeline.research.search.queries import encoder_of, row_query, vector_of_file
 from dicom_pipeline.research.search.similar import STUDY_COLUMNS, most_similar, series_vectors
 from dicom_pipeline.research.store.indexes import build_row_index, build_vector_index
@@ -214,7 +215,7 @@ class EmbeddingStore:
         vector: npt.NDArray[np.float32] | None = None,
         top: int = 20,
         where: str | None = None,
-        level: SearchLevel = "frame",
+        level: Level | str = Level.FRAME,
         diversity: float = 0.2,
         exact: bool = False,
         encoder: Encoder | None = None,
@@ -229,15 +230,16 @@ class EmbeddingStore:
             raise UsageError("search for one thing: a text, like=UID#frame or a file, or a vector; top at least 1")
         if not 0 <= diversity < 1:
             raise UsageError(f"diversity is {diversity}, expected 0 (by similarity alone) to below 1")
+        rows = level_of(level)
         condition = self.condition(where)
         if like is not None and not Path(like).is_file():
-            vector, condition = row_query(self.table, str(like), condition, level)
+            vector, condition = row_query(self.table, str(like), condition, rows)
         elif text is not None or like is not None:
             encoder = encoder or self.encoder()
             vector = encoder.encode_texts([text])[0] if text is not None else vector_of_file(Path(str(like)), encoder)
         assert vector is not None
         return nearest(
-            self.table, vector, condition, top=top, level=level, diversity=diversity, exact=exact
+            self.table, vector, condition, top=top, level=rows, diversity=diversity, exact=exact
         ).drop_columns(["embedding"])
 
     def similar(self, study_instance_uid: str, *, top: int = 10, where: str | None = None) -> pa.Table:
@@ -253,7 +255,7 @@ class EmbeddingStore:
         condition = self.condition(f"({where}) AND {others}" if where else others)
         near: set[str] = set()
         for vector in series_vectors(mine)[:MAX_SERIES]:
-            found = nearest(self.table, vector, condition, top=4 * top, level="study")
+            found = nearest(self.table, vector, condition, top=4 * top, level=Level.STUDY)
             near.update(found["study_instance_uid"].to_pylist())
         names = ", ".join(quoted(uid) for uid in sorted(near))
         rows = self.rows(f"study_instance_uid IN ({names})", STUDY_COLUMNS) if near else mine.slice(0, 0)

@@ -19,12 +19,22 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dicom_pipeline.domain import Derivation, Embedding, FrameKey, Label, Score, ScoreKind, digest_of
-from dicom_pipeline.errors import FingerprintError, ProbeError
+from dicom_pipeline.domain import (
+    PROBE_LEVELS,
+    Derivation,
+    Embedding,
+    FrameKey,
+    Label,
+    Level,
+    Score,
+    ScoreKind,
+    digest_of,
+    level_of,
+)
+from dicom_pipeline.errors import FingerprintError, ProbeError, UsageError
 
 TENSORS = "probe.safetensors"
 CARD = "probe.toml"
-LEVELS = ("frame", "series")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class Probe:
     bias: npt.NDArray[np.float32]
     spaces: tuple[str, ...]
     encoder_weights: str
-    level: str = "frame"
+    level: Level = Level.FRAME
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -82,7 +92,7 @@ class Probe:
         if not mine:
             return []
         values = self.probabilities(np.stack([e.vector for e in mine]))
-        if self.level == "frame":
+        if self.level is Level.FRAME:
             return [
                 self._score(label, value, e.frame.series_instance_uid, e.frame.key)
                 for e, row in zip(mine, values, strict=True)
@@ -117,15 +127,15 @@ def load_probe(folder: Path | str) -> Probe:
             bias=tensors["bias"],
             spaces=tuple(card["spaces"]),
             encoder_weights=str(card["encoder_weights"]),
-            level=str(card["level"]),
+            level=level_of(str(card["level"]), PROBE_LEVELS),
             card=card,
         )
-    except (OSError, KeyError, tomllib.TOMLDecodeError, SafetensorError) as error:
+    except (OSError, KeyError, UsageError, tomllib.TOMLDecodeError, SafetensorError) as error:
         raise ProbeError(
             f"{folder} holds no readable probe ({CARD}, {TENSORS}): {type(error).__name__} {error}"
         ) from error
     shape = (len(probe.labels), probe.weights.shape[-1])
-    if probe.level not in LEVELS or probe.weights.shape != shape or probe.bias.shape != shape[:1]:
+    if probe.weights.shape != shape or probe.bias.shape != shape[:1]:
         raise ProbeError(
             f"{folder}: weights {probe.weights.shape} and bias {probe.bias.shape} do not fit {shape[0]} labels"
         )

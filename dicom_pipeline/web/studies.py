@@ -19,7 +19,7 @@ from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.catalog.studies import held_instances, study_account
 from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
-from dicom_pipeline.domain import Level, Plan
+from dicom_pipeline.domain import ROW_LEVELS, Level, Plan
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
 from dicom_pipeline.imaging import content_of
@@ -33,7 +33,6 @@ MAX_EXPECTED = 10_000_000
 """A larger announcement is a mistake: no study holds ten million instances."""
 
 MAX_FOUND = 100
-LEVELS = ("frame", "series", "study")
 
 Routes = dict[str, tuple[str, Callable[[Request], Answer]]]
 """Name of a route -> its HTTP method and what answers. request.state.content is the body."""
@@ -128,8 +127,8 @@ class StudyRoutes:
     def _search(self, query: Mapping[str, str]) -> Answer:
         if not query.get("text", "").strip():
             return Answer.of(400, {"error": "expected /search?text=WORDS"})
-        if query.get("level", "frame") not in LEVELS:
-            return Answer.of(400, {"error": f"expected level={'|'.join(LEVELS)}"})
+        if query.get("level", "frame") not in ROW_LEVELS:
+            return Answer.of(400, {"error": f"expected level={'|'.join(ROW_LEVELS)}"})
         words = {"text": query["text"], "level": query.get("level", "frame"), "where": query.get("where")}
         return self._ask(words, query)
 

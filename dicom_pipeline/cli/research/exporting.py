@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json
-from dicom_pipeline.cli.research.places import Config, From, Key, Space, Where, open_store, pseudonyms_of
+from dicom_pipeline.cli.research.places import Config, From, Key, Space, Where, level_option, open_store, pseudonyms_of
+from dicom_pipeline.domain import ROW_LEVELS
 from dicom_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ STUDIES_IN_A_MESSAGE = 500
 """An audit message of more studies would be too long for many a syslog server."""
 
 log = logging.getLogger(__name__)
-
-
-class Level(StrEnum):
-    """What a row of an export is."""
-
-    FRAME = "frame"
-    SERIES = "series"
-    STUDY = "study"
 
 
 class Format(StrEnum):
@@ -51,7 +44,7 @@ def export(
     from_: From = None,
     formats: Annotated[list[Format], typer.Option("--format", help="May be given several times.")] = [Format.PARQUET],  # noqa: B006
     where: Where = None,
-    level: Annotated[Level, typer.Option(help="One row a frame, series or study.")] = Level.FRAME,
+    level: Annotated[str, level_option(ROW_LEVELS, "One row a frame, series or study.")] = "frame",
     pooling: Annotated[str, typer.Option(help="How frames become one vector: mean, max, top-k or top-k:N.")] = "mean",
     identified: Annotated[
         bool,
@@ -83,7 +76,7 @@ def export(
         out,
         formats=[name.value for name in formats],
         where=where,
-        level=level.value,
+        level=level,
         pooling=how,
         pseudonyms=pseudonyms,
         vocabulary=terms,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ Key = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Secret key of the pseudonyms. Default: pseudonym_key of the settings."),
 ]
+
+
+def level_option(levels: tuple[Level, ...], text: str) -> Any:
+    """--level with the levels that it takes; `level_of` refuses others."""
+    return typer.Option("--level", metavar="|".join(levels), help=text, autocompletion=lambda: list(levels))
 
 
 def open_store(settings: Settings, place: str | None, space: str | None = None) -> EmbeddingStore:

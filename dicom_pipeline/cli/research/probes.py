@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.cli.research.places import level_option
+from dicom_pipeline.domain import PROBE_LEVELS, level_of
 from dicom_pipeline.errors import UsageError
 
 probe = typer.Typer(help="Linear probes: fit them on labelled embeddings, look at them.", no_args_is_help=True)
@@ -26,7 +28,8 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the probe; its name is the probe's name.")],
     level: Annotated[
-        str, typer.Option(help="What one row is when fitting: frame, or series (mean of its frames).")
+        str,
+        level_option(PROBE_LEVELS, "What one row is when fitting: frame, or series (mean of its frames)."),
     ] = "frame",
     seed: Seed = 0,
 ) -> None:
@@ -35,12 +38,13 @@ def fit(
     from dicom_pipeline.research.probes.fitting import fit_probe
     from dicom_pipeline.research.probes.probe_files import save_probe
     from dicom_pipeline.research.probes.truth import read_truth
-    from dicom_pipeline.scoring.probes import LEVELS
 
-    if level not in LEVELS:
-        raise UsageError(f"--level {level!r}: expected {' or '.join(LEVELS)}")
     made, fitted, refused = fit_probe(
-        read_embeddings(embeddings), read_truth(labels), name=out.resolve().name, level=level, seed=seed
+        read_embeddings(embeddings),
+        read_truth(labels),
+        name=out.resolve().name,
+        level=level_of(level, PROBE_LEVELS),
+        seed=seed,
     )
     save_probe(made, fitted, out)
     _print_card(made.card["metrics"])

@@ -13,8 +13,8 @@ import typer
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import path_of_instance
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
-from dicom_pipeline.cli.research.exporting import Level
-from dicom_pipeline.cli.research.places import Config, From, Space, Where, open_store
+from dicom_pipeline.cli.research.places import Config, From, Space, Where, level_option, open_store
+from dicom_pipeline.domain import ROW_LEVELS
 from dicom_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def search(
     from_: From = None,
     top: Top = 20,
     where: Where = None,
-    level: Annotated[Level, typer.Option(help="At most one row a series or study.")] = Level.FRAME,
+    level: Annotated[str, level_option(ROW_LEVELS, "At most one row a series or study.")] = "frame",
     diversity: Annotated[
         float, typer.Option(min=0, max=0.99, help="0 ranks by similarity alone; more lets unlike rows come earlier.")
     ] = 0.2,
@@ -70,7 +70,7 @@ def search(
     store = open_store(settings, from_, space)
     encoder = store.encoder(settings.encoder.device) if text is not None or (like and Path(like).is_file()) else None
     found = store.search(
-        text, like=like, top=top, where=where, level=level.value, diversity=diversity, exact=exact, encoder=encoder
+        text, like=like, top=top, where=where, level=level, diversity=diversity, exact=exact, encoder=encoder
     )
     if html is not None:
         asked = text or f"like {like}"

@@ -15,13 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from dicom_pipeline.domain import Level, level_of
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import list_presets
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.export.anonymity import k_anonymity
 from dicom_pipeline.research.export.datasheet import COLUMNS, datasheet
 from dicom_pipeline.research.export.formats import FORMATS
-from dicom_pipeline.research.export.levels import Level, Rows, rows_of
+from dicom_pipeline.research.export.levels import Rows, rows_of
 from dicom_pipeline.research.export.pseudonyms import IDENTIFYING_COLUMNS, Pseudonyms
 from dicom_pipeline.research.export.vocabulary import OTHER, Vocabulary
 from dicom_pipeline.research.store.pooling import Pooling
@@ -37,7 +38,7 @@ def export(
     *,
     formats: Sequence[str] = ("parquet",),
     where: str | None = None,
-    level: Level = "frame",
+    level: Level | str = Level.FRAME,
     pooling: Pooling | None = None,
     pseudonyms: Pseudonyms | None,
     vocabulary: Vocabulary | None = None,
@@ -54,12 +55,17 @@ def export(
     if pseudonyms is not None:
         vocabulary = vocabulary or Vocabulary.load()
         light, withheld = _shown(pseudonyms.apply(light), vocabulary)
-    rows = rows_of(snapshot, light, level, pooling or Pooling("mean"))
+    rows = rows_of(snapshot, light, level_of(level), pooling or Pooling("mean"))
     temporary = out.with_name(out.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        about = {"schema": EXPORT_SCHEMA, "level": level, "pooling": _pooling(rows), "identified": pseudonyms is None}
+        about = {
+            "schema": EXPORT_SCHEMA,
+            "level": rows.level,
+            "pooling": _pooling(rows),
+            "identified": pseudonyms is None,
+        }
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]
             write(temporary / file, rows.parts, rows.schema, about)

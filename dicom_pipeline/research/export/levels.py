@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.research.store.pooling import Pooling
 from dicom_pipeline.research.store.rows import SCORE_LISTS, vectors_of
 from dicom_pipeline.research.store.snapshot import BATCH_ROWS, Snapshot
 
-Level = Literal["frame", "series", "study"]
 ORDER = ("patient_id", "study_instance_uid", "series_instance_uid", "stack", "position_mm", "sop_instance_uid", "frame")
-KEYS: Mapping[Level, str] = {"series": "series_instance_uid", "study": "study_instance_uid"}
+KEYS: Mapping[Level, str] = {Level.SERIES: "series_instance_uid", Level.STUDY: "study_instance_uid"}
 NOT_POOLED = ("sop_instance_uid", "frame", "position_mm", "stack")
 """Columns that a pooled row does not have; a study's row has no series_instance_uid either."""
 
@@ -49,7 +49,7 @@ class Rows:
             yield self.schema.empty_table()
         for start, stop, heavy in self._pieces(("embedding",)):
             vectors = vectors_of(heavy)
-            if self.level != "frame":
+            if self.level is not Level.FRAME:
                 first = self.spans[start][0]
                 vectors = np.stack(
                     [self._pooled(vectors[a - first : b - first], a, b) for a, b in self.spans[start:stop]]
@@ -90,7 +90,7 @@ class Rows:
             for label, kind, value in zip(*(scores[name] or () for name in SCORE_LISTS), strict=True):
                 if (label, kind) not in best or value > best[label, kind][0]:
                     best[label, kind] = value, row
-        derivation = "" if self.level == "frame" else "max"
+        derivation = "" if self.level is Level.FRAME else "max"
         for (label, kind), (value, where) in best.items():
             scored = {
                 "level": self.level,
@@ -105,7 +105,7 @@ class Rows:
 def rows_of(snapshot: Snapshot, light: pa.Table, level: Level, pooling: Pooling) -> Rows:
     """Order light rows (already as they may be shown) and group them by the level."""
     light = light.sort_by([(name, "ascending") for name in ORDER])
-    if level == "frame":
+    if level is Level.FRAME:
         spans = tuple((i, i + 1) for i in range(light.num_rows))
         return Rows(snapshot, light, level, pooling, spans, light.drop_columns(["_rowid"]))
     keys = light[KEYS[level]].to_pylist()
@@ -115,7 +115,7 @@ def rows_of(snapshot: Snapshot, light: pa.Table, level: Level, pooling: Pooling)
 
 def _heads(light: pa.Table, level: Level, spans: tuple[tuple[int, int], ...]) -> pa.Table:
     """A row a span: what its frames agree on; texts that differ are joined by a backslash, numbers that differ empty."""
-    dropped = {"_rowid", *NOT_POOLED} | ({"series_instance_uid"} if level == "study" else set())
+    dropped = {"_rowid", *NOT_POOLED} | ({"series_instance_uid"} if level is Level.STUDY else set())
     names = [name for name in light.column_names if name not in dropped]
     columns = {name: light[name].to_pylist() for name in names}
     joined = {name: [_joined(columns[name][a:b]) for a, b in spans] for name in names}

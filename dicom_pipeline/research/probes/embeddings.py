@@ -10,14 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 
 KEYS = {
-    "frame": ("sop_instance_uid", "frame"),
-    "instance": ("sop_instance_uid",),
-    "series": ("series_instance_uid",),
-    "study": ("study_instance_uid",),
+    Level.FRAME: ("sop_instance_uid", "frame"),
+    Level.INSTANCE: ("sop_instance_uid",),
+    Level.SERIES: ("series_instance_uid",),
+    Level.STUDY: ("study_instance_uid",),
 }
 """Level -> the columns that name one row of it."""
 
@@ -69,7 +70,7 @@ class Pooled:
         return [int(index[0]) for index in self.members]
 
 
-def pooled(table: pa.Table, level: str) -> Pooled:
+def pooled(table: pa.Table, level: Level) -> Pooled:
     """Frames joined to a level (frame, instance, series, study) by the mean of their raw vectors, in order of the table."""
     columns = [table.column(name).to_pylist() for name in KEYS[level]]
     rows: dict[tuple[object, ...], list[int]] = {}

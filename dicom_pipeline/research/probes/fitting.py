@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import FingerprintError, ProbeError
 from dicom_pipeline.research.probes import metrics
 from dicom_pipeline.research.probes.embeddings import pooled
@@ -107,7 +108,7 @@ def fit_linear(vectors: Rows, truth: Rows, groups: npt.NDArray[np.str_], *, seed
 
 
 def fit_probe(
-    table: pa.Table, truth: Truth, *, name: str, level: str = "frame", seed: int = 0
+    table: pa.Table, truth: Truth, *, name: str, level: Level = Level.FRAME, seed: int = 0
 ) -> tuple[Probe, list[FittedLabel], list[str]]:
     """A probe of all labels of a truth table that can be fitted; the labels; and why others could not be.
 
@@ -145,7 +146,7 @@ def fit_probe(
     return probe, fitted, refused
 
 
-def truth_keys(table: pa.Table, level: str, indices: list[int]) -> tuple[tuple[object, ...], ...]:
+def truth_keys(table: pa.Table, level: Level, indices: list[int]) -> tuple[tuple[object, ...], ...]:
     """The truth table's keys of some rows of an embedding table."""
     from dicom_pipeline.research.probes.embeddings import KEYS
 

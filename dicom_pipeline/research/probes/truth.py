@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.probes.embeddings import KEYS
 
@@ -30,7 +31,7 @@ VALUES = {
 class Truth:
     """level: what a row is. rows: key -> label -> 1, 0 or NaN. patients, sites: key -> name, "" where the file has none."""
 
-    level: str
+    level: Level
     labels: tuple[str, ...]
     rows: dict[tuple[object, ...], dict[str, float]]
     patients: dict[tuple[object, ...], str]

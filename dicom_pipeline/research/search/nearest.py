@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dicom_pipeline.domain import Level
 from dicom_pipeline.research.store.lance import lance_errors
 from dicom_pipeline.research.store.pooling import normalised
 from dicom_pipeline.research.store.rows import vectors_of
 from dicom_pipeline.research.store.where import Condition
 
-SearchLevel = Literal["frame", "series", "study"]
-GROUP = {"frame": None, "series": "series_instance_uid", "study": "study_instance_uid"}
+GROUP = {Level.FRAME: None, Level.SERIES: "series_instance_uid", Level.STUDY: "study_instance_uid"}
 
 PROBES = 40
 """Lists of the vector index that are read for a query."""
@@ -32,7 +32,7 @@ def nearest(
     condition: Condition | None,
     *,
     top: int,
-    level: SearchLevel = "frame",
+    level: Level = Level.FRAME,
     diversity: float = 0.0,
     exact: bool = False,
 ) -> pa.Table:
@@ -41,7 +41,7 @@ def nearest(
     vector: float32 (D,). diversity: 0 ranks by similarity alone, towards 1 rows like those already chosen count less
     (maximal marginal relevance). exact: compare with every row even where there is an index.
     """
-    wanted = top if level == "frame" and diversity == 0 else max(200, 10 * top)
+    wanted = top if level is Level.FRAME and diversity == 0 else max(200, 10 * top)
     while True:
         found = _candidates(table, vector, condition, wanted, exact=exact)
         grouped = _best_of(found, GROUP[level])

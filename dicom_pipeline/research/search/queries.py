@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dicom_pipeline.domain import IMAGE_SIZE, InstanceError, Pixels
+from dicom_pipeline.domain import IMAGE_SIZE, InstanceError, Level, Pixels
 from dicom_pipeline.encoders import Encoder, load_encoder
 from dicom_pipeline.errors import FingerprintError, UsageError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
 from dicom_pipeline.planning import default_rules, plan_study, read_header
-from dicom_pipeline.research.search.nearest import SearchLevel
 from dicom_pipeline.research.store.lance import lance_errors
 from dicom_pipeline.research.store.rows import vectors_of
 from dicom_pipeline.research.store.where import Condition, parse_where, quoted
@@ -40,7 +39,7 @@ def vector_of_file(path: Path, encoder: Encoder) -> npt.NDArray[np.float32]:
 
 
 def row_query(
-    table: Any, name: str, condition: Condition | None, level: SearchLevel
+    table: Any, name: str, condition: Condition | None, level: Level
 ) -> tuple[npt.NDArray[np.float32], Condition]:
     """The vector (D,) of the row UID[#frame], and a condition that leaves it (or its series, its study) out."""
     uid, _, frame = name.partition("#")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dicom_pipeline.domain import Embedding, Frame, FrameKey, ScoreKind
+from dicom_pipeline.domain import Embedding, Frame, FrameKey, Level, ScoreKind
 from dicom_pipeline.errors import FingerprintError, ProbeError, UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.probes import fitting
@@ -53,7 +53,7 @@ def fitted(tmp_path):
 
 
 def test_a_probe_finds_what_is_there_and_not_what_is_not(fitted):
-    probe, labels, refused = fit_probe(*fitted, name="p", level="series")
+    probe, labels, refused = fit_probe(*fitted, name="p", level=Level.SERIES)
     cards = probe.card["metrics"]
     assert cards["A"]["auc"] > 0.85
     assert 0.2 < cards["B"]["auc"] < 0.8
@@ -109,7 +109,7 @@ def test_scores_of_frames_and_of_series(fitted):
     assert {s.series_instance_uid for s in of_frames} == {"2.0", "2.1"}
     assert {s.label for s in of_frames} == {"A [probe p]", "B [probe p]"}
     assert {s.kind for s in of_frames} == {ScoreKind.PROBE_PROBABILITY}
-    of_series = fit_probe(*fitted, name="p", level="series")[0].score(frames, spaces)
+    of_series = fit_probe(*fitted, name="p", level=Level.SERIES)[0].score(frames, spaces)
     assert len(of_series) == 4
     assert all(s.derivation == "mean" for s in of_series)
 
