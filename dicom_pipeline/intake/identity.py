@@ -17,6 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, inflate
+from dicom_pipeline.dicom.top_level import top_level_tags
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 
@@ -31,6 +32,7 @@ WANTED = {
     0x0020000E: "series_instance_uid",
 }
 EQUIPMENT = 0x0018A001
+IDENTIFYING = frozenset((*WANTED, EQUIPMENT))
 MAX_VALUE_BYTES = 65536
 MAX_HEADER_BYTES = 64 * 1024**2
 MAX_INFLATED_BYTES = 1024**3
@@ -67,7 +69,8 @@ def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) ->
 
     A deflated data set is inflated to its end without being kept, so that what would inflate to more than
     `most_inflated` bytes is refused. Elements stand once and in the order of their tags (PS3.5 7.1): where an attribute of
-    identity comes twice or out of order, readers see different values, and the data set is refused as ambiguous.
+    identity comes twice or out of order, wherever in the data set, readers see different values, and it is refused as
+    ambiguous. Behind the series only tags are looked at: what is damaged there is for the worker to find.
     """
     syntax = UID(transfer_syntax)
     if syntax == DeflatedExplicitVRLittleEndian:
@@ -88,11 +91,14 @@ def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) ->
         raise IdentityError("unreadable") from error
     if not last:
         raise IdentityError("unreadable")
+    rest = top_level_tags(stream, implicit=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
+    if any(tag in IDENTIFYING for tag in rest):
+        raise IdentityError("ambiguous-identity")
     return Identity(own=own, **values)
 
 
 def _elements(stream: BinaryIO, syntax: UID) -> Iterator[RawDataElement | DataElement]:
-    """The wanted elements as they stand; reading ends after the series."""
+    """The wanted elements as they stand, up to the series; the stream is then behind that."""
     wanted = [Tag(tag) for tag in (*WANTED, EQUIPMENT)]
     found = data_element_generator(
         stream,

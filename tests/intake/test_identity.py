@@ -36,6 +36,10 @@ def test_a_whole_data_set_has_its_identity(syntax):
         ("StudyInstanceUID", 0x0020000E),
         ("SeriesInstanceUID", 0x0020000D),  # before its place, and there again
         ("SOPClassUID", 0x00200000),
+        ("StudyInstanceUID", 0x00200010),  # behind everything that is read of identity
+        ("SOPInstanceUID", 0x00280010),
+        ("PatientID", 0x7FE00010),
+        ("SeriesInstanceUID", 0xFFFFFFFF),  # behind the pixels
     ],
 )
 def test_an_attribute_that_comes_twice_or_out_of_order_is_refused(syntax, keyword, at):
