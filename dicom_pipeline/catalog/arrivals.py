@@ -162,24 +162,8 @@ def path_of_instance(catalog: Catalog, sop_instance_uid: str) -> str | None:
     return str(rows[0]["path"]) if rows else None
 
 
-def record_refusal(
-    catalog: Catalog, *, at: float, status: int, reason: str, sop_instance_uid: str, calling_ae: str, address: str
-) -> None:
-    """Enter that something was refused, and why."""
-    with catalog.transaction() as run:
-        enter_refusal(
-            run,
-            at=at,
-            status=status,
-            reason=reason,
-            sop_instance_uid=sop_instance_uid,
-            calling_ae=calling_ae,
-            address=address,
-        )
-
-
 def enter_refusal(run: Run, **values: object) -> None:
-    """As record_refusal, in a transaction of the caller. Only the last MAX_REFUSALS are remembered."""
+    """Enter that something was refused, and why. Only the last MAX_REFUSALS are remembered."""
     run.execute("trim_refusals", last=run.execute("add_refusal", **values) - MAX_REFUSALS)
 
 

@@ -1,7 +1,7 @@
 """RECEIVE: instances into the spool, durable before Success is said.
 
-dicom_services (what our DICOM node does), receiver (whole files, over HTTP or fetched), store_operation (C-STORE), identity
-(what an instance is known by), spool (durable files), entry (into the catalog), group_commit, comparison (the same content,
-re-encoded?) with comparer, a process that may die.
+receiver (begins a receipt for every interface), receipt (one data set on its way in), storage (where it goes, within which
+limits), entry (into the catalog), spool (durable files), group_commit, comparison (the same content, re-encoded?) with
+comparer, a process that may die. dicom_services (what our DICOM node does), store_operation (C-STORE).
 Storage Commitment: commitment (what we are asked), event_reports (its results), commitment_results (of what we asked for).
 """

@@ -32,8 +32,9 @@ from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.commitment import PUSH_MODEL, ActionRequest, Commitments
 from dicom_pipeline.intake.commitment_results import CommitmentResult
 from dicom_pipeline.intake.group_commit import Committer
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.intake.store_operation import CANNOT_UNDERSTAND, Storage, Store
+from dicom_pipeline.intake.store_operation import CANNOT_UNDERSTAND, Store
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,15 @@ class ListeningNode:
         self.settings, self.catalog, self.spool = settings, catalog, spool
         self._owner = owner
         self._committer = Committer(catalog, committing)
-        self.storage = Storage(settings, min_free_bytes, spool, self._committer, ThreadTransfers(record))
+        self.receiver = Receiver(
+            catalog,
+            spool,
+            settings.max_object_bytes,
+            min_free_bytes,
+            ThreadTransfers(record),
+            max_inflated_bytes=settings.max_inflated_bytes,
+            committer=self._committer,
+        )
         self._commitments = Commitments(settings.ae_title, commit_peers, catalog, spool, self._committer)
         contexts = supported_contexts(settings.sop_classes)
         services = Services(self._operations(), contexts, self, settings.max_object_bytes)
@@ -81,7 +90,7 @@ class ListeningNode:
 
     def stop(self) -> None:
         """Stop listening; let each association finish the message that is arriving, for a moment, then end it."""
-        if self._listener.stop(self.storage.comparison.close):
+        if self._listener.stop(self.receiver.comparison.close):
             self._commitments.stop()
             self._committer.stop()
 
@@ -90,7 +99,7 @@ class ListeningNode:
         if storage_classes().isdisjoint(abstract_syntaxes):
             return None
         try:
-            return DISK_FULL if self.storage.disk_is_full() else None
+            return DISK_FULL if self.receiver.disk_is_full() else None
         except OSError as error:  # the folder is gone, as when its disk is not mounted
             log.error("cannot look at the spool: %s", error.strerror)
             return DISK_ERROR
@@ -106,22 +115,22 @@ class ListeningNode:
 
     def refused(self, sender: Sender, uid: str, status: int, reason: str) -> None:
         """Write it down."""
-        self.storage.refuse(sender, uid, status, reason)
+        self.receiver.refuse(sender.calling_ae, sender.address, uid, status, reason)
 
     def closed(self, sender: Sender) -> None:
         """The trail is told before the catalog forgets the association: what is killed here is told of at the next start."""
-        self.storage.transfers.flush()
+        self.receiver.transfers.flush()
         token = sender.token
         self._committer.submit(lambda run: end_association(run, token), until_done=True)
         self._commitments.forget(token)
 
     def _operations(self) -> dict[tuple[int, str], Begin]:
-        storage, commitments = self.storage, self._commitments
+        receiver, commitments = self.receiver, self._commitments
 
         def store(sender: Sender, context: Any, command: Command) -> Any:
             if not command.has_data_set:
                 return FixedResponse(CANNOT_UNDERSTAND, "no-data-set")
-            return Store(storage, sender, context, command)
+            return Store(receiver, sender, context, command)
 
         return {
             (Field.C_ECHO_RQ, VERIFICATION): lambda *_: FixedResponse(SUCCESS, ""),

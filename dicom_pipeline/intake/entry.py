@@ -1,4 +1,4 @@
-"""The one way into the catalog for an instance that is safe on disk, by whatever door it came.
+"""The one way into the catalog for an instance that is safe on disk, whichever interface received it.
 
 Nearly always that is one transaction. Other bytes under a known UID are compared before they are taken for other content, by
 the thread that received them and outside of any transaction; what they are is then entered in a second one. So the order stays
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_pipeline import faults
-from dicom_pipeline.audit import Held
+from dicom_pipeline.audit import Held, Node
 from dicom_pipeline.catalog.arrivals import Arrival, Known, Received, enter_apart, enter_same, enter_unless_conflict
 from dicom_pipeline.catalog.database import Run
+from dicom_pipeline.dicom.identity import Identity
 from dicom_pipeline.intake.comparison import Comparison
-from dicom_pipeline.intake.identity import Identity
 from dicom_pipeline.intake.spool import IncomingFile, Spool, Stored, end_claim
 
 MAX_COMPARED = 4
-"""Of the instances under one UID, that which counts first; a UID that has more contents than this is nobody's slip."""
+"""Of the instances under one UID, that which counts first; a UID with more contents than this cannot be accidental."""
 
 Submit = Callable[[Callable[[Run], Arrival | tuple[Known, ...]]], Arrival | tuple[Known, ...]]
 """Runs work in a transaction and gives its result once it is committed. Raises CatalogError."""
@@ -36,6 +36,11 @@ class Origin:
     calling_ae: str
     address: str
     token: str = ""
+
+    @property
+    def node(self) -> Node:
+        """Who sent it, for the audit trail."""
+        return Node(self.calling_ae or self.address, self.address, self.calling_ae if self.token else "")
 
 
 def received_as(identity: Identity, origin: Origin, stored: Stored, at: float) -> Received:

@@ -32,6 +32,25 @@ class _Job:
     result: Future[Any] = field(default_factory=Future)
 
 
+class DirectCommitter:
+    """Each job in a transaction of its own, in the thread that gives it: for tools that receive one instance at a time."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def submit(self, work: Callable[[Run], Any]) -> Future[Any]:
+        """Do a job at once; its result is there, or the CatalogError that it failed with."""
+        done: Future[Any] = Future()
+        try:
+            with self._catalog.transaction() as run:
+                result = work(run)
+        except CatalogError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+        return done
+
+
 class Committer:
     """One thread that owns the listener's catalog connection. Jobs are committed in the order in which they were given.
 

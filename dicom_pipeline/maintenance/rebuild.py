@@ -26,11 +26,11 @@ from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.database import is_whole, put_in_place
 from dicom_pipeline.catalog.records import RECORD_SCHEMA, enter_file, enter_record, settle_rebuilt
 from dicom_pipeline.config import Settings
+from dicom_pipeline.dicom.identity import read_identity
 from dicom_pipeline.disk import exclusive_lock, sync_folder
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.entry import MAX_COMPARED, Origin, received_as
-from dicom_pipeline.intake.identity import read_identity
 from dicom_pipeline.intake.spool import Stored, dataset_sha256, instance_path
 from dicom_pipeline.results.record import RECORD_NAME
 

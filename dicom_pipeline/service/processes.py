@@ -17,6 +17,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake.dicom_services import ListeningNode
+from dicom_pipeline.intake.group_commit import Committer
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
 from dicom_pipeline.service.health import readiness
@@ -119,10 +120,12 @@ def run_web(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     stop = _begin(settings)
     section, folder = settings.service, settings.spool.folder
     catalog, record = Catalog(folder / "catalog.sqlite"), record_of(settings, "web")
+    committer = Committer(catalog)
+    committer.start()
     context = WebContext(
         settings=settings,
         catalog=catalog,
-        receiver=receiver_of(settings, catalog, record),
+        receiver=receiver_of(settings, catalog, record, committer),
         ready=lambda: readiness(settings, catalog, states_of(folder)),
         service=lambda: service_status(folder),
         ask=partial(ask, owner),
@@ -133,6 +136,7 @@ def run_web(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     with listening_socket(section.web_host, section.web_port) as listening:
         heartbeat.ready()
         serve_http(app, listening, stop, partial(heartbeat.beat, "web"))
+    committer.stop()
 
 
 def run_cleaner(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:

@@ -18,6 +18,7 @@ from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
+from dicom_pipeline.intake.storage import Submitter
 from dicom_pipeline.peers.dicom_node import DicomNode
 from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
@@ -127,8 +128,8 @@ def forwarder_of(settings: Settings) -> Forwarder | None:
     return Forwarder(trail_folder(settings), carrier)
 
 
-def receiver_of(settings: Settings, catalog: Catalog, record: Record) -> Receiver:
-    """What receives whole files, with the listener's limits."""
+def receiver_of(settings: Settings, catalog: Catalog, record: Record, committer: Submitter | None = None) -> Receiver:
+    """What receives instances, with the listener's limits. committer: shared by threads that receive at the same time."""
     return Receiver(
         catalog,
         Spool(settings.spool.folder),
@@ -136,4 +137,5 @@ def receiver_of(settings: Settings, catalog: Catalog, record: Record) -> Receive
         settings.spool.min_free_bytes,
         ThreadTransfers(record),
         max_inflated_bytes=settings.listener.max_inflated_bytes,
+        committer=committer,
     )

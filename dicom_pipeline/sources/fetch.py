@@ -14,7 +14,8 @@ from dicom_pipeline.dicom.uids import is_valid_uid, report_series_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import StudyState
 from dicom_pipeline.errors import DeliveryError, NotInSourceError, UnreadableInSourceError
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.sources.rate_limiter import RateLimiter
 from dicom_pipeline.sources.source import ListedInstance, Source
 from dicom_pipeline.sources.study_filter import StudyFilter

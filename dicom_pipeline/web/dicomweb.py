@@ -8,7 +8,8 @@ from typing import Any
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from dicom_pipeline.intake.receiver import Receipt, ReceivedFile, Receiver, UploadResult
+from dicom_pipeline.intake.receipt import ReceivedFile, UploadResult
+from dicom_pipeline.intake.receiver import FileReceipt, Receiver
 
 FAILURE_REASONS = {
     UploadResult.CONFLICT: 0x0110,
@@ -78,7 +79,7 @@ class _Parts:
     def __init__(self, receiver: Receiver, address: str) -> None:
         self._receiver = receiver
         self._address = address
-        self._receipt: Receipt | None = None
+        self._receipt: FileReceipt | None = None
         self._finished: list[ReceivedFile] = []
         self.begun = False
         self.complete = False

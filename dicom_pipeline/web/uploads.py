@@ -12,7 +12,8 @@ import anyio.from_thread
 import anyio.to_thread
 from starlette.requests import Request
 
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.web.answer import Answer
 from dicom_pipeline.web.dicomweb import store
 

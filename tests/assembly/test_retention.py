@@ -44,7 +44,8 @@ from dicom_pipeline.catalog.revisions import (
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import IncomingFile, Spool
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"

@@ -12,7 +12,7 @@ from dicom_pipeline.catalog.outbox import due_delivery, record_set_aside, retry_
 from dicom_pipeline.catalog.retention import begin_removal
 from dicom_pipeline.catalog.revisions import ask_revision, make_revision, waiting_studies
 from dicom_pipeline.errors import FilesCleanedError
-from dicom_pipeline.intake.receiver import UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
 from tests.assembly.test_retention import LATER, Kept
 
 numbers = st.integers(0, 2)

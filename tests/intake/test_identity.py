@@ -7,8 +7,8 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.catalog.revisions import ClaimedInstance
+from dicom_pipeline.dicom.identity import IdentityError, read_identity
 from dicom_pipeline.domain import Reason
-from dicom_pipeline.intake.identity import IdentityError, read_identity
 from dicom_pipeline.planning import entered_headers
 from tests.dicom.made import SOURCE, data_set
 

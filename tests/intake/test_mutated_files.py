@@ -13,15 +13,14 @@ import pytest
 
 from dicom_pipeline.acceptor.dimse import decode
 from dicom_pipeline.acceptor.operations import Context, Sender
-from dicom_pipeline.audit import unrecorded
-from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.dicom.identity import IdentityError, read_identity
 from dicom_pipeline.domain import InstanceError
 from dicom_pipeline.intake.group_commit import Committer
-from dicom_pipeline.intake.identity import IdentityError, read_identity
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
-from dicom_pipeline.intake.store_operation import Storage, Store
+from dicom_pipeline.intake.store_operation import Store
 from dicom_pipeline.planning import default_rules, plan_study, read_header
 from tests.conftest import ROOT
 from tests.peers.raw import store_command
@@ -101,9 +100,11 @@ class Throwing:
         self.sources = sources()
         self.folder = folder
         self.settings = ListenerSection(max_inflated_bytes=50_000_000)
-        self.committer = Committer(Catalog(folder / "catalog.sqlite"))
+        catalog, spool = Catalog(folder / "catalog.sqlite"), Spool(folder)
+        self.committer = Committer(catalog)
         self.committer.start()
-        self.storage = Storage(self.settings, 0, Spool(folder), self.committer, ThreadTransfers(unrecorded))
+        limits = {"max_object_bytes": 10**9, "max_inflated_bytes": self.settings.max_inflated_bytes}
+        self.receiver = Receiver(catalog, spool, min_free_bytes=0, committer=self.committer, **limits)
         self.rules = default_rules()
         self.endings: Counter = Counter()
         self.slowest = 0.0
@@ -117,7 +118,7 @@ class Throwing:
         except IdentityError as error:
             self.endings[str(error)] += 1
         command = decode(bytearray(store_command(uid, sop_class)))
-        store = Store(self.storage, Sender("FUZZ", "127.0.0.1", "t"), Context(sop_class, syntax), command)
+        store = Store(self.receiver, Sender("FUZZ", "127.0.0.1", "t"), Context(sop_class, syntax), command)
         store.write(memoryview(content))
         status, reason = store.finish()
         assert (status == 0) == (reason in ("", "own-object")), reason

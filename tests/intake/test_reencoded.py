@@ -26,7 +26,8 @@ from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake import comparer
 from dicom_pipeline.intake.comparison import Comparison
 from dicom_pipeline.intake.dicom_services import ListeningNode
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.crashing import start_listener
 from tests.peers.entries import record_instance

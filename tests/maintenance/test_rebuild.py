@@ -26,7 +26,7 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.disk import exclusive_lock
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError, UsageError
-from dicom_pipeline.intake.receiver import UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
 from dicom_pipeline.maintenance import rebuild as rebuilding
 from dicom_pipeline.maintenance.rebuild import rebuild
 from tests.assembly.test_retention import SR, Kept

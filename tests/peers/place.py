@@ -8,7 +8,8 @@ import pydicom
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.revisions import make_revision
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 
 INSTANCES = 3

@@ -10,10 +10,10 @@ def item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(body)) + body
 
 
-def request(called=b"DICOMPIPE", classes=(CT,), maximum=16384) -> bytes:
+def request(called=b"DICOMPIPE", classes=(CT,), maximum=16384, syntax=IMPLICIT) -> bytes:
     """An A-ASSOCIATE-RQ (PS3.8 9.3.2), written out by hand."""
     contexts = b"".join(
-        item(0x20, bytes([1 + 2 * n, 0, 0, 0]) + item(0x30, uid.encode()) + item(0x40, IMPLICIT.encode()))
+        item(0x20, bytes([1 + 2 * n, 0, 0, 0]) + item(0x30, uid.encode()) + item(0x40, syntax.encode()))
         for n, uid in enumerate(classes)
     )
     user = item(0x50, item(0x51, struct.pack(">L", maximum)) + item(0x52, b"1.2.3"))
@@ -74,10 +74,10 @@ ABORT = struct.pack(">BxLxxBB", 7, 4, 0, 0)
 class RawSender:
     """One association from the sender's side. Raises OSError where the peer is gone."""
 
-    def __init__(self, port: int, seconds: float = 30.0) -> None:
+    def __init__(self, port: int, seconds: float = 30.0, syntax: str = IMPLICIT) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(request())
+        self.socket.sendall(request(syntax=syntax))
         kind, _ = self.read()
         if kind != 2:
             self.socket.close()

@@ -21,11 +21,12 @@ def no_worker(_question):
 def context_of(settings, catalog, facts=None, **changes):
     """What the routes need, without the service's processes. facts: a list for what the audit trail is told."""
     record = (lambda fact: None) if facts is None else facts.append
-    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes
+    limits = settings.listener.max_object_bytes, settings.spool.min_free_bytes, ThreadTransfers(record)
+    inflated = settings.listener.max_inflated_bytes
     values = {
         "settings": settings,
         "catalog": catalog,
-        "receiver": Receiver(catalog, Spool(settings.spool.folder), *limits, ThreadTransfers(record)),
+        "receiver": Receiver(catalog, Spool(settings.spool.folder), *limits, max_inflated_bytes=inflated),
         "ready": lambda: (True, {"status": "ready"}),
         "service": lambda: {"state": "running"},
         "ask": no_worker,

@@ -10,7 +10,7 @@ import pytest
 
 from dicom_pipeline import EmbeddingStore, faults
 from dicom_pipeline.config import store_uri
-from dicom_pipeline.intake.receiver import UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
 from dicom_pipeline.reporting import read_report
 from tests.peers.crashing import start_sender, start_worker
 from tests.peers.place import INSTANCES, Place

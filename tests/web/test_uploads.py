@@ -16,7 +16,8 @@ from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import refusals
 from dicom_pipeline.config import Settings
-from dicom_pipeline.intake.receiver import Receiver, UploadResult
+from dicom_pipeline.intake.receipt import UploadResult
+from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.web.dicomweb import StowError, store
 from tests.peers.programs import wait_until

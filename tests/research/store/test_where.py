@@ -1,15 +1,16 @@
 """Row filters: what is understood, what is refused, and that no text means more than it says."""
 
+import operator
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.store.rows import row_schema
-from dicom_pipeline.research.store.where import Value, parse_where
+from dicom_pipeline.research.store.where import Value, parse_where, quoted
 from tests.research.made import made_rows
 
 SCHEMA = row_schema(16)
@@ -61,6 +62,103 @@ INNER = "position_mm < 1 OR score('Nodule') > 2 AND kvp BETWEEN 1 AND 2"
 def test_the_deepest_that_is_understood_is_understood_by_the_store_too(store, where, count):
     """The store's own parser has a bound too, and says something else where it is passed."""
     assert store.count(where) == count
+
+
+ROWS = [  # modality, kvp, frame: what the property below computes with
+    {"modality": modality, "kvp": kvp, "frame": frame}
+    for frame, (modality, kvp) in enumerate(
+        [("CT", 100.0), ("CT", 120.5), ("MR", None), ("O'Neil", 80.0), ("CT", None), ("MR", 100.0)], start=1
+    )
+]
+
+
+def is_like(text, pattern):
+    return (
+        re.fullmatch("".join(".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern), text)
+        is not None
+    )
+
+
+def either(a, b):
+    """OR of SQL's three values, where None is unknown."""
+    return True if True in (a, b) else None if None in (a, b) else False
+
+
+def both(a, b):
+    """AND of SQL's three values."""
+    return False if False in (a, b) else None if None in (a, b) else True
+
+
+def negated(a):
+    """NOT of SQL's three values."""
+    return None if a is None else not a
+
+
+COMPARE = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@st.composite
+def comparisons(draw):
+    """A comparison as text, and what it says of a row: True, False or None (unknown)."""
+    if draw(st.booleans()):
+        text = draw(st.sampled_from(["CT", "MR", "O'Neil", "XX"]))
+        sign = draw(st.sampled_from(sorted(COMPARE)))
+        return f"modality {sign} {quoted(text)}", lambda row: COMPARE[sign](row["modality"], text)
+    kind = draw(st.sampled_from(["number", "null", "between", "in", "like"]))
+    low, high = sorted(draw(st.tuples(st.sampled_from([80, 100, 120.5]), st.sampled_from([80, 100, 121]))))
+    known = lambda row, of: None if row["kvp"] is None else of(row["kvp"])  # noqa: E731
+    if kind == "number":
+        sign = draw(st.sampled_from(sorted(COMPARE)))
+        return f"kvp {sign} {low}", lambda row: known(row, lambda kvp: COMPARE[sign](kvp, low))
+    if kind == "null":
+        return "kvp IS NULL", lambda row: row["kvp"] is None
+    if kind == "between":
+        return f"kvp BETWEEN {low} AND {high}", lambda row: known(row, lambda kvp: low <= kvp <= high)
+    if kind == "in":
+        frames = draw(st.lists(st.integers(1, 7), min_size=1, max_size=3))
+        return f"frame IN ({', '.join(map(str, frames))})", lambda row: row["frame"] in frames
+    pattern = draw(st.sampled_from(["C%", "%N%", "_R", "%"]))
+    return f"modality LIKE '{pattern}'", lambda row: is_like(row["modality"], pattern)
+
+
+def joined(parts):
+    (a, of_a), word, (b, of_b) = parts
+    of = both if word == "AND" else either
+    return f"({a}) {word} ({b})", lambda row: of(of_a(row), of_b(row))
+
+
+conditions = st.recursive(
+    comparisons(),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["AND", "OR"]), inner).map(joined),
+        inner.map(lambda part: (f"NOT ({part[0]})", lambda row: negated(part[1](row)))),
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def six():
+    return EmbeddingStore.in_memory(
+        made_rows(
+            frames=6, modality=[row["modality"] for row in ROWS], kvp=[row["kvp"] for row in ROWS], frame=[*range(1, 7)]
+        )
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(conditions)
+def test_any_condition_means_what_sql_means(six, condition):
+    where, of = condition
+    found = six.rows(where, ["frame"])["frame"].to_pylist()
+    assert sorted(found) == [row["frame"] for row in ROWS if of(row) is True]
 
 
 @pytest.mark.parametrize(
