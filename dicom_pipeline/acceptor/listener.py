@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 128
 STOP_SECONDS = 10.0
 SWEEP_SECONDS = 1.0
-"""Between two looks at alerts whose repetitions are to be told, while nobody connects; and two signs of getting on."""
+"""Between two looks at alerts whose repetitions are to be told, while no peer connects; and between two heartbeats."""
 
 REJECTIONS_AT_ONCE = 32
 """Threads beyond the limit that only say so; a connection beyond these is closed without a word."""
@@ -107,9 +107,9 @@ class Listener:
         self._stop_writer.close()
         return True
 
-    def _accept(self, door: socket.socket) -> None:
-        with selectors.DefaultSelector() as ready, door:
-            ready.register(door, selectors.EVENT_READ)
+    def _accept(self, listening: socket.socket) -> None:
+        with selectors.DefaultSelector() as ready, listening:
+            ready.register(listening, selectors.EVENT_READ)
             ready.register(self._stop_reader, selectors.EVENT_READ)
             while True:
                 self._progress()
@@ -118,7 +118,7 @@ class Listener:
                 if any(key.fileobj is self._stop_reader for key, _ in found):
                     return
                 try:
-                    connection, address = door.accept()
+                    connection, address = listening.accept()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except OSError as error:  # no more file handles: wait until some are free

@@ -24,7 +24,7 @@ class RetentionRule:
     keep_bytes: int | None = None
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The rule for the audit trail."""
         parts = [f"{self.keep_seconds:.0f} s after delivery"] if self.keep_seconds is not None else []
         return ", ".join(parts + ([f"above {self.keep_bytes} bytes"] if self.keep_bytes is not None else []))
@@ -83,10 +83,10 @@ def clean(
     studies = instances = size = 0
     for study in to_clean(catalog, rule, now, also):
 
-        def tell(files: int, uid: str = study.study_instance_uid) -> None:
-            record(Deleted(now, uid, files, rule.words))
+        def record_deleted(files: int, uid: str = study.study_instance_uid) -> None:
+            record(Deleted(now, uid, files, rule.description))
 
-        count = begin_removal(catalog, study.study_instance_uid, now, also, tell)
+        count = begin_removal(catalog, study.study_instance_uid, now, also, record_deleted)
         if count:
             unlink_removed(catalog, _unlink, sync_folder)
             log.info("study %s: %d files cleaned from the spool", short_uid(study.study_instance_uid), count)

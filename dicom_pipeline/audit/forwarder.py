@@ -1,6 +1,6 @@
 """The files of the audit trail to a syslog server: what the files hold is sent in order, across restarts and outages.
 
-The files are the queue, so that a server that is away holds up nobody and costs no memory. How far it came stands in
+The files are the queue, so that a server that is away blocks nothing and costs no memory. How far it came stands in
 `sent.json` beside them. After a crash the last messages may be sent twice; none is left out, but UDP may lose them under way,
 and TLS those that were under way when a connection broke.
 """

@@ -33,7 +33,7 @@ class Trail:
         self._made = folder.is_dir()
 
     def record(self, fact: Fact) -> None:
-        """Write a fact down, synced. What cannot be written is logged as an error and holds up nobody."""
+        """Write a fact down, synced. What cannot be written is logged as an error and never blocks the caller."""
         try:
             self.write(message_of(fact, self.origin))
         except OSError as error:

@@ -96,7 +96,7 @@ def enter_result(run: Run, transaction_uid: str, failures: Mapping[str, int | No
     return True
 
 
-def take_result(catalog: Catalog, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
+def record_result(catalog: Catalog, transaction_uid: str, failures: Mapping[str, int | None], at: float) -> bool:
     """As enter_result, in a transaction of its own."""
     with catalog.transaction() as run:
         return enter_result(run, transaction_uid, failures, at)

@@ -13,7 +13,7 @@ from dicom_pipeline.domain.life import AnswerState
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CommitmentQuery:
     """A question for commitment. items: SOP Instance UID -> SOP Class UID."""
 
     transaction_uid: str
@@ -47,7 +47,7 @@ def stored_for_commitment(catalog: Catalog, sop_instance_uid: str) -> Held | Non
 
 
 def enter_commitment(
-    asked: Asked, answers: Mapping[str, int | None], calling_ae: str, address: str, at: float, next_at: float
+    asked: CommitmentQuery, answers: Mapping[str, int | None], calling_ae: str, address: str, at: float, next_at: float
 ) -> Callable[[Run], int]:
     """Work that enters a question and its answers (None: committed) and gives its id. Asked again, it is answered anew.
 

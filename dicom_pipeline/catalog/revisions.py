@@ -283,10 +283,10 @@ def enter_results(
         for destination in report.destinations:
             run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=due_at)
     state = RevisionState.DONE if reports else RevisionState.NO_IMAGE
-    _finish(run, revision_id, state, fingerprint, "" if reports else why_no_report(used), at)
+    _finish(run, revision_id, state, fingerprint, "" if reports else missing_report_reason(used), at)
 
 
-def why_no_report(used: int) -> str:
+def missing_report_reason(used: int) -> str:
     """What a finished revision without a report says to a person. used: how many of its instances were used."""
     return NO_LABEL_FITS if used else "no usable image"
 

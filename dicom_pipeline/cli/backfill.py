@@ -69,7 +69,7 @@ def backfill(
     """
     from dicom_pipeline.config import OrthancPeer, load_settings
     from dicom_pipeline.peers.orthanc import OrthancServer
-    from dicom_pipeline.sources.backfill import Backfill, list_wanted
+    from dicom_pipeline.sources.backfill import Backfill, list_matching
     from dicom_pipeline.sources.orthanc import OrthancSource
 
     del archive  # there is one kind
@@ -91,7 +91,7 @@ def backfill(
     try:
         if dry_run:
             with _listing(quiet=as_json) as listed:
-                listing = list_wanted(source, wanted, listed)
+                listing = list_matching(source, wanted, listed)
             _show_listing(listing, as_json)
             return
         with private_umask():

@@ -29,7 +29,7 @@ def show(
     try:
         report = read_report(dcmread(file))
     except InvalidDicomError as error:
-        raise UsageError(f"{file} is no DICOM file: expected one with a DICM preamble (PS3.10)") from error
+        raise UsageError(f"{file} is not a DICOM file: expected one with a DICM preamble (PS3.10)") from error
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror or type(error).__name__}") from error
     except UNPARSABLE as error:

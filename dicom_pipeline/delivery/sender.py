@@ -1,4 +1,4 @@
-"""Sends what is due: one thread a destination, so that a slow or dead one holds up no other."""
+"""Sends what is due: one thread a destination, so that a slow or dead one never blocks another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dicom_pipeline.catalog.commitment_requests import (
     CommitmentRequest,
     due_request,
     postpone_request,
-    take_result,
+    record_result,
 )
 from dicom_pipeline.catalog.outbox import (
     Commitment,
@@ -131,7 +131,7 @@ class Sender:
         )
         if reply.result is not None:
             self._answering_elsewhere.discard(destination.name)
-            if take_result(self.catalog, wanted.transaction_uid, reply.result, time.time()):
+            if record_result(self.catalog, wanted.transaction_uid, reply.result, time.time()):
                 return True
         elif not reply.error:
             self._answering_elsewhere.add(destination.name)

@@ -24,7 +24,7 @@ from dicom_pipeline.acceptor.operations import SUCCESS, Context, Operation, Send
 from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.commitments import (
-    Asked,
+    CommitmentQuery,
     Pending,
     commitment_items,
     due_commitments,
@@ -82,7 +82,7 @@ class Commitments:
         self._stop.set()
         self._thread.join()
 
-    def ask(self, sender: Sender, asked: Asked) -> int:
+    def ask(self, sender: Sender, asked: CommitmentQuery) -> int:
         """Enter a question with the answer to each of its instances; returns its id. Raises CatalogError."""
         answers = {uid: self._failure(sop_class, uid) for uid, sop_class in asked.items.items()}
         at = time.time()
@@ -97,7 +97,7 @@ class Commitments:
         """Whether a node is sent its results on an association of our own."""
         return ae_title in self._peers
 
-    def report_on(self, token: str, identifier: int, asked: Asked, *, implicit: bool) -> tuple[bytes, bytes]:
+    def report_on(self, token: str, identifier: int, asked: CommitmentQuery, *, implicit: bool) -> tuple[bytes, bytes]:
         """Command and data set (Little Endian) of the N-EVENT-REPORT for a question that came on the association `token`."""
         self._here[token] = identifier
         event, dataset = event_report(asked.transaction_uid, commitment_items(self._catalog, identifier))
@@ -114,7 +114,7 @@ class Commitments:
         )
         return command, dsutils.encode(dataset, implicit, True) or b""
 
-    def take_response(self, token: str, command: Command) -> None:
+    def handle_response(self, token: str, command: Command) -> None:
         """A response on an association: the sender has, or has not, taken the result."""
         identifier = self._here.pop(token, None)
         if identifier is None or command.field != Field.N_EVENT_REPORT_RSP:
@@ -184,7 +184,7 @@ class ActionRequest(Operation):
         self._action = command.number(Element.ACTION_TYPE)
         self._instance = command.uid(Element.REQUESTED_INSTANCE)
         self._content = bytearray()
-        self._asked: Asked | None = None
+        self._asked: CommitmentQuery | None = None
         self._id = 0
 
     def write(self, part: memoryview) -> None:
@@ -220,14 +220,14 @@ class ActionRequest(Operation):
         return self._commitments.report_on(self._sender.token, self._id, self._asked, implicit=self._implicit)
 
 
-def read_request(content: bytes, *, implicit: bool) -> Asked:
+def read_request(content: bytes, *, implicit: bool) -> CommitmentQuery:
     """Transaction UID and referenced instances of an N-ACTION data set (PS3.4 table J.3-1). Raises ValueError and others."""
     dataset = dsutils.decode(BytesIO(content), implicit, True)
     transaction = str(dataset.TransactionUID)
     items = {str(i.ReferencedSOPInstanceUID): str(i.ReferencedSOPClassUID) for i in dataset.ReferencedSOPSequence}
     if not is_valid_uid(transaction) or not items or not all(map(is_valid_uid, (*items, *items.values()))):
         raise ValueError("a UID is wrong")
-    return Asked(transaction, items)
+    return CommitmentQuery(transaction, items)
 
 
 def event_report(transaction_uid: str, items: dict[str, tuple[str, int | None]]) -> tuple[int, Dataset]:

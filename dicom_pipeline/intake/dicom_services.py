@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 VERIFICATION = "1.2.840.10008.1.1"
 
 PARTS = ("accepting", "committing")
-"""What must get on, whoever sends: the loop that takes connections, and the thread that every C-STORE waits for."""
+"""What must make progress, whoever sends: the loop that takes connections, and the thread that every C-STORE waits for."""
 
 
 class ListeningNode:
     """A listening DICOM node over a spool and a catalog. owner: the run of the service that it belongs to.
 
     record: the audit trail. commit_peers: sent the results of the commitments that they ask for. min_free_bytes: the disk's
-    watermark. progress: called with one of PARTS whenever that has got on. Raises ConfigError for settings that cannot work.
+    watermark. progress: called with one of PARTS whenever that made progress. Raises ConfigError for settings that cannot work.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ListeningNode:
 
     def response(self, sender: Sender, command: Command) -> None:
         """The answer to an event report, or the end of something that has ended."""
-        self._commitments.take_response(sender.token, command)
+        self._commitments.handle_response(sender.token, command)
 
     def refused(self, sender: Sender, uid: str, status: int, reason: str) -> None:
         """Write it down."""

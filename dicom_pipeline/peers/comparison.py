@@ -11,7 +11,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-NO_OBJECT_READ_BACK = "stored, but what was read back is no DICOM object"
+NO_OBJECT_READ_BACK = "stored, but what was read back is not a DICOM object"
 
 
 def changed_attributes(sent: Dataset, back: Dataset) -> list[str]:

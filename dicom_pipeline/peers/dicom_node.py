@@ -24,7 +24,7 @@ from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentAction
 from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
 from dicom_pipeline.peers.query import find_instance
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
-from dicom_pipeline.peers.tls_advice import why_not
+from dicom_pipeline.peers.tls_advice import handshake_failure
 from dicom_pipeline.reporting import as_class, classes_for
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -186,9 +186,9 @@ class DicomNode:
                 secure.settimeout(1.0)
                 secure.recv(1)  # under TLS 1.3 a refusal of our certificate comes after the handshake
         except TimeoutError:
-            return "" if shaken else f": {why_not(TimeoutError())}"
+            return "" if shaken else f": {handshake_failure(TimeoutError())}"
         except OSError as error:
-            return f": {why_not(error)}"
+            return f": {handshake_failure(error)}"
         return ""
 
 

@@ -29,7 +29,7 @@ ADVICE = {
 }
 
 
-def why_not(error: OSError) -> str:
+def handshake_failure(error: OSError) -> str:
     """What a failed connection or handshake means and what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = NOT_TRUSTED.get(error.verify_code, "")

@@ -30,7 +30,7 @@ class ChildState:
     part: str = ""
     seconds: float = 0.0
 
-    def words(self, name: str) -> str:
+    def sentence(self, name: str) -> str:
         """A sentence for a person; name: of the child."""
         if self.state is not State.SILENT:
             return f"the {name} is {self.state.value}"
@@ -46,21 +46,21 @@ def readiness(settings: Settings, catalog: Catalog, states: Mapping[str, ChildSt
 
     Ready: the listener listens, the worker is there (it may load its model: what comes meanwhile is kept), neither they nor
     the supervisor hang, the disk is above its watermark and the catalog answers. Senders and pollers that are down or hang
-    are shown, but hold up no sender of studies.
+    are shown, but do not make it unready.
     """
     study_account(catalog, "")
     free = shutil.disk_usage(settings.spool.folder).free
     needed = {"listener": (State.RUNNING,), "worker": (State.RUNNING, State.STARTING), "supervisor": (State.RUNNING,)}
     found = {"listener": ChildState(State.DOWN), "worker": ChildState(State.DOWN), **states}
     reasons = [
-        found[name].words(name) for name, good in needed.items() if name in found and found[name].state not in good
+        found[name].sentence(name) for name, good in needed.items() if name in found and found[name].state not in good
     ]
     if free < settings.spool.min_free_bytes:
         reasons.append("the disk is below spool.min_free_bytes")
     values = {
         "status": "not-ready" if reasons else "ready",
         "processes": {name: child.state.value for name, child in states.items()},
-        "silent": [child.words(name) for name, child in states.items() if child.state is State.SILENT],
+        "silent": [child.sentence(name) for name, child in states.items() if child.state is State.SILENT],
         "disk": {"free_bytes": free, "min_free_bytes": settings.spool.min_free_bytes},
         "reasons": reasons,
     }

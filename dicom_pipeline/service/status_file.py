@@ -63,7 +63,7 @@ def service_status(folder: Path) -> dict[str, Any]:
     return {
         "state": "running",
         "processes": {name: child.state.value for name, child in children.items()},
-        "silent": [child.words(name) for name, child in children.items() if child.state is State.SILENT],
+        "silent": [child.sentence(name) for name, child in children.items() if child.state is State.SILENT],
     }
 
 

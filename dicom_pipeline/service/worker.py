@@ -55,8 +55,8 @@ PATIENCE_SECONDS = 2.0
 class Worker:
     """Processes revisions until `stop` is set. owner: names this process in the catalog.
 
-    questions: the run of the service, whose other processes may ask; None where nobody does. running: called once it works.
-    progress: called whenever it has got on (a header, a frame, a batch, a step of a study's end) or waits on purpose.
+    questions: the run of the service, whose other processes may ask; None where none may. running: called once it works.
+    progress: called whenever it made progress (a header, a frame, a batch, a step of a study's end) or waits on purpose.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Worker:
                 yield None
 
     def _suspect_is_next(self) -> bool:
-        """Asked before the claim: a suspect that was claimed while another study hangs would be blamed for that."""
+        """CommitmentQuery before the claim: a suspect that was claimed while another study hangs would be blamed for that."""
         try:
             return next_attempts(self.catalog) > 0
         except CatalogError:

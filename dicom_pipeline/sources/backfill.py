@@ -47,7 +47,7 @@ class Listing:
         return sum(self.studies.values()) + self.outside == self.instances
 
 
-def list_wanted(source: Source, wanted: StudyFilter, progress: Callable[[int], None] = lambda _: None) -> Listing:
+def list_matching(source: Source, wanted: StudyFilter, progress: Callable[[int], None] = lambda _: None) -> Listing:
     """List a source. progress: studies listed since the last call."""
     studies: dict[str, int] = {}
     fitting = outside = 0
@@ -149,6 +149,6 @@ class Backfill:
         return [study for study in backfill_studies(self.catalog, self.run_id) if study.study_key != OTHERS]
 
     def _start(self, listed: Callable[[int], None]) -> int:
-        listing = list_wanted(self.source, self.wanted, listed)
+        listing = list_matching(self.source, self.wanted, listed)
         studies = {**listing.studies, OTHERS: listing.outside} if listing.outside else listing.studies
         return start_backfill(self.catalog, self.url, self._filters, studies, time.time())

@@ -41,7 +41,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def serve_http(app: ASGIApp, listening: socket.socket, stop: threading.Event, alive: Callable[[], object]) -> None:
-    """Answer until `stop` is set. alive: called by the event loop, again and again, for as long as it gets on."""
+    """Answer until `stop` is set. alive: called by the event loop, again and again, as long as it makes progress."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,

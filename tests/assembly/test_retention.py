@@ -19,9 +19,9 @@ from dicom_pipeline.assembly.retention import RetentionRule, choose, clean, to_c
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import close_association, open_association
-from dicom_pipeline.catalog.commitment_requests import postpone_request, take_result
+from dicom_pipeline.catalog.commitment_requests import postpone_request, record_result
 from dicom_pipeline.catalog.commitments import (
-    Asked,
+    CommitmentQuery,
     commitment_items,
     due_commitments,
     enter_commitment,
@@ -169,7 +169,7 @@ def test_what_keeps_a_study_until_all_is_delivered(kept):
     step(lambda: make_revision(kept.catalog, kept.study, 500.0, "quiet"))
     step(kept.process)
     step(lambda: kept.deliver(Commitment("2.25.1", SR, "9.1")))
-    step(lambda: take_result(kept.catalog, "2.25.1", {"9.1": None}, 3000.0))
+    step(lambda: record_result(kept.catalog, "2.25.1", {"9.1": None}, 3000.0))
     step(lambda: open_association(kept.catalog, "t", "run", 1.0))
     assert seen == ["receiving", "processing", "not-delivered", "not-committed", "", ""]
 
@@ -426,7 +426,7 @@ def test_a_person_may_let_a_cleaned_study_go_on_without(kept):
 
 def test_what_was_committed_is_never_cleaned(kept):
     kept.delivered(2)
-    asked = Asked("2.25.5", {"1.0": "1.2.840.10008.5.1.4.1.1.2"})
+    asked = CommitmentQuery("2.25.5", {"1.0": "1.2.840.10008.5.1.4.1.1.2"})
 
     def commit(answer):
         with kept.catalog.transaction() as run:
@@ -444,7 +444,7 @@ def test_a_question_that_is_asked_again_takes_back_no_promise(kept):
     kept.delivered(2)
 
     def ask(answers, transaction="2.25.5"):
-        asked = Asked(transaction, dict.fromkeys(answers, "1.2.840.10008.5.1.4.1.1.2"))
+        asked = CommitmentQuery(transaction, dict.fromkeys(answers, "1.2.840.10008.5.1.4.1.1.2"))
         with kept.catalog.transaction() as run:
             return enter_commitment(asked, answers, "AE", "", 1.0, 1.0)(run)
 
@@ -464,7 +464,7 @@ def test_a_question_that_is_asked_again_takes_back_no_promise(kept):
 def test_what_is_cleaned_while_commitment_is_asked_is_not_committed(kept):
     kept.delivered(1)
     clean(kept.catalog, AT_ONCE, LATER)
-    asked = Asked("2.25.5", {"1.0": "1.2.840.10008.5.1.4.1.1.2"})
+    asked = CommitmentQuery("2.25.5", {"1.0": "1.2.840.10008.5.1.4.1.1.2"})
     with kept.catalog.transaction() as run:
         identifier = enter_commitment(asked, {"1.0": None}, "AE", "", 1.0, 1.0)(run)
     assert commitment_items(kept.catalog, identifier)["1.0"][1] == 0x0112
@@ -537,7 +537,7 @@ def test_a_report_whose_commitment_fails_after_its_study_was_cleaned_is_sent_aga
     kept.deliver(Commitment("2.25.7", SR, "9.1"))
     postpone_request(kept.catalog, "2.25.7", next_at=0.0, message="no answer came", given_up=True)
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 1
-    assert take_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0)
+    assert record_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0)
     due = due_delivery(kept.catalog, "pacs", LATER)
     assert (kept.folder / due.path).read_bytes() == b"report"
     kept.take(0)
@@ -545,5 +545,5 @@ def test_a_report_whose_commitment_fails_after_its_study_was_cleaned_is_sent_aga
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 0
     kept.deliver(Commitment("2.25.8", SR, "9.1"))
     assert kept.why == "not-committed"
-    assert take_result(kept.catalog, "2.25.8", {"9.1": None}, 3001.0)
+    assert record_result(kept.catalog, "2.25.8", {"9.1": None}, 3001.0)
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 1

@@ -20,7 +20,7 @@ from dicom_pipeline.catalog.commitment_requests import (
     REPEAT_SECONDS,
     due_request,
     postpone_request,
-    take_result,
+    record_result,
 )
 from dicom_pipeline.catalog.outbox import (
     Commitment,
@@ -234,10 +234,10 @@ def delivered_report(catalog) -> tuple[str, str]:
 def test_a_commitment_is_asked_for_and_its_answer_verifies_the_delivery(catalog):
     report, transaction = delivered_report(catalog)
     assert due_request(catalog, "pacs", 3.0).transaction_uid == transaction
-    assert not take_result(catalog, "2.25.8", {report: None}, 9.0), "of a transaction that was never asked"
-    assert not take_result(catalog, transaction, {"9.2": None}, 9.0), "about an object that was never asked about"
+    assert not record_result(catalog, "2.25.8", {report: None}, 9.0), "of a transaction that was never asked"
+    assert not record_result(catalog, transaction, {"9.2": None}, 9.0), "about an object that was never asked about"
     assert service_account(catalog)["commitments"] == {"pacs": {"pending": 1}}
-    assert take_result(catalog, transaction, {report: None}, 9.0)
+    assert record_result(catalog, transaction, {report: None}, 9.0)
     account = service_account(catalog)
     assert (account["commitments"], account["deliveries"]) == ({"pacs": {"committed": 1}}, {"pacs": {"delivered": 1}})
     assert due_request(catalog, "pacs", 1e9) is None
@@ -245,20 +245,22 @@ def test_a_commitment_is_asked_for_and_its_answer_verifies_the_delivery(catalog)
 
 def test_what_is_not_committed_is_sent_again_and_asked_for_anew(catalog):
     report, transaction = delivered_report(catalog)
-    assert take_result(catalog, transaction, {report: 0x0110}, 9.0)
+    assert record_result(catalog, transaction, {report: 0x0110}, 9.0)
     assert due_delivery(catalog, "pacs", 9.0 + REPEAT_SECONDS - 0.1) is None
     due = due_delivery(catalog, "pacs", 9.0 + REPEAT_SECONDS)
     assert due.report_uid == report
     again = Commitment("2.25.9", due.sop_class_uid, report)
     record_delivered(catalog, due, status="0x0000", message="", verified=False, at=100.0, commitment=again)
     assert due_request(catalog, "pacs", 100.0).transaction_uid == "2.25.9"
-    assert not take_result(catalog, transaction, {report: None}, 110.0), "the answer to the earlier question came late"
+    assert not record_result(catalog, transaction, {report: None}, 110.0), (
+        "the answer to the earlier question came late"
+    )
 
 
 def test_a_report_that_is_never_committed_waits_for_a_person_in_the_end(catalog):
     report, transaction = delivered_report(catalog)
     for number in range(1, MAX_FAILURES + 1):
-        assert take_result(catalog, transaction, {report: 0x0110}, 0.0)
+        assert record_result(catalog, transaction, {report: 0x0110}, 0.0)
         if number < MAX_FAILURES:
             due, transaction = due_delivery(catalog, "pacs", 1e9), f"2.25.{100 + number}"
             again = Commitment(transaction, due.sop_class_uid, report)
@@ -270,7 +272,7 @@ def test_a_report_that_is_never_committed_waits_for_a_person_in_the_end(catalog)
     due = due_delivery(catalog, "pacs", 1.0)
     again = Commitment("2.25.200", due.sop_class_uid, report)
     record_delivered(catalog, due, status="0x0000", message="", verified=False, at=0.0, commitment=again)
-    assert take_result(catalog, "2.25.200", {report: 0x0110}, 0.0)
+    assert record_result(catalog, "2.25.200", {report: 0x0110}, 0.0)
     assert service_account(catalog)["set_aside"] == [], "a person's retry begins the count anew"
 
 
@@ -278,7 +280,7 @@ def test_an_answer_after_giving_up_still_counts(catalog):
     report, transaction = delivered_report(catalog)
     postpone_request(catalog, transaction, next_at=1e9, message="no answer came", given_up=True)
     assert due_request(catalog, "pacs", 2e9) is None
-    assert take_result(catalog, transaction, {report: None}, 9.0)
+    assert record_result(catalog, transaction, {report: None}, 9.0)
     assert service_account(catalog)["commitments"] == {"pacs": {"committed": 1}}
 
 

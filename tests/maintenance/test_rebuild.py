@@ -11,7 +11,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_pipeline.assembly.retention import RetentionRule, clean
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.commitment_requests import take_result
+from dicom_pipeline.catalog.commitment_requests import record_result
 from dicom_pipeline.catalog.outbox import Commitment
 from dicom_pipeline.catalog.records import revision_record
 from dicom_pipeline.catalog.revisions import (
@@ -254,7 +254,7 @@ def test_what_is_made_and_delivered_after_a_rebuild_is_as_without_it(kept):
     kept.take(1)
     kept.process()
     kept.deliver(Commitment("2.25.7", SR, "9.1"))
-    assert take_result(kept.catalog, "2.25.7", {"9.1": None}, 2001.0)
+    assert record_result(kept.catalog, "2.25.7", {"9.1": None}, 2001.0)
     kept.take(2)
     discard_study(kept.catalog, kept.study, 2002.0, "discard", "gate")
     for name in ("audit/audit-000001.log", "audit/odd.dcm", "results/hash/r3.part/revision.json"):
@@ -269,7 +269,7 @@ def test_what_is_made_and_delivered_after_a_rebuild_is_as_without_it(kept):
     (study,) = waiting_studies(kept.catalog)
     assert study.received == 2, "what was discarded is looked at anew"
     kept.deliver(Commitment("2.25.8", SR, "9.1"))
-    assert not take_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0), (
+    assert not record_result(kept.catalog, "2.25.7", {"9.1": 0x0112}, 3000.0), (
         "an answer to a question before the rebuild"
     )
     assert kept.why == "receiving"

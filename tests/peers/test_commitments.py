@@ -15,7 +15,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received
-from dicom_pipeline.catalog.commitment_requests import MAX_FAILURES, due_request, take_result
+from dicom_pipeline.catalog.commitment_requests import MAX_FAILURES, due_request, record_result
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered
 from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
 from dicom_pipeline.delivery.retry import RetryRule
@@ -149,7 +149,7 @@ def test_what_was_not_committed_is_sent_again_as_patiently_as_at_first(tmp_path,
     """The peer lost it long after it came: the time after which a delivery is given up begins anew."""
     catalog = delivered(tmp_path, 1, 1.7e9)
     late = 1.7e9 + days * DAY
-    assert take_result(catalog, "2.25.0", {"9.0": 0x0112}, late)
+    assert record_result(catalog, "2.25.0", {"9.0": 0x0112}, late)
     again = due_delivery(catalog, "pacs", late + 61)
     while again.report_uid != "9.0":
         record_delivered(catalog, again, status="", message="", verified=True, at=late)
@@ -161,9 +161,9 @@ def test_a_result_that_is_told_twice_is_understood_twice_and_counts_once(tmp_pat
     """Its sender did not get our answer, and would repeat it for ever if the second were an error."""
     catalog = delivered(tmp_path, 1, 1.7e9)
     for _ in range(2):
-        assert take_result(catalog, "2.25.0", {"9.0": 0x0112}, 1.7e9 + 5)
-    assert not take_result(catalog, "2.25.0", {"9.77": None}, 1.7e9 + 5)
-    assert not take_result(catalog, "2.25.99", {"9.0": None}, 1.7e9 + 5)
+        assert record_result(catalog, "2.25.0", {"9.0": 0x0112}, 1.7e9 + 5)
+    assert not record_result(catalog, "2.25.0", {"9.77": None}, 1.7e9 + 5)
+    assert not record_result(catalog, "2.25.99", {"9.0": None}, 1.7e9 + 5)
     account = service_account(catalog)
     assert account["commitments"] == {"pacs": {"failed": 1}}
     assert [d["message"] for d in account["revisions"][0]["deliveries"] if d["message"]] == [

@@ -69,7 +69,7 @@ def test_a_worker_that_stands_still_is_shown_then_killed_and_started_again(place
         first = child.process.pid
         os.kill(first, signal.SIGSTOP)
         state = wait_until(lambda: child.state.state is State.SILENT and child.state, 60, "its silence is not shown")
-        assert "made no progress for" in state.words("worker")
+        assert "made no progress for" in state.sentence("worker")
         add_study(place, tmp_path, sample_data, "second")
         wait_for(place, ["done", "done"])
         assert child.process.pid != first

@@ -83,7 +83,7 @@ def test_pages_see_the_processes_and_a_supervisor_that_hangs(tmp_path):
     assert states_of(tmp_path) == {**HUNG, "supervisor": ChildState(State.RUNNING)}
     past = time.time() - LATE_SECONDS - 1
     os.utime(tmp_path / NAME, (past, past))
-    assert states_of(tmp_path)["supervisor"].words("supervisor").startswith("the supervisor is silent: it has not")
+    assert states_of(tmp_path)["supervisor"].sentence("supervisor").startswith("the supervisor is silent: it made no")
 
 
 @pytest.mark.parametrize("abstract", [False, True])

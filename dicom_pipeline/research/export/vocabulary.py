@@ -89,7 +89,7 @@ def _terms(column: str, entry: dict[str, Any]) -> Terms:
     try:
         patterns = tuple(re.compile(pattern) for pattern in entry["patterns"])
     except re.error as error:
-        raise UsageError(f"vocabulary: a pattern of [{column}] is no regular expression: {error}") from error
+        raise UsageError(f"vocabulary: a pattern of [{column}] is not a regular expression: {error}") from error
     limits = entry["range"]
     return Terms(
         {value.casefold(): value for value in entry["values"]}, patterns, (limits[0], limits[1]) if limits else None
