@@ -47,6 +47,7 @@ class Reason(StrEnum):
     LOCALIZER = "localizer", Outcome.SKIPPED, "is a localizer (scout), not part of the stack"
     DOSE_PAGE = "dose-page", Outcome.SKIPPED, "is a dose, protocol or patient page, not an image of the body"
     SECONDARY_CAPTURE = "secondary-capture", Outcome.SKIPPED, "is a secondary capture or screen shot"
+    ADC_MAP = "adc-map", Outcome.SKIPPED, "is a map of apparent diffusion coefficients, which only a rule takes (keep)"
     DERIVED = "derived", Outcome.SKIPPED, "is derived from other images (projection, map, subtraction)"
     REFORMAT = "reformat", Outcome.SKIPPED, "is a reformat of another series of the study"
     MODALITY_NOT_CHOSEN = "modality-not-chosen", Outcome.SKIPPED, "no rule takes this modality or SOP class"

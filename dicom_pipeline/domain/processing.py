@@ -21,6 +21,7 @@ class SeriesPlan:
     reference_frames: frames whose values make statistics over the series (at most 32, even over the whole series,
         whatever the selection), for presets that need them.
     order_note: how the frames were ordered, in words, where it was not by plain geometry.
+    choice_note: why this series or these of its stacks were chosen, in words, where there was a choice.
     """
 
     series_instance_uid: str
@@ -33,6 +34,7 @@ class SeriesPlan:
     reference_frames: tuple[Frame, ...] = ()
     body_part: str = ""
     order_note: str = ""
+    choice_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

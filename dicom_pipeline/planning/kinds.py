@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import items_of, read_value
+from dicom_pipeline.dicom.attributes import first_number, items_of, private_value, read_value, texts_of
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header
+from dicom_pipeline.planning.words import selection_words
 
 OWN_MANUFACTURER = "dicom_pipeline"
 """Manufacturer of everything that this pipeline makes."""
@@ -29,23 +30,14 @@ PIXEL_MODULE = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel")
 
 DOSE_WORDS = ("dose", "protocol", "patient information", "exam summary", "screen save")
 
-DERIVED_WORDS = {
-    "MIP",
-    "MINIP",
-    "MPR",
-    "PROJECTION IMAGE",
-    "VOLUME",
-    "3D",
-    "ADC",
-    "FA",
-    "TRACEW",
-    "SUBTRACTION",
-}
-
 PICTURES_AS_CAPTURES = ("CR", "DX", "MG", "US", "ES", "XC", "GM", "SM", "OP", "DM")
 """Modalities that older devices send as secondary captures."""
 
-REFORMAT_WORDS = {"REFORMATTED", "MPR", "CSA MPR", "CURVED", "CPR"}
+IMAGE_TYPE_MODALITIES = ("CT", "MR", "PT")
+"""Modalities whose Image Type is read for projections, maps and reformats."""
+
+LARGEST_FIELD_MM = 700.0
+"""No scanner's field of view is wider; a mosaic, whose pixels keep their size, seems to be."""
 
 
 def exclusion_reason(header: Header, *, keep: frozenset[Reason] = frozenset()) -> tuple[Reason, str] | None:
@@ -53,7 +45,7 @@ def exclusion_reason(header: Header, *, keep: frozenset[Reason] = frozenset()) -
 
     keep: reasons that a rule lifts, for those who want (say) secondary captures.
     """
-    for check in (_own, _no_image, _incomplete, _localizer, _page, _secondary, _derived, _mosaic):
+    for check in (_own, _no_image, _incomplete, _page, _secondary, _by_image_type, _mosaic):
         found = check(header)
         if found is not None and found[0] not in keep:
             return found
@@ -61,8 +53,8 @@ def exclusion_reason(header: Header, *, keep: frozenset[Reason] = frozenset()) -
 
 
 def image_type(header: Header) -> tuple[str, ...]:
-    """Image Type's values in upper case."""
-    return tuple(part.upper() for part in header.text("ImageType").split("\\") if part)
+    """Image Type's values in upper case; empty ones keep their place."""
+    return tuple(part.strip().upper() for part in header.text("ImageType").split("\\"))
 
 
 def _own(header: Header) -> tuple[Reason, str] | None:
@@ -86,10 +78,6 @@ def _incomplete(header: Header) -> tuple[Reason, str] | None:
     return (Reason.MISSING_ATTRIBUTE, ", ".join(missing)) if missing else None
 
 
-def _localizer(header: Header) -> tuple[Reason, str] | None:
-    return (Reason.LOCALIZER, "Image Type says so") if "LOCALIZER" in image_type(header) else None
-
-
 def _page(header: Header) -> tuple[Reason, str] | None:
     text = f"{header.text('SeriesDescription')} {' '.join(image_type(header))}".lower()
     word = next((word for word in DOSE_WORDS if word in text), None)
@@ -103,16 +91,40 @@ def _secondary(header: Header) -> tuple[Reason, str] | None:
     return (Reason.SECONDARY_CAPTURE, "Image Type SCREEN SAVE") if "SCREEN SAVE" in image_type(header) else None
 
 
-def _derived(header: Header) -> tuple[Reason, str] | None:
-    if header.modality not in ("CT", "MR", "PT"):
-        return None
+def _by_image_type(header: Header) -> tuple[Reason, str] | None:
+    """What a word in value 3 or beyond says: a map, a projection, a reformat; see data/selection.toml."""
     values = image_type(header)
-    word = next((word for word in values[2:] if word in REFORMAT_WORDS), None)
-    if word:
-        return Reason.REFORMAT, f"Image Type {word}"
-    word = next((word for word in values[2:] if word in DERIVED_WORDS), None)
-    return (Reason.DERIVED, f"Image Type {word}") if word else None
+    derived = values[:1] == ("DERIVED",)
+    for words in selection_words().image_type:
+        if words.reason is Reason.LOCALIZER or header.modality in IMAGE_TYPE_MODALITIES:
+            found = next((word for value in values[2:] if (word := words.find(value, derived=derived))), None)
+            if found:
+                return words.reason, f"Image Type {found}"
+    return None
 
 
 def _mosaic(header: Header) -> tuple[Reason, str] | None:
-    return (Reason.MOSAIC, "Siemens mosaic") if "MOSAIC" in image_type(header) else None
+    """A Siemens mosaic: one frame that is called so and has a mosaic's marks.
+
+    Enhanced objects of newer software carry the word too, and hold one slice a frame.
+    """
+    if "MOSAIC" not in image_type(header) or header.frames > 1:
+        return None
+    mark = _mosaic_mark(header)
+    return (Reason.MOSAIC, f"Siemens mosaic: {mark}") if mark else None
+
+
+def _mosaic_mark(header: Header) -> str:
+    """What shows that one image holds many slices; empty where nothing does.
+
+    Source: Siemens private (0019,100A) NumberOfImagesInMosaic; PS3.3 C.8.3.1 (Acquisition Matrix), C.7.6.2 (spacing).
+    """
+    tiles = first_number(private_value(header.dataset, 0x0019, 0x0A, "SIEMENS MR HEADER"))
+    if tiles is not None and tiles > 1:
+        return f"{tiles:.0f} slices"
+    rows, columns = header.number("Rows") or 0.0, header.number("Columns") or 0.0
+    acquired = [number for text in texts_of(header.dataset, "AcquisitionMatrix") if (number := first_number(text))]
+    if acquired and min(rows, columns) >= 2 * max(acquired):
+        return f"{rows:.0f} rows of {max(acquired):.0f} acquired ones"
+    spacing = header.number("PixelSpacing") or 0.0
+    return f"a field of {rows * spacing:.0f} mm" if rows * spacing > LARGEST_FIELD_MM else ""
