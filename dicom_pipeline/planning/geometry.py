@@ -41,6 +41,10 @@ SAME_DIRECTION = 0.01
 """Largest difference of direction cosines within a stack: half a degree, what rounding and table movement make."""
 
 
+PLANES = ("sagittal", "coronal", "axial")
+"""By the axis of the patient (x, y, z; PS3.3 C.7.6.2.1.1) that the normal is nearest to."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocatedFrame:
     """A frame with its geometry.
@@ -63,6 +67,14 @@ class LocatedFrame:
         if self.point is None or not self.normal:
             return None
         return float(np.dot(self.normal, self.point))
+
+    @property
+    def plane(self) -> str:
+        """The plane that the frame is nearest to: axial, coronal or sagittal; empty without orientation."""
+        if not self.orientation:
+            return ""
+        normal = np.abs(np.cross(self.orientation[:3], self.orientation[3:]))
+        return PLANES[int(np.argmax(normal))]
 
     def value(self, keyword: str) -> str:
         """An attribute of this frame as text: its functional groups first."""

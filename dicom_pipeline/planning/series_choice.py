@@ -13,6 +13,7 @@ from dicom_pipeline.domain import Excluded, Reason
 from dicom_pipeline.planning.geometry import is_parallel, locate_frames
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.kinds import exclusion_reason
+from dicom_pipeline.planning.localizers import find_localizers
 from dicom_pipeline.planning.rules import RenderRule, Rules
 
 MAX_FRAMES_LISTED = 100_000
@@ -52,6 +53,13 @@ def candidates_of(headers: Sequence[Header], rules: Rules) -> tuple[list[Candida
     left_out: list[Excluded] = []
     for members in _by_series(headers):
         pictures, reformats, refused = _sorted_out(members, rules)
+        if Reason.LOCALIZER not in rules.keep:
+            found = find_localizers([*pictures, *(header for header, _ in reformats)])
+            refused += [
+                h.excluded(Reason.LOCALIZER, found[uid]) for h in members if (uid := h.sop_instance_uid) in found
+            ]
+            pictures = [header for header in pictures if header.sop_instance_uid not in found]
+            reformats = [item for item in reformats if item[0].sop_instance_uid not in found]
         all_pictures = [*pictures, *(header for header, _ in reformats)]
         if not all_pictures:
             left_out.extend(refused)

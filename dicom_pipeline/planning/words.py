@@ -76,9 +76,11 @@ class ImageTypeWords:
 
 @dataclass(frozen=True, slots=True)
 class SelectionWords:
-    """Everything that data/selection.toml says."""
+    """Everything that data/selection.toml says. weak_localizer_names: which count only where the geometry agrees."""
 
     image_type: tuple[ImageTypeWords, ...]
+    localizer_names: WordList
+    weak_localizer_names: WordList
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
@@ -88,6 +90,8 @@ class SelectionWords:
                 ImageTypeWords(Reason.of(code), *(WordList.of(entry.get(n, ())) for n in ("words", "weak", "whole")))
                 for code, entry in table["image_type"].items()
             ),
+            localizer_names=WordList.of(table["localizer"]["names"]),
+            weak_localizer_names=WordList.of(table["localizer"]["weak"]),
         )
 
 
