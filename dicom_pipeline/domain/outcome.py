@@ -46,6 +46,8 @@ class Reason(StrEnum):
     OWN_OBJECT = "own-object", Outcome.SKIPPED, "was made by this pipeline"
     LOCALIZER = "localizer", Outcome.SKIPPED, "is a localizer (scout), not part of the stack"
     DOSE_PAGE = "dose-page", Outcome.SKIPPED, "is a dose, protocol or patient page, not an image of the body"
+    QUALITY_CONTROL = "quality-control", Outcome.SKIPPED, "shows a quality control phantom, not a patient"
+    PATIENT_LABEL = "patient-label", Outcome.SKIPPED, "shows a label, barcode or form that can identify the patient (of a slide, or a captured page)"
     SECONDARY_CAPTURE = "secondary-capture", Outcome.SKIPPED, "is a secondary capture or screen shot"
     ADC_MAP = "adc-map", Outcome.SKIPPED, "is a map of apparent diffusion coefficients, which only a rule takes (keep)"
     DERIVED = "derived", Outcome.SKIPPED, "is derived from other images (projection, map, subtraction)"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -84,13 +83,18 @@ class LocatedFrame:
         return self.header.text(keyword)
 
 
-def locate_frames(header: Header) -> list[LocatedFrame]:
-    """Every frame of an instance with its geometry."""
+def first_frame(header: Header) -> LocatedFrame:
+    """The first frame of an instance with its geometry."""
+    return locate_frames(header, limit=1)[0]
+
+
+def locate_frames(header: Header, limit: int = 0) -> list[LocatedFrame]:
+    """The frames of an instance with their geometry; all of them, or the first `limit`."""
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
     located = []
-    for index in range(header.frames):
+    for index in range(min(header.frames, limit or header.frames)):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
@@ -108,34 +112,64 @@ def locate_frames(header: Header) -> list[LocatedFrame]:
     return located
 
 
-def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[list[Frame]]], str]:
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Frames of one orientation, matrix and contrast in their order.
+
+    group: number of the orientation and matrix within the series; stacks of one group lie over one another.
+    """
+
+    group: int
+    located: tuple[LocatedFrame, ...]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames in their order."""
+        return [item.frame for item in self.located]
+
+    @property
+    def number(self) -> int:
+        """Number of the stack within the series, as its frames carry it."""
+        return self.located[0].frame.stack
+
+    @property
+    def plane(self) -> str:
+        """The plane that the stack is nearest to; empty without orientation."""
+        return self.located[0].plane
+
+
+def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[Stack], str]:
     """The stacks of a series by orientation and matrix, and a note where their order is not plain geometry.
 
     The frames of one orientation and matrix are split, where several lie at one position, by the first attributes that tell
     them apart. Each stack is ordered along its normal, without geometry by Instance Number, then frame number.
     """
     notes: list[str] = []
-    found: list[list[list[Frame]]] = []
-    numbers = count()
-    for group in groups_of(located):
-        stacks: list[list[Frame]] = []
-        found.append(stacks)
+    stacks: list[Stack] = []
+    for number, group in enumerate(groups_of(located)):
         if any(item.position is None for item in group):
             if len(group) > 1:
                 notes.append("no position or orientation: ordered by Instance Number")
-            stacks.append(_numbered([item.frame for item in group], next(numbers)))
+            stacks.append(_stack(number, group, len(stacks)))
             continue
-        for stack in _without_duplicates(group, notes):
-            ordered = sorted(stack, key=lambda p: (p.position or 0.0, p.number, p.frame.key))
+        for part in _without_duplicates(group, notes):
+            ordered = sorted(part, key=lambda p: (p.position or 0.0, p.number, p.frame.key))
             if _is_tilted(ordered):
                 notes.append("gantry tilt: ordered along the slice normal")
-            placed = [replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered]
-            stacks.append(_numbered(placed, next(numbers)))
-    return found, "; ".join(dict.fromkeys(notes))
+            stacks.append(_stack(number, ordered, len(stacks)))
+    return stacks, "; ".join(dict.fromkeys(notes))
 
 
-def _numbered(frames: list[Frame], number: int) -> list[Frame]:
-    return [replace(frame, stack=number) for frame in frames]
+def _stack(group: int, located: Sequence[LocatedFrame], number: int) -> Stack:
+    """The frames as a stack, each with its position where they all have one."""
+    known = all(item.position is not None for item in located)
+    return Stack(
+        group,
+        tuple(
+            replace(p, frame=replace(p.frame, stack=number, position_mm=round(p.position or 0.0, 3) if known else None))
+            for p in located
+        ),
+    )
 
 
 def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:

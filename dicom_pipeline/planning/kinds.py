@@ -45,7 +45,7 @@ def exclusion_reason(header: Header, *, keep: frozenset[Reason] = frozenset()) -
 
     keep: reasons that a rule lifts, for those who want (say) secondary captures.
     """
-    for check in (_own, _no_image, _incomplete, _page, _secondary, _by_image_type, _mosaic):
+    for check in CHECKS:
         found = check(header)
         if found is not None and found[0] not in keep:
             return found
@@ -76,6 +76,32 @@ def _no_image(header: Header) -> tuple[Reason, str] | None:
 def _incomplete(header: Header) -> tuple[Reason, str] | None:
     missing = [name for name in PIXEL_MODULE if read_value(header.dataset, name) is None]
     return (Reason.MISSING_ATTRIBUTE, ", ".join(missing)) if missing else None
+
+
+def _quality_control(header: Header) -> tuple[Reason, str] | None:
+    """A phantom: Quality Control Image (PS3.3 C.7.6.1) or Quality Control Subject (C.7.1.1). BOTH shows a patient too."""
+    for keyword in ("QualityControlImage", "QualityControlSubject"):
+        if header.text(keyword).upper() == "YES":
+            return Reason.QUALITY_CONTROL, f"{keyword} YES"
+    return None
+
+
+def _patient_label(header: Header) -> tuple[Reason, str] | None:
+    """A slide's label or overview, a captured form: PS3.3 C.8.12.4.1.1 (Image Type), C.7.6.1 (Burned In Annotation).
+
+    Burned In Annotation says nothing of other modalities: each ultrasound frame has some.
+    """
+    words = selection_words()
+    if header.modality not in words.label_modalities:
+        return None
+    flavours = image_type(header)[2:]
+    if found := next((word for value in flavours if (word := words.label_image_types.find(value))), None):
+        return Reason.PATIENT_LABEL, f"Image Type {found}"
+    for keyword in ("SpecimenLabelInImage", "BurnedInAnnotation"):
+        if header.text(keyword).upper() == "YES":
+            return Reason.PATIENT_LABEL, f"{keyword} YES"
+    named = words.label_names.find(header.text("SeriesDescription"))
+    return (Reason.PATIENT_LABEL, f"named {named.lower()}") if named else None
 
 
 def _page(header: Header) -> tuple[Reason, str] | None:
@@ -128,3 +154,7 @@ def _mosaic_mark(header: Header) -> str:
         return f"{rows:.0f} rows of {max(acquired):.0f} acquired ones"
     spacing = header.number("PixelSpacing") or 0.0
     return f"a field of {rows * spacing:.0f} mm" if rows * spacing > LARGEST_FIELD_MM else ""
+
+
+CHECKS = (_own, _no_image, _incomplete, _quality_control, _page, _patient_label, _secondary, _by_image_type, _mosaic)
+"""In the order in which they are tried: the first that holds is the reason."""

@@ -20,11 +20,12 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
-from dicom_pipeline.planning.geometry import LocatedFrame, locate_frames, stacks_of
+from dicom_pipeline.planning.geometry import locate_frames, stacks_of
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.rules import Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
 from dicom_pipeline.planning.series_choice import Candidate, candidates_of, choose_series
+from dicom_pipeline.planning.stack_choice import choose_stacks
 
 REFERENCE_FRAMES = 32
 """Frames, evenly over a series, that make its statistics."""
@@ -82,24 +83,21 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
 
 
 def _series_plan(candidate: Candidate, fixed: Selection | None, preset: str | None, measures: Measures) -> SeriesPlan:
-    pictures, rule = candidate.pictures, candidate.rule
-    located: list[LocatedFrame] = [item for header in pictures for item in locate_frames(header)]
-    groups, note = stacks_of(located)
-    stacks = [stack for group in groups for stack in group]
-    # else, of each orientation and matrix, the first of the stacks with the most frames
-    chosen_stacks = stacks if rule.stacks == "all" else [max(group, key=len) for group in groups]
+    rule, first = candidate.rule, candidate.first
+    stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
+    choice = choose_stacks(stacks, rule.stacks, prefer_axial=candidate.prefer_axial)
     selection = fixed or rule.selection
     frames: list[Frame] = []
-    reasons: dict[FrameKey, Reason] = {f.key: Reason.STACK_NOT_CHOSEN for s in stacks for f in s}
-    for stack in chosen_stacks:
-        chosen, others = choose(stack, selection, measures, preset or rule.preset)
+    reasons: dict[FrameKey, tuple[Reason, str]] = {
+        frame.key: (Reason.STACK_NOT_CHOSEN, detail) for stack, detail in choice.others for frame in stack.frames
+    }
+    for stack in choice.chosen:
+        chosen, others = choose(stack.frames, selection, measures, preset or rule.preset)
         frames += chosen
-        for frame in stack:
-            del reasons[frame.key]
-        reasons |= others
-    pool = [frame for stack in chosen_stacks for frame in stack]
+        reasons |= {key: (reason, "") for key, reason in others.items()}
+    pool = [frame for stack in choice.chosen for frame in stack.frames]
     step = np.unique(np.linspace(0, len(pool) - 1, min(len(pool), REFERENCE_FRAMES)).round().astype(int))
-    first = pictures[0]
+    used = {frame.key.sop_instance_uid for frame in frames}
     return SeriesPlan(
         series_instance_uid=first.series_instance_uid,
         modality=first.modality,
@@ -107,26 +105,28 @@ def _series_plan(candidate: Candidate, fixed: Selection | None, preset: str | No
         preset=preset or rule.preset,
         selection=str(selection),
         frames=tuple(frames),
-        left_out=(*candidate.refused, *_unused(pictures, reasons, {f.key.sop_instance_uid for f in frames})),
+        left_out=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),
         reference_frames=tuple(pool[i] for i in step),
         body_part=first.text("BodyPartExamined"),
-        order_note=note,
-        choice_note="; ".join(candidate.notes),
+        order_note=order_note,
+        choice_note="; ".join((*candidate.notes, *choice.notes)),
     )
 
 
-def _unused(pictures: Sequence[Header], reasons: Mapping[FrameKey, Reason], used: set[str]) -> list[Excluded]:
+def _unused(
+    pictures: Sequence[Header], reasons: Mapping[FrameKey, tuple[Reason, str]], used: set[str]
+) -> list[Excluded]:
     """One Excluded an instance that is not used at all, one a frame of instances that are used in part."""
     items = []
-    by_instance: dict[str, list[tuple[FrameKey, Reason]]] = defaultdict(list)
-    for key, reason in sorted(reasons.items()):
-        by_instance[key.sop_instance_uid].append((key, reason))
+    by_instance: dict[str, list[FrameKey]] = defaultdict(list)
+    for key in sorted(reasons):
+        by_instance[key.sop_instance_uid].append(key)
     for header in pictures:
         unused = by_instance.get(header.sop_instance_uid, [])
         if header.sop_instance_uid in used:
-            items += [header.excluded(reason, frame=key.frame) for key, reason in unused]
+            items += [header.excluded(*reasons[key], frame=key.frame) for key in unused]
         elif unused:
-            items.append(header.excluded(unused[0][1]))
+            items.append(header.excluded(*reasons[unused[0]]))
     return items
 
 

@@ -65,13 +65,18 @@ class RenderRule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The whole table. keep: reasons that are lifted, such as secondary-capture. digest: sha256 of what it says."""
+    """The whole table.
+
+    prefer_axial: modalities of which other planes are used only where no axial stack shows their volume. keep: reasons that
+    are lifted, such as secondary-capture. digest: sha256 of what it says.
+    """
 
     version: str
     exclude: tuple[Exclusion, ...]
     render: tuple[RenderRule, ...]
     max_series: int
     one_of_several: str
+    prefer_axial: frozenset[str]
     keep: frozenset[Reason]
     digest: str
 
@@ -105,14 +110,25 @@ def rules_from(table: Mapping[str, Any]) -> Rules:
     series = dict(table.get("series", {}))
     limit = series.pop("most", 24)
     several = series.pop("one_of_several", "all")
-    if series or not isinstance(limit, int) or limit < 1 or several not in ONE_OF_SEVERAL:
-        raise RuleError(f"[series]: expected most (1 or more) and one_of_several ({', '.join(ONE_OF_SEVERAL)})")
+    axial = series.pop("prefer_axial", ["CT"])
+    if (
+        series
+        or not isinstance(limit, int)
+        or limit < 1
+        or several not in ONE_OF_SEVERAL
+        or not isinstance(axial, list)
+    ):
+        raise RuleError(
+            f"[series]: expected most (1 or more), one_of_several ({', '.join(ONE_OF_SEVERAL)}) and prefer_axial "
+            '(a list of modalities such as ["CT"])'
+        )
     return Rules(
         version=str(table.get("version", "1")),
         exclude=tuple(_exclusion(i, e) for i, e in enumerate(table.get("exclude", ()), 1)),
         render=tuple(_render_rule(i, e) for i, e in enumerate(table.get("render", ()), 1)),
         max_series=limit,
         one_of_several=several,
+        prefer_axial=frozenset(str(modality) for modality in axial),
         keep=frozenset(_reason(code, "keep") for code in table.get("keep", ())),
         digest=digest_of(dict(table)),
     )

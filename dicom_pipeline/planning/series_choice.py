@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import items_of, read_value
 from dicom_pipeline.domain import Excluded, Reason
-from dicom_pipeline.planning.geometry import is_parallel, locate_frames
+from dicom_pipeline.planning.geometry import first_frame, is_parallel
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.kinds import exclusion_reason
 from dicom_pipeline.planning.localizers import find_localizers
@@ -23,12 +23,19 @@ ACQUISITION = ("EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "KVP"
 """What a reformat has in common with its source: a reformat of a T1 volume has none in a T2 volume."""
 
 
+FEW_SLICES = 5
+"""An axial series of fewer slices stands for no coronal one that has more."""
+
+NO_AXIAL = "the study has no axial stack of this volume, and MedSigLIP was trained primarily on axial CT slices"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A series that could be used.
 
     pictures: its instances that are pictures; reformats: those that are reformats, of which it is not known yet whether
-    their source is in the study. refused: its other instances. notes: what the plan tells of the choice.
+    their source is in the study. refused: its other instances. notes: what the plan tells of the choice. prefer_axial:
+    whether its other stacks are used only where it has no axial one.
     """
 
     pictures: tuple[Header, ...]
@@ -36,11 +43,21 @@ class Candidate:
     refused: tuple[Excluded, ...] = ()
     reformats: tuple[tuple[Header, str], ...] = ()
     notes: tuple[str, ...] = ()
+    prefer_axial: bool = False
 
     @property
     def first(self) -> Header:
         """An instance that stands for the series."""
         return self.pictures[0]
+
+    @property
+    def size(self) -> int:
+        """How many frames the series has."""
+        return sum(header.frames for header in self.pictures)
+
+    def planes(self) -> frozenset[str]:
+        """The planes that its images are nearest to (PLANES), by the first frame of each; "" for those without orientation."""
+        return frozenset(first_frame(header).plane for header in self.pictures)
 
     def dropped(self, reason: Reason, detail: str) -> list[Excluded]:
         """Every instance of the series as not used."""
@@ -69,7 +86,8 @@ def candidates_of(headers: Sequence[Header], rules: Rules) -> tuple[list[Candida
             why = reason or Reason.MODALITY_NOT_CHOSEN
             left_out.extend([*refused, *(h.excluded(why, "by rule") for h in all_pictures)])
             continue
-        candidates.append(Candidate(tuple(pictures), rule, tuple(refused), tuple(reformats)))
+        axial = all_pictures[0].modality in rules.prefer_axial
+        candidates.append(Candidate(tuple(pictures), rule, tuple(refused), tuple(reformats), prefer_axial=axial))
     return _with_reformats(candidates, left_out), left_out
 
 
@@ -161,8 +179,7 @@ def _agree(one: float | None, other: float | None) -> bool:
 
 def choose_series(candidates: Sequence[Candidate], rules: Rules) -> tuple[list[Candidate], list[Excluded]]:
     """The series that stay, by the rules for the study, and the instances of the others."""
-    kept = list(candidates)
-    dropped: list[Excluded] = []
+    kept, dropped = _axial_first(candidates)
     if rules.one_of_several != "all":
         sign = 1 if rules.one_of_several == "thin" else -1
         best = {
@@ -172,10 +189,38 @@ def choose_series(candidates: Sequence[Candidate], rules: Rules) -> tuple[list[C
         kept, others = _split(kept, best, f"the {rules.one_of_several} series was preferred")
         dropped += others
     if len(kept) > rules.max_series:
-        by_size = sorted(range(len(kept)), key=lambda i: (-sum(h.frames for h in kept[i].pictures), i))
+        by_size = sorted(range(len(kept)), key=lambda i: (-kept[i].size, i))
         kept, others = _split(kept, set(by_size[: rules.max_series]), f"more than {rules.max_series} series")
         dropped += others
     return kept, dropped
+
+
+def _axial_first(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Excluded]]:
+    """The candidates without coronal and sagittal series of a volume that an axial series shows; the others get a note.
+
+    MedSigLIP was trained primarily on axial slices of CT (MedGemma technical report).
+    """
+    planes = [candidate.planes() if candidate.prefer_axial else frozenset() for candidate in candidates]
+    axial = [candidate for candidate, found in zip(candidates, planes, strict=True) if "axial" in found]
+    kept: list[Candidate] = []
+    dropped: list[Excluded] = []
+    for candidate, found in zip(candidates, planes, strict=True):
+        if not found or "axial" in found:
+            kept.append(candidate)
+        elif "" not in found and any(_shows_as_much(other, candidate) for other in axial):
+            detail = f"{', '.join(sorted(found))}: an axial series of the same volume is preferred"
+            dropped += candidate.dropped(Reason.SERIES_NOT_CHOSEN, detail)
+        else:
+            named = ", ".join(sorted(found)) if "" not in found else "plane not known"
+            kept.append(replace(candidate, notes=(*candidate.notes, f"{named}: {NO_AXIAL}")))
+    return kept, dropped
+
+
+def _shows_as_much(axial: Candidate, other: Candidate) -> bool:
+    """Whether an axial series shows the volume of another one, and is no slice or two for timing a bolus."""
+    frames = {candidate.first.text("FrameOfReferenceUID") for candidate in (axial, other)}
+    same = axial.first.modality == other.first.modality and (len(frames) == 1 or "" in frames)
+    return same and axial.size >= min(FEW_SLICES, other.size)
 
 
 def _split(candidates: Sequence[Candidate], stay: set[int], detail: str) -> tuple[list[Candidate], list[Excluded]]:
@@ -188,7 +233,7 @@ def _split(candidates: Sequence[Candidate], stay: set[int], detail: str) -> tupl
 def _volumes(headers: Sequence[Header]) -> list[list[int]]:
     """Indices of series of one modality, frame of reference and orientation; one without geometry stands alone."""
     groups: list[list[int]] = []
-    firsts = [locate_frames(header)[0] for header in headers]
+    firsts = [first_frame(header) for header in headers]
     for index, (header, first) in enumerate(zip(headers, firsts, strict=True)):
         reference = header.text("FrameOfReferenceUID")
         alike = (

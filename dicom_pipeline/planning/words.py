@@ -76,11 +76,18 @@ class ImageTypeWords:
 
 @dataclass(frozen=True, slots=True)
 class SelectionWords:
-    """Everything that data/selection.toml says. weak_localizer_names: which count only where the geometry agrees."""
+    """Everything that data/selection.toml says.
+
+    weak_localizer_names: which count only where the geometry agrees. label_image_types, label_names: of pictures of a
+    patient's label, in the modalities that may hold such pictures.
+    """
 
     image_type: tuple[ImageTypeWords, ...]
     localizer_names: WordList
     weak_localizer_names: WordList
+    label_modalities: frozenset[str]
+    label_image_types: WordList
+    label_names: WordList
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
@@ -92,6 +99,9 @@ class SelectionWords:
             ),
             localizer_names=WordList.of(table["localizer"]["names"]),
             weak_localizer_names=WordList.of(table["localizer"]["weak"]),
+            label_modalities=frozenset(table["patient_label"]["modalities"]),
+            label_image_types=WordList.of(table["patient_label"]["image_type"]),
+            label_names=WordList.of(table["patient_label"]["names"]),
         )
 
 

@@ -20,7 +20,7 @@ def synthetic(number: int, series: str = "1.3", frames: int = 1, **values) -> He
     ds.Modality, ds.Rows, ds.Columns, ds.BitsAllocated, ds.SamplesPerPixel = "CT", 8, 8, 16, 1
     ds.PixelRepresentation, ds.RescaleSlope, ds.RescaleIntercept = 0, 1, -1024
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    orientation = values.get("ImageOrientationPatient", AXIAL)
+    orientation = values.get("ImageOrientationPatient") or AXIAL
     normal = np.cross(orientation[:3], orientation[3:])
     ds.ImageOrientationPatient, ds.ImagePositionPatient = orientation, (normal * 2.0 * number).tolist()
     ds.InstanceNumber = number

@@ -8,7 +8,7 @@ from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.planning.kinds import exclusion_reason
 from dicom_pipeline.planning.words import WordList, parts_of, selection_words
-from tests.planning.made import CORONAL, only_series, plan_of, reasons_of, stack, synthetic
+from tests.planning.made import AXIAL, CORONAL, only_series, plan_of, reasons_of, stack, synthetic
 
 ORIGINAL, DERIVED = ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]
 
@@ -141,7 +141,8 @@ def test_a_reformat_is_used_with_a_note_where_its_source_is_not_in_the_study():
     ],
 )
 def test_a_series_of_another_volume_is_no_source(other):
-    headers = stack(4, "1.3", **other) + stack(4, "1.4", FrameOfReferenceUID="1.9", KVP=120, **REFORMAT)
+    thicker = {**REFORMAT, "ImageOrientationPatient": AXIAL}
+    headers = stack(4, "1.3", **other) + stack(4, "1.4", FrameOfReferenceUID="1.9", KVP=120, **thicker)
     assert reasons_of(headers)["1.4"] == "used"
 
 
