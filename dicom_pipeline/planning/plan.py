@@ -20,15 +20,19 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
-from dicom_pipeline.planning.geometry import locate_frames, stacks_of
+from dicom_pipeline.planning.geometry import locate_frames
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.rules import Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
 from dicom_pipeline.planning.series_choice import Candidate, candidates_of, choose_series
 from dicom_pipeline.planning.stack_choice import choose_stacks
+from dicom_pipeline.planning.stacks import stacks_of
 
 REFERENCE_FRAMES = 32
-"""Frames, evenly over a series, that make its statistics."""
+"""Frames, evenly over the stacks of a series, that make its statistics."""
+
+MIN_REFERENCE_FRAMES = 4
+"""Frames of each of many stacks: each has statistics of its own, since b 0 is many times as bright as b 1000."""
 
 
 def plan_study(
@@ -52,8 +56,10 @@ def plan_study(
     fixed = parse_selection(selection) if selection else None
     candidates, left_out = candidates_of(ordered, rules)
     chosen, dropped = choose_series(candidates, rules)
-    series = tuple(_series_plan(candidate, fixed, preset, measures) for candidate in chosen)
-    return Plan(ordered[0].study_instance_uid, series, (*left_out, *dropped))
+    series = [_series_plan(candidate, rules.keep, fixed, preset, measures) for candidate in chosen]
+    unused = [item for one in series if not one.frames for item in one.left_out]
+    used = tuple(one for one in series if one.frames)
+    return Plan(ordered[0].study_instance_uid, used, (*left_out, *dropped, *unused))
 
 
 def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
@@ -82,21 +88,21 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     return Account(outcomes)
 
 
-def _series_plan(candidate: Candidate, fixed: Selection | None, preset: str | None, measures: Measures) -> SeriesPlan:
+def _series_plan(
+    candidate: Candidate, keep: frozenset[Reason], fixed: Selection | None, preset: str | None, measures: Measures
+) -> SeriesPlan:
     rule, first = candidate.rule, candidate.first
     stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
-    choice = choose_stacks(stacks, rule.stacks, prefer_axial=candidate.prefer_axial)
+    choice = choose_stacks(stacks, rule.stacks, keep=keep, prefer_axial=candidate.prefer_axial)
     selection = fixed or rule.selection
     frames: list[Frame] = []
     reasons: dict[FrameKey, tuple[Reason, str]] = {
-        frame.key: (Reason.STACK_NOT_CHOSEN, detail) for stack, detail in choice.others for frame in stack.frames
+        frame.key: (reason, detail) for stack, reason, detail in choice.others for frame in stack.frames
     }
     for stack in choice.chosen:
         chosen, others = choose(stack.frames, selection, measures, preset or rule.preset)
         frames += chosen
         reasons |= {key: (reason, "") for key, reason in others.items()}
-    pool = [frame for stack in choice.chosen for frame in stack.frames]
-    step = np.unique(np.linspace(0, len(pool) - 1, min(len(pool), REFERENCE_FRAMES)).round().astype(int))
     used = {frame.key.sop_instance_uid for frame in frames}
     return SeriesPlan(
         series_instance_uid=first.series_instance_uid,
@@ -106,11 +112,18 @@ def _series_plan(candidate: Candidate, fixed: Selection | None, preset: str | No
         selection=str(selection),
         frames=tuple(frames),
         left_out=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),
-        reference_frames=tuple(pool[i] for i in step),
+        reference_frames=_reference_frames([stack.frames for stack in choice.chosen]),
         body_part=first.text("BodyPartExamined"),
         order_note=order_note,
         choice_note="; ".join((*candidate.notes, *choice.notes)),
     )
+
+
+def _reference_frames(stacks: Sequence[Sequence[Frame]]) -> tuple[Frame, ...]:
+    """Frames evenly over each stack, REFERENCE_FRAMES in all, and some of each stack where there are many."""
+    each = max(MIN_REFERENCE_FRAMES, REFERENCE_FRAMES // max(1, len(stacks)))
+    evenly = (np.unique(np.linspace(0, len(s) - 1, min(len(s), each)).round().astype(int)) for s in stacks)
+    return tuple(stack[i] for stack, indices in zip(stacks, evenly, strict=True) for i in indices)
 
 
 def _unused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,8 +17,8 @@ from dicom_pipeline.domain import Reason, digest_of
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.selection import Selection, parse_selection
+from dicom_pipeline.planning.stack_choice import EACH_CONTRAST, STACKS
 
-STACKS = ("first", "all")
 ONE_OF_SEVERAL = ("all", "thin", "thick")
 
 
@@ -60,7 +60,7 @@ class RenderRule:
     conditions: tuple[Condition, ...]
     preset: str
     selection: Selection
-    stacks: str = "first"
+    stacks: str = EACH_CONTRAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,17 @@ class Rules:
 
 def default_rules() -> Rules:
     """The shipped table."""
-    file = resources.files("dicom_pipeline") / "data" / "rules.toml"
-    return rules_from(tomllib.loads(file.read_text(encoding="utf-8")))
+    return load_rules(None)
 
 
-def load_rules(path: Path) -> Rules:
-    """A table from a file. Raises RuleError."""
+def load_rules(path: Path | None, keep: Sequence[str] = ()) -> Rules:
+    """A table from a file, the shipped one without; keep: reasons to lift besides those of the table. Raises RuleError."""
     try:
-        return rules_from(tomllib.loads(path.read_text(encoding="utf-8")))
+        file = resources.files("dicom_pipeline") / "data" / "rules.toml" if path is None else path
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleError(f"cannot read the rule table {path}: {error}") from error
+    return rules_from(table | {"keep": [*table.get("keep", ()), *keep]} if keep else table)
 
 
 def rules_from(table: Mapping[str, Any]) -> Rules:
@@ -146,9 +147,9 @@ def _render_rule(number: int, entry: Mapping[str, Any]) -> RenderRule:
         preset, selection = values.pop("preset"), values.pop("selection", "all")
     except KeyError:
         raise RuleError(f"{where}: has no preset") from None
-    stacks = values.pop("stacks", "first")
+    stacks = values.pop("stacks", EACH_CONTRAST)
     if stacks not in STACKS:
-        raise RuleError(f"{where}: stacks is {stacks!r}; expected {' or '.join(STACKS)}")
+        raise RuleError(f"{where}: stacks is {stacks!r}; expected one of {', '.join(STACKS)}")
     return RenderRule(_conditions(values, where), preset, parse_selection(selection), stacks)
 
 

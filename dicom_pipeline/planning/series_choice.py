@@ -12,8 +12,8 @@ from dicom_pipeline.dicom.attributes import items_of, read_value
 from dicom_pipeline.domain import Excluded, Reason
 from dicom_pipeline.planning.geometry import first_frame, is_parallel
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.kinds import exclusion_reason
-from dicom_pipeline.planning.localizers import find_localizers
+from dicom_pipeline.planning.recognition.kinds import exclusion_reason
+from dicom_pipeline.planning.recognition.localizers import find_localizers
 from dicom_pipeline.planning.rules import RenderRule, Rules
 
 MAX_FRAMES_LISTED = 100_000

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning import rules_from
-from dicom_pipeline.planning.kinds import exclusion_reason
-from dicom_pipeline.planning.words import WordList, parts_of, selection_words
+from dicom_pipeline.planning.recognition.kinds import exclusion_reason
+from dicom_pipeline.planning.recognition.words import WordList, parts_of, selection_words
 from tests.planning.made import AXIAL, CORONAL, only_series, plan_of, reasons_of, stack, synthetic
 
 ORIGINAL, DERIVED = ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]

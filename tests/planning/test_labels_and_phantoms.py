@@ -4,7 +4,7 @@ import pytest
 
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning import rules_from
-from dicom_pipeline.planning.kinds import exclusion_reason
+from dicom_pipeline.planning.recognition.kinds import exclusion_reason
 from tests.planning.made import reasons_of, synthetic
 
 SLIDE = {"Modality": "SM", "SamplesPerPixel": 3}

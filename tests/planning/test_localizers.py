@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning import rules_from
-from dicom_pipeline.planning.localizers import find_localizers
+from dicom_pipeline.planning.recognition.localizers import find_localizers
 from tests.planning.made import AXIAL, CORONAL, SAGITTAL, plan_of, reasons_of, stack, synthetic
 
 MR = {"Modality": "MR"}

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dicom_pipeline.cli.app import app
+from dicom_pipeline.config import load_settings
 from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import Outcome, Reason
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning import (
     account_of,
     default_rules,
+    load_rules,
     plan_study,
     read_header,
     rules_from,
@@ -58,14 +59,6 @@ def test_slices_follow_position_and_not_instance_number():
     headers = [synthetic(n, InstanceNumber=100 - n) for n in range(6)]
     (series,) = plan_study(headers, default_rules()).series
     assert [f.position_mm for f in series.frames] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-
-
-def test_echoes_are_told_apart_and_the_first_stack_is_used():
-    headers = [synthetic(n, EchoTime=str(echo)) for n in range(5) for echo in (10, 80)]
-    (series,) = plan_study(headers, default_rules()).series
-    assert len(series.frames) == 5
-    assert "EchoTime" in series.order_note
-    assert Counter(i.reason for i in series.left_out) == {Reason.STACK_NOT_CHOSEN: 5}
 
 
 def test_gantry_tilt_is_ordered_along_the_normal_and_said():
@@ -220,3 +213,14 @@ def test_headers_of_odd_files_raise_only_reasons(tmp_path):
         path.write_bytes(content)
         with warnings.catch_warnings(), pytest.raises(InstanceError):
             read_header(path)
+
+
+def test_the_setting_keep_lifts_a_reason(tmp_path):
+    settings_file = tmp_path / "pipeline.toml"
+    settings_file.write_text('[planning]\nkeep = ["localizer"]\n')
+    kept = load_rules(None, load_settings(settings_file).planning.keep)
+    assert kept.keep == {Reason.LOCALIZER}
+    assert kept.digest != default_rules().digest
+    assert load_rules(None).digest == default_rules().digest
+    with pytest.raises(RuleError, match="no-such-reason"):
+        load_rules(None, ["no-such-reason"])

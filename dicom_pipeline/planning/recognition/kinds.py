@@ -10,7 +10,7 @@ from pydicom.uid import UID
 from dicom_pipeline.dicom.attributes import first_number, items_of, private_value, read_value, texts_of
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_words
 
 OWN_MANUFACTURER = "dicom_pipeline"
 """Manufacturer of everything that this pipeline makes."""
@@ -119,14 +119,9 @@ def _secondary(header: Header) -> tuple[Reason, str] | None:
 
 def _by_image_type(header: Header) -> tuple[Reason, str] | None:
     """What a word in value 3 or beyond says: a map, a projection, a reformat; see data/selection.toml."""
-    values = image_type(header)
-    derived = values[:1] == ("DERIVED",)
-    for words in selection_words().image_type:
-        if words.reason is Reason.LOCALIZER or header.modality in IMAGE_TYPE_MODALITIES:
-            found = next((word for value in values[2:] if (word := words.find(value, derived=derived))), None)
-            if found:
-                return words.reason, f"Image Type {found}"
-    return None
+    found = selection_words().image_type_reason(image_type(header))
+    applies = found is not None and (found[0] is Reason.LOCALIZER or header.modality in IMAGE_TYPE_MODALITIES)
+    return found if applies else None
 
 
 def _mosaic(header: Header) -> tuple[Reason, str] | None:

@@ -10,7 +10,7 @@ import functools
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Self
@@ -78,13 +78,16 @@ class ImageTypeWords:
 class SelectionWords:
     """Everything that data/selection.toml says.
 
-    weak_localizer_names: which count only where the geometry agrees. label_image_types, label_names: of pictures of a
+    weak_localizer_names: which count only where the geometry agrees. trace, phase: values of Image Type of trace-weighted
+    diffusion and of phase images. label_image_types, label_names: of pictures of a
     patient's label, in the modalities that may hold such pictures.
     """
 
     image_type: tuple[ImageTypeWords, ...]
     localizer_names: WordList
     weak_localizer_names: WordList
+    trace: WordList
+    phase: WordList
     label_modalities: frozenset[str]
     label_image_types: WordList
     label_names: WordList
@@ -99,10 +102,21 @@ class SelectionWords:
             ),
             localizer_names=WordList.of(table["localizer"]["names"]),
             weak_localizer_names=WordList.of(table["localizer"]["weak"]),
+            trace=WordList.of(table["contrast"]["trace"]),
+            phase=WordList.of(table["contrast"]["phase"]),
             label_modalities=frozenset(table["patient_label"]["modalities"]),
             label_image_types=WordList.of(table["patient_label"]["image_type"]),
             label_names=WordList.of(table["patient_label"]["names"]),
         )
+
+    def image_type_reason(self, values: Sequence[str]) -> tuple[Reason, str] | None:
+        """What a word in value 3 or beyond of Image Type or Frame Type says of an image; None where there is none."""
+        derived = values[:1] == ("DERIVED",)
+        for words in self.image_type:
+            found = next((word for value in values[2:] if (word := words.find(value, derived=derived))), None)
+            if found:
+                return words.reason, f"Image Type {found}"
+        return None
 
 
 def parts_of(text: str) -> list[str]:

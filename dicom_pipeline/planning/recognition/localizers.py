@@ -14,7 +14,7 @@ import numpy as np
 
 from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, locate_frames
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_words
 
 MODALITIES = ("CT", "MR", "PT")
 
