@@ -52,6 +52,7 @@ class Reason(StrEnum):
     ADC_MAP = "adc-map", Outcome.SKIPPED, "is a map of apparent diffusion coefficients, which only a rule takes (keep)"
     DERIVED = "derived", Outcome.SKIPPED, "is derived from other images (projection, map, subtraction)"
     REFORMAT = "reformat", Outcome.SKIPPED, "is a reformat of another series of the study"
+    NOT_HOUNSFIELD = "not-hounsfield", Outcome.SKIPPED, "is a CT image whose values are not Hounsfield units, in a series of others whose are"
     MODALITY_NOT_CHOSEN = "modality-not-chosen", Outcome.SKIPPED, "no rule takes this modality or SOP class"
     SERIES_NOT_CHOSEN = "series-not-chosen", Outcome.SKIPPED, "the series rules preferred another series or left this one out"
     STACK_NOT_CHOSEN = "stack-not-chosen", Outcome.SKIPPED, "belongs to a stack (echo, phase, time point, orientation) that was not chosen"

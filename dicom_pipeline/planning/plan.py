@@ -24,7 +24,7 @@ from dicom_pipeline.planning.geometry import locate_frames
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.rules import Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
-from dicom_pipeline.planning.series_choice import Candidate, candidates_of, choose_series
+from dicom_pipeline.planning.series_choice import Candidate, candidates_of, choose_series, with_preset
 from dicom_pipeline.planning.stack_choice import choose_stacks
 from dicom_pipeline.planning.stacks import stacks_of
 
@@ -91,6 +91,7 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
 def _series_plan(
     candidate: Candidate, keep: frozenset[Reason], fixed: Selection | None, preset: str | None, measures: Measures
 ) -> SeriesPlan:
+    candidate, preset = with_preset(candidate, preset or candidate.rule.preset)
     rule, first = candidate.rule, candidate.first
     stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
     choice = choose_stacks(stacks, rule.stacks, keep=keep, prefer_axial=candidate.prefer_axial)
@@ -100,7 +101,7 @@ def _series_plan(
         frame.key: (reason, detail) for stack, reason, detail in choice.others for frame in stack.frames
     }
     for stack in choice.chosen:
-        chosen, others = choose(stack.frames, selection, measures, preset or rule.preset)
+        chosen, others = choose(stack.frames, selection, measures, preset)
         frames += chosen
         reasons |= {key: (reason, "") for key, reason in others.items()}
     used = {frame.key.sop_instance_uid for frame in frames}
@@ -108,7 +109,7 @@ def _series_plan(
         series_instance_uid=first.series_instance_uid,
         modality=first.modality,
         description=first.text("SeriesDescription"),
-        preset=preset or rule.preset,
+        preset=preset,
         selection=str(selection),
         frames=tuple(frames),
         left_out=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),

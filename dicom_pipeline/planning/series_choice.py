@@ -14,6 +14,8 @@ from dicom_pipeline.planning.geometry import first_frame, is_parallel
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.recognition.kinds import exclusion_reason
 from dicom_pipeline.planning.recognition.localizers import find_localizers
+from dicom_pipeline.planning.recognition.units import not_hounsfield
+from dicom_pipeline.planning.recognition.words import selection_words
 from dicom_pipeline.planning.rules import RenderRule, Rules
 
 MAX_FRAMES_LISTED = 100_000
@@ -175,6 +177,25 @@ def _may_be_source(other: Header, reformat: Header) -> bool:
 def _agree(one: float | None, other: float | None) -> bool:
     """Whether two numbers are the same within 1 %, or one is not known."""
     return one is None or other is None or abs(one - other) <= 0.01 * max(abs(one), abs(other))
+
+
+def with_preset(candidate: Candidate, preset: str) -> tuple[Candidate, str]:
+    """The candidate with the images that a preset can render, and the preset: another one where a CT is not in HU."""
+    words = selection_words()
+    if preset.partition(":")[0] not in words.hounsfield_presets:
+        return candidate, preset
+    found = {header.sop_instance_uid: not_hounsfield(header) for header in candidate.pictures}
+    others = [header for header in candidate.pictures if found[header.sop_instance_uid]]
+    if not others:
+        return candidate, preset
+    if len(others) == len(candidate.pictures):
+        note = (
+            f"values are not Hounsfield units ({found[candidate.first.sop_instance_uid]}): rendered in its own window"
+        )
+        return replace(candidate, notes=(*candidate.notes, note)), words.preset_without_hounsfield
+    refused = [header.excluded(Reason.NOT_HOUNSFIELD, found[header.sop_instance_uid]) for header in others]
+    pictures = tuple(header for header in candidate.pictures if not found[header.sop_instance_uid])
+    return replace(candidate, pictures=pictures, refused=(*candidate.refused, *refused)), preset
 
 
 def choose_series(candidates: Sequence[Candidate], rules: Rules) -> tuple[list[Candidate], list[Excluded]]:

@@ -219,7 +219,11 @@ def _phases(stacks: Sequence[Stack], choice: StackChoice) -> None:
         return
     if len(whole) > 1:
         choice.notes.append(f"{len(whole)} phases are used")
-    choice.keep(stacks, whole, "repeats a stack that is used, or has few of its slices")
+    choice.chosen += whole
+    numbers = {stack.number for stack in whole}
+    for stack in (stack for stack in stacks if stack.number not in numbers):
+        few = f"has {len(stack.located)} of {most} slices"
+        choice.leave([stack], "repeats a stack that is used" if stack.repeats else few)
 
 
 def _best(stacks: Sequence[Stack]) -> Stack:

@@ -56,7 +56,7 @@ TIMES: tuple[Splitter, ...] = (
 SPLITTERS = (*CONTRASTS, *TIMES)
 """In the order in which they are tried where several frames lie at one position."""
 
-PASSES = (*CONTRASTS, _attribute("TemporalPositionIdentifier"), _attribute("AcquisitionNumber"))
+PASSES = (*CONTRASTS[:5], _attribute("TemporalPositionIdentifier"), _attribute("AcquisitionNumber"))
 """What tells the passes of a series apart whose slices lie between one another."""
 
 REGULAR = 0.05

@@ -79,7 +79,8 @@ class SelectionWords:
     """Everything that data/selection.toml says.
 
     weak_localizer_names: which count only where the geometry agrees. trace, phase: values of Image Type of trace-weighted
-    diffusion and of phase images. label_image_types, label_names: of pictures of a
+    diffusion and of phase images. not_hounsfield: of CT maps; hounsfield_presets: presets that window in HU, and which
+    one takes their place. label_image_types, label_names: of pictures of a
     patient's label, in the modalities that may hold such pictures.
     """
 
@@ -88,6 +89,10 @@ class SelectionWords:
     weak_localizer_names: WordList
     trace: WordList
     phase: WordList
+    not_hounsfield: WordList
+    hounsfield_types: WordList
+    hounsfield_presets: frozenset[str]
+    preset_without_hounsfield: str
     label_modalities: frozenset[str]
     label_image_types: WordList
     label_names: WordList
@@ -104,6 +109,10 @@ class SelectionWords:
             weak_localizer_names=WordList.of(table["localizer"]["weak"]),
             trace=WordList.of(table["contrast"]["trace"]),
             phase=WordList.of(table["contrast"]["phase"]),
+            not_hounsfield=WordList.of(table["hounsfield"]["other_units"]),
+            hounsfield_types=WordList.of(table["hounsfield"]["rescale_types"]),
+            hounsfield_presets=frozenset(table["hounsfield"]["presets"]),
+            preset_without_hounsfield=table["hounsfield"]["otherwise"],
             label_modalities=frozenset(table["patient_label"]["modalities"]),
             label_image_types=WordList.of(table["patient_label"]["image_type"]),
             label_names=WordList.of(table["patient_label"]["names"]),
