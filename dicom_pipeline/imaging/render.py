@@ -24,7 +24,7 @@ from dicom_pipeline.imaging import colour, resize, serving, voi
 from dicom_pipeline.imaging.frames import Stored, decode
 from dicom_pipeline.imaging.limits import Limits
 from dicom_pipeline.imaging.presets import Preset
-from dicom_pipeline.imaging.windows import Span, to_grey
+from dicom_pipeline.imaging.windows import Levels, Span, full_span, to_grey
 
 PointFunction = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 """Stored values of any shape (s) -> uint8 of shape (s) for grey or (s, 3) for colour."""
@@ -41,7 +41,8 @@ class SeriesRenderer:
         self.reference_frames = tuple(reference_frames)
         self.limits = limits or Limits()
         self._lock = threading.Lock()
-        self._stack_spans: dict[int, Span] = {}
+        self._levels: dict[int, Levels] = {}
+        self._full_spans: dict[int, Span] = {}
         self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
     def render(self, frame: Frame) -> Rendering:
@@ -96,37 +97,57 @@ class SeriesRenderer:
 
     def _spans(self, stored: Stored, stack: int) -> tuple[Span, ...] | None:
         """The fixed windows that the preset puts on this frame; None where the object's own VOI applies."""
-        if self.preset.method == "windows":
+        method = self.preset.method
+        if method == "windows":
             return tuple(Span.of(width, level) for width, level in self.preset.windows)
-        if self.preset.method == "percentile":
-            return (self._stack_span(stored, stack),)
-        if self.preset.method == "colour":
-            if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
-                return None
-            return (_full_range(stored) if _is_eight_bit(stored) else self._stack_span(stored, stack),)
-        if voi.has_voi_lut(stored) or voi.window_of(stored) is not None:
+        if method == "minmax":
+            return (self._full_span(stored, stack),)
+        if method == "percentile":
+            return self._percentile_spans(stored, stack)
+        if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
             return None
-        return (self._stack_span(stored, stack),)
+        if method == "colour" and _is_eight_bit(stored):
+            return (_full_range(stored),)
+        return (self._stack_levels(stored, stack).window,)
 
-    def _stack_span(self, stored: Stored, stack: int) -> Span:
-        """Percentiles of the modality values of the stack's reference frames; of the frame itself where there are none."""
+    def _percentile_spans(self, stored: Stored, stack: int) -> tuple[Span, ...] | None:
+        """The percentile window; where it is absurd, the object's own one (None), or all values where that is absurd too."""
+        levels = self._stack_levels(stored, stack)
+        if levels.suits(levels.window):
+            return (levels.window,)
+        own = voi.window_of(stored)
+        if voi.has_voi_lut(stored) or (own is not None and levels.suits(Span.of(own[1], own[0]))):
+            return None
+        return (self._full_span(stored, stack),)
+
+    def _stack_levels(self, stored: Stored, stack: int) -> Levels:
+        """How the values of the stack's reference frames are spread; of the frame itself where there are none."""
         if not self.reference_frames:
-            return _percentiles([_sample(stored)], self.preset.percentiles)
+            return Levels.of([_sample(stored)], self.preset.percentiles)
         with self._lock:
-            if stack not in self._stack_spans:
-                samples = self._reference_samples(stack) or [_sample(stored)]
-                self._stack_spans[stack] = _percentiles(samples, self.preset.percentiles)
-            return self._stack_spans[stack]
+            if stack not in self._levels:
+                self._levels[stack] = Levels.of(self._reference_samples(stored, stack, 4), self.preset.percentiles)
+            return self._levels[stack]
 
-    def _reference_samples(self, stack: int) -> list[npt.NDArray[np.float32]]:
+    def _full_span(self, stored: Stored, stack: int) -> Span:
+        """From the lowest to the highest value of the stack's reference frames; of the frame itself where there are none."""
+        if not self.reference_frames:
+            return full_span([_sample(stored, step=1)])
+        with self._lock:
+            if stack not in self._full_spans:
+                self._full_spans[stack] = full_span(self._reference_samples(stored, stack, 1))
+            return self._full_spans[stack]
+
+    def _reference_samples(self, stored: Stored, stack: int, step: int) -> list[npt.NDArray[np.float32]]:
+        """Values of the stack's reference frames; of the frame itself where none of them can be decoded."""
         of_stack = [frame for frame in self.reference_frames if frame.stack == stack]
         samples = []
         for frame in of_stack or self.reference_frames:
             try:
-                samples.append(_sample(decode(frame, self.limits)))
+                samples.append(_sample(decode(frame, self.limits), step))
             except InstanceError:
                 continue  # it stands with its reason where it is rendered; the others make the statistics
-        return samples
+        return samples or [_sample(stored, step)]
 
     def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
         """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
@@ -206,11 +227,6 @@ def _sample(stored: Stored, step: int = 4) -> npt.NDArray[np.float32]:
     if not finite.size:
         raise InstanceError(Reason.RENDER_FAILED, "no finite pixel value")
     return finite
-
-
-def _percentiles(samples: Sequence[npt.NDArray[np.float32]], percentiles: tuple[float, float]) -> Span:
-    low, high = np.percentile(np.concatenate(samples), percentiles)
-    return Span(float(low), float(high))
 
 
 def _is_eight_bit(stored: Stored) -> bool:

@@ -188,10 +188,8 @@ def with_preset(candidate: Candidate, preset: str) -> tuple[Candidate, str]:
     others = [header for header in candidate.pictures if found[header.sop_instance_uid]]
     if not others:
         return candidate, preset
-    if len(others) == len(candidate.pictures):
-        note = (
-            f"values are not Hounsfield units ({found[candidate.first.sop_instance_uid]}): rendered in its own window"
-        )
+    if 2 * len(others) >= len(candidate.pictures):
+        note = f"values are not Hounsfield units ({found[others[0].sop_instance_uid]}): rendered in its own window"
         return replace(candidate, notes=(*candidate.notes, note)), words.preset_without_hounsfield
     refused = [header.excluded(Reason.NOT_HOUNSFIELD, found[header.sop_instance_uid]) for header in others]
     pictures = tuple(header for header in candidate.pictures if not found[header.sop_instance_uid])
