@@ -111,6 +111,13 @@ def test_b_values_of_vendors(group, creator, offset, vr, value, expected):
     assert b_value(first_frame(header)) == expected
 
 
+def test_the_trace_of_philips_has_the_direction_i():
+    header = synthetic(1, **MR)
+    header.dataset.private_block(0x2001, "Philips Imaging DD 001", create=True).add_new(0x04, "CS", "I")
+    assert is_trace(first_frame(header))
+    assert not is_trace(first_frame(synthetic(1, **MR)))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("*ep_b1000t", 1000.0), ("ep_b0", 0.0), ("*ep_b50#3", 50.0), ("*tse2d1_9", None), ("", None)]
 )

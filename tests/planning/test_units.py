@@ -11,6 +11,8 @@ from dicom_pipeline.planning.recognition.units import not_hounsfield
 from dicom_pipeline.planning.recognition.words import selection_words
 from tests.planning.made import only_series, stack, synthetic
 
+DERIVED = {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
+
 
 @pytest.mark.parametrize(
     ("values", "why"),
@@ -24,11 +26,17 @@ from tests.planning.made import only_series, stack, synthetic
         ({"Modality": "MR", "RescaleIntercept": None}, ""),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "SeriesDescription": "CBF protocol"}, ""),
         ({"RescaleIntercept": None, "RescaleSlope": None}, "no Rescale Intercept"),
-        ({"RescaleIntercept": 0}, "no value can be below 0, as that of air is"),
+        ({"RescaleIntercept": 0}, ""),
+        ({"RescaleIntercept": 0, **DERIVED, "RescaleType": "HU"}, ""),
+        (
+            {"RescaleIntercept": 0, **DERIVED, "RescaleType": "US"},
+            "derived, and no value can be below 0, as that of air is",
+        ),
+        ({"RescaleIntercept": 0, **DERIVED}, "derived, and no value can be below 0, as that of air is"),
         ({"RescaleType": "PCT"}, "Rescale Type is not HU"),
         ({"RescaleType": "Z_EFF"}, "Rescale Type is not HU"),
         ({"ImageType": ["DERIVED", "SECONDARY", "CBF_RGB"]}, "a map (CBF)"),
-        ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "SeriesDescription": "Tmax 5mm"}, "a map (TMAX)"),
+        ({**DERIVED, "SeriesDescription": "Tmax 5mm"}, "a map (TMAX)"),
     ],
 )
 def test_values_in_hu_and_others(values, why):

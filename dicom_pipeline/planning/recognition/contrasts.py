@@ -70,6 +70,8 @@ def is_trace(frame: LocatedFrame) -> bool:
         return True
     if any(selection_words().trace.find(value) for value in image_type_of(frame)[2:]):
         return True
+    if private_value(frame.header.dataset, 0x2001, 0x04, "Philips Imaging DD 001") in ("I", b"I ", b"I"):
+        return True
     return re.search(r"_b\d+t", frame.value("SequenceName")) is not None
 
 

@@ -40,4 +40,6 @@ def _rescaled(frame: LocatedFrame) -> str:
     if stated and not selection_words().hounsfield_types.is_whole(stated):
         return "Rescale Type is not HU"
     unsigned = integer_of(frame.header.dataset, "PixelRepresentation") == 0
-    return "no value can be below 0, as that of air is" if unsigned and intercept >= 0 else ""
+    derived = image_type_of(frame)[:1] == ("DERIVED",)
+    doubtful = derived and stated.upper() in ("", "US") and unsigned and intercept >= 0
+    return "derived, and no value can be below 0, as that of air is" if doubtful else ""
