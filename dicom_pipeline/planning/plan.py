@@ -20,11 +20,12 @@ from dicom_pipeline.domain import (
     Reason,
     SeriesPlan,
 )
+from dicom_pipeline.planning.candidates import Candidate, candidates_of
 from dicom_pipeline.planning.geometry import locate_frames
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.rules import Rules
 from dicom_pipeline.planning.selection import Measures, Selection, choose, parse_selection
-from dicom_pipeline.planning.series_choice import Candidate, candidates_of, choose_series, with_preset
+from dicom_pipeline.planning.series_choice import choose_series, with_preset
 from dicom_pipeline.planning.stack_choice import choose_stacks
 from dicom_pipeline.planning.stacks import stacks_of
 

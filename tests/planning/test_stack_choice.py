@@ -15,7 +15,7 @@ from dicom_pipeline.planning import rules_from
 from dicom_pipeline.planning.geometry import first_frame
 from dicom_pipeline.planning.recognition.contrasts import b_value, component, is_trace
 from dicom_pipeline.planning.stack_choice import MAX_B_CLASSES, MAX_PHASES, b_value_classes
-from tests.planning.made import only_series, plan_of, synthetic
+from tests.planning.made import only_series, plan_of, reasons_of, synthetic
 
 MR = {"Modality": "MR", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}
 
@@ -151,6 +151,18 @@ def test_magnitude_goes_before_phase():
     assert series.choice_note == "magnitude images are used, 1 other stacks are not"
     assert {item.detail for item in series.left_out} == {"phase image: the magnitude image is used"}
     assert len(only_series(stacks(phase)).frames) == 4
+
+
+def test_a_series_of_phase_images_gives_way_to_its_magnitude_series():
+    phase = {**MR, "ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"], "FrameOfReferenceUID": "1.9", "EchoTime": 20}
+    magnitude = phase | {"ImageType": ["ORIGINAL", "PRIMARY", "M", "SWI"]}
+    headers = [synthetic(n, "1.4", **phase) for n in range(4)]
+    assert reasons_of(headers + [synthetic(n, "1.3", **magnitude) for n in range(4)]) == {
+        "1.3": "used",
+        "1.4": "series-not-chosen",
+    }
+    other = magnitude | {"EchoTime": 80}
+    assert reasons_of(headers + [synthetic(n, "1.3", **other) for n in range(4)]) == {"1.3": "used", "1.4": "used"}
 
 
 def test_each_echo_is_used_and_of_many_the_first_and_the_last():
