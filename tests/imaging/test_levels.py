@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
@@ -86,6 +86,7 @@ def test_each_stack_has_levels_of_its_own(tmp_path, preset):
 VALUES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=200)
 
 
+@settings(deadline=None, max_examples=60)
 @given(VALUES)
 def test_the_window_lies_within_the_full_span(values):
     array = np.array(values, np.float32)
@@ -96,6 +97,7 @@ def test_the_window_lies_within_the_full_span(values):
     assert not levels.suits(Span(full.high + 1, full.high + 2))
 
 
+@settings(deadline=None, max_examples=60)
 @given(VALUES, VALUES)
 def test_the_full_span_of_several_frames_holds_each(one, other):
     arrays = [np.array(values, np.float32) for values in (one, other)]

@@ -1,7 +1,7 @@
 """CT: axial stacks before others, and a note where there is none."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.domain import Reason
@@ -68,6 +68,7 @@ def test_other_modalities_and_rules_keep_every_plane():
         rules_from({"series": {"prefer_axial": "CT"}})
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(-30, 30), st.sampled_from([(AXIAL, "axial"), (CORONAL, "coronal"), (SAGITTAL, "sagittal")]))
 def test_a_tilt_changes_no_plane(degrees, plane):
     import numpy as np

@@ -1,7 +1,7 @@
 """What Image Type says, and when it excludes: words of data/selection.toml, mosaics, reformats."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.domain import Reason
@@ -75,6 +75,7 @@ def test_image_type_of_other_modalities_is_not_read_for_maps():
     assert reason_of(["DERIVED", "PRIMARY", "MIP"], Modality="US") is None
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(selection_words().image_type[2].words.exact)), st.sampled_from(["_", " ", "-", "", "2"]))
 def test_a_word_is_found_with_anything_that_is_no_letter_around_it(word, mark):
     words = selection_words().image_type[2].words
@@ -83,6 +84,7 @@ def test_a_word_is_found_with_anything_that_is_no_letter_around_it(word, mark):
     assert not words.find(f"X{word}X")
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=20))
 def test_every_text_has_parts_and_is_found_in_its_own_list(text):
     found = WordList.of([text]).find(text)
@@ -164,3 +166,21 @@ def test_a_rule_keeps_adc_maps_and_reformats():
     headers += stack(4, "1.5", Modality="MR", FrameOfReferenceUID="1.9", ImageType=[*DERIVED, "MPR"])
     assert reasons_of(headers) == {"1.3": "used", "1.4": "adc-map", "1.5": "reformat"}
     assert set(reasons_of(headers, rules).values()) == {"used"}
+
+
+@pytest.mark.parametrize(
+    ("description", "values", "reason"),
+    [
+        ("Dose Report", {}, Reason.DOSE_PAGE),
+        ("Patient_Protocol", {}, Reason.DOSE_PAGE),
+        ("low dose chest 1.25", {}, None),
+        ("liver protocol", {}, None),
+        ("Dose", {"ImagePositionPatient": None}, Reason.DOSE_PAGE),
+        ("Dosisprotokoll", {}, Reason.DOSE_PAGE),
+        ("low dose chest", {"ImageType": [*ORIGINAL, "AXIAL"], "ImagePositionPatient": None}, None),
+    ],
+)
+def test_pages_are_known_by_their_name_and_low_dose_ct_is_none(description, values, reason):
+    header = synthetic(1, **({"ImageType": [*DERIVED, "AXIAL"], "SeriesDescription": description} | values))
+    found = exclusion_reason(header)
+    assert (found and found[0]) is reason

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.domain import Reason
@@ -74,6 +74,7 @@ def test_other_names_are_no_localizers(name):
     assert not find_localizers(stack(60, SeriesDescription=name, SliceThickness=2))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(["scout", "Localizer", "位置決め", "topogram"]),
     st.sampled_from("_-. /0"),

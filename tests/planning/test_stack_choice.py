@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.sequence import Sequence
@@ -72,6 +72,7 @@ def test_stacks_of_several_contrasts_have_reference_frames_each():
     assert Counter(frame.stack for frame in series.reference_frames) == {0: 16, 1: 16}
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=30))
 def test_b_value_classes_hold_every_value_once_and_do_not_overlap(values):
     classes = b_value_classes(values)
@@ -82,6 +83,7 @@ def test_b_value_classes_hold_every_value_once_and_do_not_overlap(values):
         assert min(after) - min(before) > 25
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from([0, 50, 400, 800, 1000, 2000]), min_size=2, max_size=8))
 def test_the_lowest_and_the_highest_b_value_are_always_used(values):
     headers = stacks(*(dwi(b, [float(turn), 1.0, 0.0]) for turn, b in enumerate(values)), count=3)

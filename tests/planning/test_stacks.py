@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.sequence import Sequence
@@ -49,6 +49,7 @@ def test_an_acquisition_number_of_each_slice_tells_nothing():
     assert stacks(passes(*([float(n)] for n in range(9)))) == ({9: 1}, "")
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12, unique=True), min_size=1, max_size=4))
 def test_no_frame_is_lost_and_no_stack_has_two_at_one_place(positions_of):
     headers = passes(*positions_of)

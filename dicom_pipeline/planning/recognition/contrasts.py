@@ -76,7 +76,9 @@ def is_trace(frame: LocatedFrame) -> bool:
 
 
 def component(frame: LocatedFrame) -> str:
-    """Which part of the complex image it is: magnitude, phase, real or imaginary; empty where it does not say."""
+    """Which part of the complex image it is: magnitude, phase, real or imaginary; empty where it does not say, or is no MR."""
+    if frame.header.modality != "MR":
+        return ""
     stated = frame.value("ComplexImageComponent").lower()
     if stated in COMPONENTS.values():
         return stated

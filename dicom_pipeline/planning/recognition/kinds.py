@@ -28,8 +28,6 @@ SECONDARY_CAPTURE_PREFIX = "1.2.840.10008.5.1.4.1.1.7"
 
 PIXEL_MODULE = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel")
 
-DOSE_WORDS = ("dose", "protocol", "patient information", "exam summary", "screen save")
-
 PICTURES_AS_CAPTURES = ("CR", "DX", "MG", "US", "ES", "XC", "GM", "SM", "OP", "DM")
 """Modalities that older devices send as secondary captures."""
 
@@ -105,10 +103,15 @@ def _patient_label(header: Header) -> tuple[Reason, str] | None:
 
 
 def _page(header: Header) -> tuple[Reason, str] | None:
-    text = f"{header.text('SeriesDescription')} {' '.join(image_type(header))}".lower()
-    word = next((word for word in DOSE_WORDS if word in text), None)
+    """A dose report, protocol or saved screen: a capture or secondary image that is called so."""
     captured = header.sop_class_uid.startswith(SECONDARY_CAPTURE_PREFIX) or "SECONDARY" in image_type(header)
-    return (Reason.DOSE_PAGE, word) if word and captured else None
+    if not captured:
+        return None
+    words, texts = selection_words(), (header.text("SeriesDescription"), *image_type(header))
+    found = next((word for text in texts if (word := words.page_names.find(text))), "")
+    if not found and not header.text("ImagePositionPatient"):
+        found = next((word for text in texts if (word := words.weak_page_names.find(text))), "")
+    return (Reason.DOSE_PAGE, found.lower()) if found else None
 
 
 def _secondary(header: Header) -> tuple[Reason, str] | None:

@@ -80,8 +80,8 @@ class SelectionWords:
 
     weak_localizer_names: which count only where the geometry agrees. trace, phase: values of Image Type of trace-weighted
     diffusion and of phase images. not_hounsfield: of CT maps; hounsfield_presets: presets that window in HU, and which
-    one takes their place. label_image_types, label_names: of pictures of a
-    patient's label, in the modalities that may hold such pictures.
+    one takes their place. weak_page_names: which count only in an image without a position. label_image_types,
+    label_names: of pictures of a patient's label, in the modalities that may hold such pictures.
     """
 
     image_type: tuple[ImageTypeWords, ...]
@@ -93,6 +93,8 @@ class SelectionWords:
     hounsfield_types: WordList
     hounsfield_presets: frozenset[str]
     preset_without_hounsfield: str
+    page_names: WordList
+    weak_page_names: WordList
     label_modalities: frozenset[str]
     label_image_types: WordList
     label_names: WordList
@@ -113,6 +115,8 @@ class SelectionWords:
             hounsfield_types=WordList.of(table["hounsfield"]["rescale_types"]),
             hounsfield_presets=frozenset(table["hounsfield"]["presets"]),
             preset_without_hounsfield=table["hounsfield"]["otherwise"],
+            page_names=WordList.of(table["page"]["names"]),
+            weak_page_names=WordList.of(table["page"]["weak"]),
             label_modalities=frozenset(table["patient_label"]["modalities"]),
             label_image_types=WordList.of(table["patient_label"]["image_type"]),
             label_names=WordList.of(table["patient_label"]["names"]),
