@@ -149,9 +149,7 @@ def _best_component(group: Sequence[Contrast], choice: StackChoice) -> list[Cont
     for other in (c for c in group if c.component not in wanted):
         choice.leave([other.stack], f"{other.component} image: the {best or 'magnitude'} image is used")
     if len(remaining) < len(group):
-        choice.notes.append(
-            f"{best or 'magnitude'} images are used, {len(group) - len(remaining)} other stacks are not"
-        )
+        choice.notes.append(f"{best or 'magnitude'} images only: {len(remaining)} of {len(group)} stacks")
     return remaining
 
 

@@ -150,7 +150,7 @@ def test_magnitude_goes_before_phase():
     headers = stacks(phase, {})
     assert used(headers, "ImageType") == {"ORIGINAL\\PRIMARY\\M\\ND": 4}
     series = only_series(headers)
-    assert series.choice_note == "magnitude images are used, 1 other stacks are not"
+    assert series.choice_note == "magnitude images only: 1 of 2 stacks"
     assert {item.detail for item in series.left_out} == {"phase image: the magnitude image is used"}
     assert len(only_series(stacks(phase)).frames) == 4
 

@@ -12,6 +12,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from dicom_pipeline.dicom.attributes import first_number
 from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, locate_frames
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.recognition.words import selection_words
@@ -25,7 +26,10 @@ SLICES_OF_A_PLANE = 25
 """At most so many slices has each plane of a localizer with three planes; one with two, half as many."""
 
 VERY_FEW_SLICES = 5
-"""So few slices of a plane need no gaps between them to be a localizer's."""
+"""So few slices in each of three planes need no gaps between them; two long axes of a heart have one slice each."""
+
+USUAL_THICKNESS_MM = 5.0
+"""Where no slice thickness is stated."""
 
 CT_PROJECTIONS = 2
 """Projections of a CT in one direction; a stack that is not axial has more slices."""
@@ -110,7 +114,7 @@ def _orthogonal_planes(groups: Sequence[list[LocatedFrame]]) -> str:
     three = len(planes) > 2
     limit, needed = (SLICES_OF_A_PLANE, SOME_GAP) if three else (SLICES_OF_A_PLANE // 2, THICK_GAP)
     gap = max(_relative_gap(group) for group in groups)
-    if most <= VERY_FEW_SLICES or (most <= limit and gap >= needed):
+    if (three and most <= VERY_FEW_SLICES) or (most <= limit and gap >= needed):
         return f"{len(planes)} planes at right angles, of at most {most} slices"
     return ""
 
@@ -122,11 +126,8 @@ def _slices(group: Sequence[LocatedFrame]) -> int:
 
 
 def _relative_gap(group: Sequence[LocatedFrame]) -> float:
-    """The usual distance of neighbouring slices over their thickness; 0 where either is not known."""
+    """The usual distance of neighbouring slices over their thickness; 0 for a single slice."""
     places = sorted({round(position, 2) for item in group if (position := item.position) is not None})
     steps = [after - before for before, after in pairwise(places)]
-    try:
-        thickness = float(group[0].value("SliceThickness"))
-    except ValueError:
-        return 0.0
+    thickness = first_number(group[0].value("SliceThickness") or None) or USUAL_THICKNESS_MM
     return float(np.median(steps)) / thickness if steps and thickness > 0 else 0.0
