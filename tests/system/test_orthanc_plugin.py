@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from dicom_pipeline.reporting import read_report
-from tests.peers.orthanc import OUR_PLUGIN, Orthanc, with_our_plugin
+from tests.peers.orthanc import Orthanc, with_our_plugin
 from tests.peers.programs import wait_until
 from tests.peers.service import Service
 
@@ -96,13 +96,6 @@ def test_the_report_that_came_back_is_not_sent_again(pair, reported):
     account = service.status()
     assert len(account["revisions"]) == 1
     assert account["totals"]["refusals"] == 0  # it was not even offered
-
-
-def test_the_plug_in_knows_the_uids_of_our_objects():
-    from dicom_pipeline.dicom.uids import DEVICE_UID, NAMESPACE
-
-    assert f'OWN_DEVICE_UID = "{DEVICE_UID}"' in OUR_PLUGIN.read_text()
-    assert f'UID_NAMESPACE = uuid.UUID("{NAMESPACE}")' in OUR_PLUGIN.read_text()
 
 
 def test_the_routes_answer(pair, reported):
