@@ -172,21 +172,21 @@ EXPLORER = r"""// The MedSigLIP section on the study and series pages of Orthanc
       left.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
       left.appendChild(link('Search by words', '../medsiglip/search?format=html'));
     }
-    var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line; ' +
+    var messages = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line; ' +
       'overflow-wrap: anywhere;');
     var row = left.appendChild(element('div'));
     row.appendChild(button('Process now', function () {
       $.ajax({
         url: base + 'process', type: 'POST', data: '{}',
-        success: function () { load(box, level, id); }, error: failed(said)
+        success: function () { load(box, level, id); }, error: failed(messages)
       });
     }));
     if (answer.reports.length) {
       row.appendChild(button('Find similar', function () {
-        $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(said), success: function (found) {
-          said.textContent = '';
-          if (found.similar.length) said.appendChild(element('div', found.notice, 'color: #7a4b00;'));
-          var table = said.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
+        $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(messages), success: function (found) {
+          messages.textContent = '';
+          if (found.similar.length) messages.appendChild(element('div', found.notice, 'color: #7a4b00;'));
+          var table = messages.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
           found.similar.forEach(function (one) {
             var row = table.insertRow();
             var text = one.description || 'study without description';
@@ -197,21 +197,21 @@ EXPLORER = r"""// The MedSigLIP section on the study and series pages of Orthanc
             else cell.textContent = text + ' (not in this Orthanc)';
             row.appendChild(element('td', one.modalities.concat(one.body_parts).join(' ')));
           });
-          if (!found.similar.length) said.textContent = 'Nothing similar was found.';
+          if (!found.similar.length) messages.textContent = 'Nothing similar was found.';
         } });
       }));
     }
-    box.appendChild(said);
+    box.appendChild(messages);
     if (['queued', 'sending', 'sent', 'processing', 'reporting'].indexOf(answer.state) >= 0) {
       timer = setTimeout(function () { load(box, level, id); }, 3000);
     }
   }
 
-  function failed(said) {
+  function failed(messages) {
     return function (request) {
       var message = 'HTTP ' + request.status;
       try { message = JSON.parse(request.responseText).error; } catch (error) { /* not ours */ }
-      said.textContent = message;
+      messages.textContent = message;
     };
   }
 
@@ -435,7 +435,7 @@ def check_rule(rule: Any, metadata_names: set[str]) -> dict[str, Any]:
     metadata_names: names of a study's metadata that Orthanc has, besides numbers.
     """
     if not isinstance(rule, dict):
-        raise ConfigurationError(f'a rule must be as {{"Modality": "CT"}}, found {json.dumps(rule)}')
+        raise ConfigurationError(f'a rule must look like {{"Modality": "CT"}}, found {json.dumps(rule)}')
     unknown = sorted(set(rule) - set(RULE_KEYS))
     if unknown:
         raise ConfigurationError(f"unknown rule key {', '.join(unknown)}; there are {', '.join(RULE_KEYS)}")
@@ -977,7 +977,7 @@ class ChangeReader:
         orthanc.LogWarning(f"MedSigLIP: {self._configuration.summary()}")
         if any("Label" in rule for rule in self._configuration.rules) and get_json("/tools/labels") is None:
             orthanc.LogError(
-                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it fits nothing"
+                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it matches nothing"
             )
         return last_change()
 
@@ -1060,7 +1060,7 @@ MAX_TRANSFERS_OF_NOTHING = 16
 RUNNING = ("Pending", "Running", "Paused", "Retry")
 """States of an Orthanc job that has not ended."""
 
-NOT_READABLE = "gone from Orthanc or not readable there"
+NOT_READABLE = "deleted in Orthanc or not readable there"
 
 
 class Sender:
@@ -1088,7 +1088,7 @@ class Sender:
         content = StudyContent(row.study)
         instances = content.instances(content.matching(self._configuration))
         if not instances:
-            self._skip(row, "no series fits the rules" if content.series else "there is nothing but reports")
+            self._skip(row, "no series matches the rules" if content.series else "the study has only reports")
             return
         digest = hashlib.sha256("\n".join(sorted(instances)).encode()).hexdigest()
         if digest == row.digest and not row.force:
@@ -1184,12 +1184,12 @@ class Sender:
         message = ", ".join(f"{count} x {reason}" for reason, count in sorted(refused.items()))
         if lost and lost >= values["expected"]:
             values["digest"] = ""
-            self._states.set(row.study, "failed", None, message=f"the pipeline takes no instance: {message}", **values)
+            self._states.set(row.study, "failed", None, message=f"the pipeline stored no instance: {message}", **values)
             return
         if lost:
             values["expected"] -= lost
             self.announce(values["uid"], values["expected"])
-            message = f"not taken: {message}"
+            message = f"not stored: {message}"
         self._states.set(row.study, "sent", time.time() + 0.5, message=message, **values)
 
     def follow_transfer(self, row: QueuedStudy) -> None:

@@ -349,7 +349,7 @@ def test_one_file_that_cannot_be_read_is_not_waited_for(orthanc, background, pip
     background._work()
     row = background.queue.get(S)
     assert (row.state, row.expected, pipeline.expected) == ("sent", 2, [3, 2])
-    assert "1 x gone from Orthanc or not readable there" in row.message
+    assert "1 x deleted in Orthanc or not readable there" in row.message
 
 
 def test_the_queue_is_worked_on_while_changes_cannot_be_read(orthanc, background, plug_in, pipeline, monkeypatch):
@@ -439,3 +439,13 @@ def test_the_end_of_following_is_told(orthanc, background, plug_in):
     row = background.queue.get(S)
     assert (row.due, row.message) == (None, "no report after 7 days; Process now follows it again")
     assert row.message in orthanc.warnings[-1]
+
+
+def test_a_queue_that_cannot_be_opened_is_told(orthanc, tmp_path):
+    """By its name in the log and by every route; the cursor is untouched, so the next start goes on from it."""
+    (tmp_path / "file").touch()
+    orthanc.options["QueueFile"] = str(tmp_path / "file" / "queue.sqlite")
+    with loaded(orthanc):
+        assert '"QueueFile": ' in orthanc.errors[0]
+        assert "cannot be opened" in orthanc.errors[0]
+        assert list(orthanc.registered) == ["/medsiglip/.*"]

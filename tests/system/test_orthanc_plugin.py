@@ -173,7 +173,7 @@ def test_a_study_outside_the_rules_is_not_sent(pair, sample_data):
     orthanc, service = pair
     study = orthanc.upload_study(sample_data / "studies" / "mr-brain-normal")
     answer = wait_state(orthanc, study, "not-chosen", seconds=20)
-    assert answer["message"] == "no series fits the rules"
+    assert answer["message"] == "no series matches the rules"
     assert call(orthanc, f"/medsiglip/studies/{study}/process", "POST")[0] == 409
     assert answer["study_instance_uid"] not in {r["study_instance_uid"] for r in service.status()["revisions"]}
 

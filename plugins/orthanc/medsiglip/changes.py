@@ -32,7 +32,7 @@ class ChangeReader:
         orthanc.LogWarning(f"MedSigLIP: {self._configuration.summary()}")
         if any("Label" in rule for rule in self._configuration.rules) and get_json("/tools/labels") is None:
             orthanc.LogError(
-                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it fits nothing"
+                "MedSigLIP: a rule asks for Label, which this Orthanc does not know (1.12 does): it matches nothing"
             )
         return last_change()
 

@@ -148,7 +148,7 @@ def check_rule(rule: Any, metadata_names: set[str]) -> dict[str, Any]:
     metadata_names: names of a study's metadata that Orthanc has, besides numbers.
     """
     if not isinstance(rule, dict):
-        raise ConfigurationError(f'a rule must be as {{"Modality": "CT"}}, found {json.dumps(rule)}')
+        raise ConfigurationError(f'a rule must look like {{"Modality": "CT"}}, found {json.dumps(rule)}')
     unknown = sorted(set(rule) - set(RULE_KEYS))
     if unknown:
         raise ConfigurationError(f"unknown rule key {', '.join(unknown)}; there are {', '.join(RULE_KEYS)}")

@@ -75,21 +75,21 @@
       left.appendChild(link('Report in Orthanc', '#instance?uuid=' + answer.reports[0].instance)).target = '';
       left.appendChild(link('Search by words', '../medsiglip/search?format=html'));
     }
-    var said = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line; ' +
+    var messages = element('div', '', 'color: #66717d; font-size: 13px; margin-top: 6px; white-space: pre-line; ' +
       'overflow-wrap: anywhere;');
     var row = left.appendChild(element('div'));
     row.appendChild(button('Process now', function () {
       $.ajax({
         url: base + 'process', type: 'POST', data: '{}',
-        success: function () { load(box, level, id); }, error: failed(said)
+        success: function () { load(box, level, id); }, error: failed(messages)
       });
     }));
     if (answer.reports.length) {
       row.appendChild(button('Find similar', function () {
-        $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(said), success: function (found) {
-          said.textContent = '';
-          if (found.similar.length) said.appendChild(element('div', found.notice, 'color: #7a4b00;'));
-          var table = said.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
+        $.ajax({ url: base + 'similar', dataType: 'json', cache: false, error: failed(messages), success: function (found) {
+          messages.textContent = '';
+          if (found.similar.length) messages.appendChild(element('div', found.notice, 'color: #7a4b00;'));
+          var table = messages.appendChild(element('table', undefined, 'border-collapse: collapse; margin-top: 4px;'));
           found.similar.forEach(function (one) {
             var row = table.insertRow();
             var text = one.description || 'study without description';
@@ -100,21 +100,21 @@
             else cell.textContent = text + ' (not in this Orthanc)';
             row.appendChild(element('td', one.modalities.concat(one.body_parts).join(' ')));
           });
-          if (!found.similar.length) said.textContent = 'Nothing similar was found.';
+          if (!found.similar.length) messages.textContent = 'Nothing similar was found.';
         } });
       }));
     }
-    box.appendChild(said);
+    box.appendChild(messages);
     if (['queued', 'sending', 'sent', 'processing', 'reporting'].indexOf(answer.state) >= 0) {
       timer = setTimeout(function () { load(box, level, id); }, 3000);
     }
   }
 
-  function failed(said) {
+  function failed(messages) {
     return function (request) {
       var message = 'HTTP ' + request.status;
       try { message = JSON.parse(request.responseText).error; } catch (error) { /* not ours */ }
-      said.textContent = message;
+      messages.textContent = message;
     };
   }
 

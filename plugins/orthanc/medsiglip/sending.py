@@ -27,7 +27,7 @@ MAX_TRANSFERS_OF_NOTHING = 16
 RUNNING = ("Pending", "Running", "Paused", "Retry")
 """States of an Orthanc job that has not ended."""
 
-NOT_READABLE = "gone from Orthanc or not readable there"
+NOT_READABLE = "deleted in Orthanc or not readable there"
 
 
 class Sender:
@@ -55,7 +55,7 @@ class Sender:
         content = StudyContent(row.study)
         instances = content.instances(content.matching(self._configuration))
         if not instances:
-            self._skip(row, "no series fits the rules" if content.series else "there is nothing but reports")
+            self._skip(row, "no series matches the rules" if content.series else "the study has only reports")
             return
         digest = hashlib.sha256("\n".join(sorted(instances)).encode()).hexdigest()
         if digest == row.digest and not row.force:
@@ -151,12 +151,12 @@ class Sender:
         message = ", ".join(f"{count} x {reason}" for reason, count in sorted(refused.items()))
         if lost and lost >= values["expected"]:
             values["digest"] = ""
-            self._states.set(row.study, "failed", None, message=f"the pipeline takes no instance: {message}", **values)
+            self._states.set(row.study, "failed", None, message=f"the pipeline stored no instance: {message}", **values)
             return
         if lost:
             values["expected"] -= lost
             self.announce(values["uid"], values["expected"])
-            message = f"not taken: {message}"
+            message = f"not stored: {message}"
         self._states.set(row.study, "sent", time.time() + 0.5, message=message, **values)
 
     def follow_transfer(self, row: QueuedStudy) -> None:
