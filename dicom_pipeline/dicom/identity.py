@@ -97,6 +97,12 @@ def read_identity(stream: BinaryIO, transfer_syntax: str, most_inflated: int) ->
     return Identity(own=own, **values)
 
 
+def is_ambiguous(stream: BinaryIO, *, implicit: bool, little_endian: bool) -> bool:
+    """Whether an attribute of identity comes twice or out of order in the data set at the stream's position."""
+    tags = [t for t in top_level_tags(stream, implicit=implicit, little_endian=little_endian) if t in IDENTIFYING]
+    return tags != sorted(set(tags))
+
+
 def _elements(stream: BinaryIO, syntax: UID) -> Iterator[RawDataElement | DataElement]:
     """The wanted elements as they stand, up to the series; the stream is then behind that."""
     wanted = [Tag(tag) for tag in (*WANTED, EQUIPMENT)]

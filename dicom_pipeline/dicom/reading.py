@@ -48,6 +48,7 @@ class ReadFile:
     dataset: Dataset
     syntax: UID
     pixel_data: int
+    data_set: int
     deflated_at: int | None = None
     max_inflated_bytes: int = MAX_INFLATED_BYTES
 
@@ -68,10 +69,10 @@ def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadF
         if stated == DeflatedExplicitVRLittleEndian:
             inner = _inflated(path, start, max_inflated_bytes)
             dataset = dcmread(inner, stop_before_pixels=True, force=True)
-            return ReadFile(path, dataset, UID(stated), inner.tell(), start, max_inflated_bytes)
+            return ReadFile(path, dataset, UID(stated), inner.tell(), 0, start, max_inflated_bytes)
         stream.seek(0)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
-        return ReadFile(path, dataset, UID(stated) if stated else _shown(dataset), stream.tell())
+        return ReadFile(path, dataset, UID(stated) if stated else _shown(dataset), stream.tell(), start)
 
 
 def read_file_meta(stream: BinaryIO) -> tuple[str, int]:

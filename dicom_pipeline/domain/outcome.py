@@ -64,6 +64,7 @@ class Reason(StrEnum):
     CONTENT_CONFLICT = "content-conflict", Outcome.FAILED, "has the UID of an instance that came earlier with other content; kept apart"
     UNREADABLE = "unreadable", Outcome.FAILED, "cannot be read as DICOM"
     MISSING_UID = "missing-uid", Outcome.FAILED, "lacks a valid study, series or SOP Instance UID"
+    AMBIGUOUS_IDENTITY = "ambiguous-identity", Outcome.FAILED, "has an attribute of its identity twice or out of order, so that readers see different values"
     IDENTITY_MISMATCH = "identity-mismatch", Outcome.FAILED, "names other UIDs in its file than it was received under"
     NO_PIXEL_DATA = "no-pixel-data", Outcome.FAILED, "is an image object without pixel data"
     MISSING_ATTRIBUTE = "missing-attribute", Outcome.FAILED, "lacks an attribute that is needed to read its pixels"

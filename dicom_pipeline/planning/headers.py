@@ -12,7 +12,8 @@ from pathlib import Path
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
-from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
+from dicom_pipeline.dicom.identity import is_ambiguous
+from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import Excluded, InstanceError, Reason
@@ -50,13 +51,14 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a DICOM file. Raises InstanceError: UNREADABLE or MISSING_UID."""
+    """The header of a DICOM file. Raises InstanceError: UNREADABLE, TOO_LARGE, MISSING_UID or AMBIGUOUS_IDENTITY."""
     try:
         file = read_file(path)
         dataset = file.dataset
         with quiet():
             uids = {name: str(read_value(dataset, name) or "") for name in _UIDS}
             frames = integer_of(dataset, "NumberOfFrames")
+        ambiguous = _is_ambiguous(file)
     except InflatedTooLargeError as error:
         raise InstanceError(Reason.TOO_LARGE, str(error)) from error
     except UNPARSABLE as error:
@@ -66,6 +68,8 @@ def read_header(path: Path) -> Header:
         raise InstanceError(Reason.UNREADABLE, "no DICOM data set")
     if wrong:
         raise InstanceError(Reason.MISSING_UID, ", ".join(wrong))
+    if ambiguous:
+        raise InstanceError(Reason.AMBIGUOUS_IDENTITY)
     return Header(
         path=path,
         dataset=dataset,
@@ -77,6 +81,16 @@ def read_header(path: Path) -> Header:
         modality=_first(dataset, "Modality"),
         frames=max(1, frames or 1),
     )
+
+
+def _is_ambiguous(file: ReadFile) -> bool:
+    """As on receiving. The encoding is that which the reader found, which is not always what the file says."""
+    implicit, little_endian = file.dataset.original_encoding
+    if implicit is None or little_endian is None:
+        return False
+    with file.open() as stream:
+        stream.seek(file.data_set)
+        return is_ambiguous(stream, implicit=implicit, little_endian=little_endian)
 
 
 def _first(dataset: Dataset, keyword: str) -> str:

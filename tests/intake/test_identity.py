@@ -4,12 +4,13 @@ import io
 
 import pydicom
 import pytest
+from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.catalog.revisions import ClaimedInstance
 from dicom_pipeline.dicom.identity import IdentityError, read_identity
 from dicom_pipeline.domain import Reason
-from dicom_pipeline.planning import entered_headers
+from dicom_pipeline.planning import entered_headers, scan
 from tests.dicom.made import SOURCE, data_set
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
@@ -46,6 +47,23 @@ def test_an_attribute_that_comes_twice_or_out_of_order_is_refused(syntax, keywor
     content = data_set(syntax, [another(keyword, "1.2.999")], at)
     with pytest.raises(IdentityError, match="ambiguous-identity"):
         read_identity(io.BytesIO(content), syntax, 10**8)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("at", [0x00100010, 0x00280010, 0x7FE00010])
+def test_process_refuses_it_too(tmp_path, syntax, at):
+    """Files are planned in place, by the same rule as what is received."""
+    dataset = pydicom.dcmread(SOURCE)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    head = io.BytesIO()
+    write_file_meta_info(head, dataset.file_meta)
+    content = data_set(syntax, [another("StudyInstanceUID", "1.2.999")], at)
+    (tmp_path / "twice.dcm").write_bytes(bytes(128) + b"DICM" + head.getvalue() + content)
+    (tmp_path / "once.dcm").write_bytes(bytes(128) + b"DICM" + head.getvalue() + data_set(syntax))
+    found = scan([tmp_path])
+    ((excluded,),) = [items for items in found.left_out.values() if items]
+    assert (excluded.reason, excluded.path.name) == (Reason.AMBIGUOUS_IDENTITY, "twice.dcm")
+    assert [header.path.name for members in found.studies.values() for header in members] == ["once.dcm"]
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
