@@ -1,4 +1,4 @@
-"""The account: received = used + skipped + failed; reports made = delivered + pending + set aside + given up."""
+"""The account: received = used + excluded + failed; reports made = delivered + pending + set aside + given up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def refusals(catalog: Catalog) -> dict[str, int]:
 
 def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
     """A revision's row with the count of each outcome and reason, and its deliveries."""
-    outcomes = {"used": 0, "skipped": 0, "failed": 0, "open": 0}
+    outcomes = {"used": 0, "excluded": 0, "failed": 0, "open": 0}
     reasons: dict[str, int] = {}
     for count in catalog.read("outcome_counts", revision_id=row["id"]):
         outcomes[count["outcome"] or "open"] += count["count"]

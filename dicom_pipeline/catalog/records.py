@@ -63,6 +63,7 @@ def enter_record(run: Run, record: Mapping[str, Any], at: float) -> None:
     )
     for instance in record["instances"]:
         outcome = _of(instance, "sop_instance_uid", "sha256", "outcome", "reason", "detail")
+        outcome["outcome"] = Outcome(outcome["outcome"]).value  # by its present name
         run.execute("restore_outcome", revision_id=revision_id, **outcome)
     reports = [
         MadeReport(

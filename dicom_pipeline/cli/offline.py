@@ -59,7 +59,7 @@ def process(
         keep_renderings=SHEET_FRAMES,
     )
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be written costs none
-    folder = OutputFolder(out, found.left_out.get("", []), found.other_files)
+    folder = OutputFolder(out, found.excluded.get("", []), found.other_files)
     folder.check()
     failed = _any_failed(found)
     for result in pipeline.process(study_inputs_of(found)):
@@ -91,7 +91,7 @@ def explain(
     from dicom_pipeline.imaging import content_of, stack_sheets
     from dicom_pipeline.planning import account_of, load_rules, plan_study, scan
     from dicom_pipeline.results.folder import write_plan
-    from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
+    from dicom_pipeline.results.plan_json import excluded_to_json, plan_to_json
 
     found = scan(paths, same_content)
     planning = load_settings(config).planning
@@ -106,26 +106,26 @@ def explain(
             preset=preset or planning.preset,
             content=content_of,
         )
-        plan = Plan(plan.study_instance_uid, plan.series, plan.left_out + tuple(found.left_out.get(uid, ())))
+        plan = Plan(plan.study_instance_uid, plan.series, plan.excluded + tuple(found.excluded.get(uid, ())))
         failures: list[Excluded] = []
         if out is not None:
             sheet, failures = _write_renderings(plan, out / "renderings")
             sheets += [sheet] if sheet is not None else []
         account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
         entry = plan_to_json(plan, account)
-        entry["failed_renderings"] = [left_out_to_json(item) for item in failures]
+        entry["failed_renderings"] = [excluded_to_json(item) for item in failures]
         failed |= bool(account.counts[Outcome.FAILED] or failures)
         entries.append(entry)
     document: dict[str, Any] = {"studies": entries, "other_files": [str(p) for p in found.other_files]}
     if out is not None:
-        document = write_plan(out, entries, found.left_out.get("", []), found.other_files)
+        document = write_plan(out, entries, found.excluded.get("", []), found.other_files)
         if sheets:
             stack_sheets(sheets).save(out / "contact_sheet.png")
     if as_json:
         print_json(document)
     else:
         console().print(plans_table(entries, []))
-        _print_rest(found.left_out.get("", []), found.other_files)
+        _print_rest(found.excluded.get("", []), found.other_files)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -133,7 +133,7 @@ def show_results(folder: OutputFolder) -> None:
     """The table of a run and where everything lies."""
     screen = console()
     screen.print(plans_table(folder.plans, folder.scores))
-    _print_rest(folder.left_out, folder.other_files)
+    _print_rest(folder.excluded, folder.other_files)
     for notice in sorted({plan["notice"] for plan in folder.plans if plan["notice"]}):
         screen.print(notice, style="bold yellow")
     screen.print("Research use only, not for diagnosis.")
@@ -173,13 +173,13 @@ def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, lis
     return contact_sheet([r.pixels for r, _ in made], [c for _, c in made], title=title), failures
 
 
-def _print_rest(left_out: Any, other_files: Any) -> None:
-    from dicom_pipeline.results.plan_json import left_out_to_json
+def _print_rest(excluded: Any, other_files: Any) -> None:
+    from dicom_pipeline.results.plan_json import excluded_to_json
 
     screen = console()
-    if left_out:
-        screen.print("of no study: " + reasons_text([left_out_to_json(item) for item in left_out]))
-        for item in left_out:
+    if excluded:
+        screen.print("of no study: " + reasons_text([excluded_to_json(item) for item in excluded]))
+        for item in excluded:
             screen.print(f"{item.reason.value}: {item.path}", soft_wrap=True, highlight=False)
     for path in other_files:
         screen.print(f"not a DICOM instance: {path}", soft_wrap=True, highlight=False)
@@ -187,8 +187,8 @@ def _print_rest(left_out: Any, other_files: Any) -> None:
 
 def _any_failed(found: Scan) -> bool:
     """Whether any file is no instance of a study, or has the UID of another with other content."""
-    return bool(found.left_out.get("")) or any(
-        item.reason.outcome is Outcome.FAILED for items in found.left_out.values() for item in items
+    return bool(found.excluded.get("")) or any(
+        item.reason.outcome is Outcome.FAILED for items in found.excluded.values() for item in items
     )
 
 

@@ -70,19 +70,19 @@ def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) 
                 f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}"
                 + "".join(f"\n{note}" for name in ("order_note", "choice_note") if (note := series.get(name))),
                 str(len(series["frames"])),
-                reasons_text(series["left_out"]),
+                reasons_text(series["excluded"]),
                 "\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top),
             )
             study = ""
-        if plan["left_out"]:
-            made.add_row(study, "other instances", "0", reasons_text(plan["left_out"]), "")
+        if plan["excluded"]:
+            made.add_row(study, "other instances", "0", reasons_text(plan["excluded"]), "")
         made.add_section()
     return made
 
 
-def reasons_text(left_out: Sequence[Mapping[str, Any]]) -> str:
+def reasons_text(excluded: Sequence[Mapping[str, Any]]) -> str:
     """`12 x not chosen by the selection` lines, one a reason."""
     counts: dict[str, int] = {}
-    for item in left_out:
+    for item in excluded:
         counts[item["reason"]] = counts.get(item["reason"], 0) + 1
     return "\n".join(f"{count} x {code}: {Reason.of(code).sentence}" for code, count in counts.items())

@@ -175,14 +175,14 @@ def _print_account(account: dict[str, Any]) -> None:
     )
     shown = len(account["revisions"])
     title = "Revisions" if shown == totals["revisions"] else f"The last {shown} of {totals['revisions']} revisions"
-    made = table(title, ("study", "no", "state", "received", "used", "skipped", "failed", "why not", "deliveries"))
+    made = table(title, ("study", "no", "state", "received", "used", "excluded", "failed", "why not", "deliveries"))
     for r in account["revisions"]:
         why = "\n".join(f"{count} x {reason}" for reason, count in r["reasons"].items()) or r["message"]
         sent = "\n".join(
             f"{where}: {count if count > 1 else ''} {state}".replace("  ", " ")
             for (where, state), count in Counter(map(_delivery_state, r["deliveries"])).items()
         )
-        counts = [str(r[k]) for k in ("received", "used", "skipped", "failed")]
+        counts = [str(r[k]) for k in ("received", "used", "excluded", "failed")]
         made.add_row(short_uid(r["study_instance_uid"]), str(r["number"]), r["state"], *counts, why, sent)
     screen.print(made)
     for note, count in _notes(account).items():

@@ -17,12 +17,17 @@ class Outcome(StrEnum):
     """What became of an instance in a revision; every instance has exactly one."""
 
     USED = "used"
-    SKIPPED = "skipped"
+    EXCLUDED = "excluded"
     FAILED = "failed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        """Results of an earlier version say skipped."""
+        return cls.EXCLUDED if value == "skipped" else None
 
 
 class Reason(StrEnum):
-    """Why an instance or frame was not used. `sentence` says it to a person, `outcome` says skipped or failed."""
+    """Why an instance or frame was not used. `sentence` says it to a person, `outcome` says excluded or failed."""
 
     sentence: str
     outcome: Outcome
@@ -41,26 +46,26 @@ class Reason(StrEnum):
         return {member.value: member for member in cls}[code]
 
     # fmt: off
-    NOT_AN_IMAGE = "not-an-image", Outcome.SKIPPED, "holds no image to look at (a report, presentation state, key object, waveform, document, plan)"
-    NOT_FOR_DISPLAY = "not-for-display", Outcome.SKIPPED, "holds pixels that are not a picture of the patient (a segmentation, dose grid, raw data)"
-    OWN_OBJECT = "own-object", Outcome.SKIPPED, "was made by this pipeline"
-    LOCALIZER = "localizer", Outcome.SKIPPED, "is a localizer (scout), not part of the stack"
-    DOSE_PAGE = "dose-page", Outcome.SKIPPED, "is a dose, protocol or patient page, not an image of the body"
-    QUALITY_CONTROL = "quality-control", Outcome.SKIPPED, "shows a quality control phantom, not a patient"
-    PATIENT_LABEL = "patient-label", Outcome.SKIPPED, "shows a label, barcode or form that can identify the patient (of a slide, or a captured page)"
-    SECONDARY_CAPTURE = "secondary-capture", Outcome.SKIPPED, "is a secondary capture or screen shot"
-    ADC_MAP = "adc-map", Outcome.SKIPPED, "is a map of apparent diffusion coefficients, which only a rule takes (keep)"
-    DERIVED = "derived", Outcome.SKIPPED, "is derived from other images (projection, map, subtraction)"
-    REFORMAT = "reformat", Outcome.SKIPPED, "is a reformat of another series of the study"
-    NOT_HOUNSFIELD = "not-hounsfield", Outcome.SKIPPED, "is a CT image whose values are not Hounsfield units, in a series of others whose are"
-    MODALITY_NOT_CHOSEN = "modality-not-chosen", Outcome.SKIPPED, "no rule takes this modality or SOP class"
-    SERIES_NOT_CHOSEN = "series-not-chosen", Outcome.SKIPPED, "the series rules preferred another series or left this one out"
-    STACK_NOT_CHOSEN = "stack-not-chosen", Outcome.SKIPPED, "belongs to a stack (echo, phase, time point, orientation) that was not chosen"
-    FRAME_NOT_CHOSEN = "frame-not-chosen", Outcome.SKIPPED, "the selection chose other frames of its stack"
-    AIR_ONLY = "air-only", Outcome.SKIPPED, "shows air only"
-    SAME_POSITION = "same-position", Outcome.SKIPPED, "another frame at the same position is used"
-    MOSAIC = "mosaic", Outcome.SKIPPED, "is a mosaic of many slices in one image"
-    DUPLICATE = "duplicate", Outcome.SKIPPED, "is the same instance as another input file"
+    NOT_AN_IMAGE = "not-an-image", Outcome.EXCLUDED, "holds no image to look at (a report, presentation state, key object, waveform, document, plan)"
+    NOT_FOR_DISPLAY = "not-for-display", Outcome.EXCLUDED, "holds pixels that are not a picture of the patient (a segmentation, dose grid, raw data)"
+    OWN_OBJECT = "own-object", Outcome.EXCLUDED, "was made by this pipeline"
+    LOCALIZER = "localizer", Outcome.EXCLUDED, "is a localizer (scout), not part of the stack"
+    DOSE_PAGE = "dose-page", Outcome.EXCLUDED, "is a dose, protocol or patient page, not an image of the body"
+    QUALITY_CONTROL = "quality-control", Outcome.EXCLUDED, "shows a quality control phantom, not a patient"
+    PATIENT_LABEL = "patient-label", Outcome.EXCLUDED, "shows a label, barcode or form that can identify the patient (of a slide, or a captured page)"
+    SECONDARY_CAPTURE = "secondary-capture", Outcome.EXCLUDED, "is a secondary capture or screen shot"
+    ADC_MAP = "adc-map", Outcome.EXCLUDED, "is a map of apparent diffusion coefficients, which only a rule takes (keep)"
+    DERIVED = "derived", Outcome.EXCLUDED, "is derived from other images (projection, map, subtraction)"
+    REFORMAT = "reformat", Outcome.EXCLUDED, "is a reformat of another series of the study"
+    NOT_HOUNSFIELD = "not-hounsfield", Outcome.EXCLUDED, "is a CT image whose values are not Hounsfield units, in a series of others whose are"
+    MODALITY_NOT_CHOSEN = "modality-not-chosen", Outcome.EXCLUDED, "no rule takes this modality or SOP class"
+    SERIES_NOT_CHOSEN = "series-not-chosen", Outcome.EXCLUDED, "the series rules preferred another series or left this one out"
+    STACK_NOT_CHOSEN = "stack-not-chosen", Outcome.EXCLUDED, "belongs to a stack (echo, phase, time point, orientation) that was not chosen"
+    FRAME_NOT_CHOSEN = "frame-not-chosen", Outcome.EXCLUDED, "the selection chose other frames of its stack"
+    AIR_ONLY = "air-only", Outcome.EXCLUDED, "shows air only"
+    SAME_POSITION = "same-position", Outcome.EXCLUDED, "another frame at the same position is used"
+    MOSAIC = "mosaic", Outcome.EXCLUDED, "is a mosaic of many slices in one image"
+    DUPLICATE = "duplicate", Outcome.EXCLUDED, "is the same instance as another input file"
     CONTENT_CONFLICT = "content-conflict", Outcome.FAILED, "has the UID of an instance that came earlier with other content; kept apart"
     UNREADABLE = "unreadable", Outcome.FAILED, "cannot be read as DICOM"
     MISSING_UID = "missing-uid", Outcome.FAILED, "lacks a valid study, series or SOP Instance UID"
@@ -79,7 +84,7 @@ class Reason(StrEnum):
     REPORT_FAILED = "report-failed", Outcome.FAILED, "was encoded, but no valid report could be made of its study"
     CRASHED_WORKER = "crashed-worker", Outcome.FAILED, "was being processed each time the worker died"
     CLEANED = "cleaned", Outcome.FAILED, "was cleaned from the spool after an earlier report was delivered; it must be sent again"
-    DISCARDED = "discarded", Outcome.SKIPPED, "belongs to a study that was not complete in time, which a completion rule discards"
+    DISCARDED = "discarded", Outcome.EXCLUDED, "belongs to a study that was not complete in time, which a completion rule discards"
     # fmt: on
 
 

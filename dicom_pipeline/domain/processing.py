@@ -30,7 +30,7 @@ class SeriesPlan:
     preset: str
     selection: str
     frames: tuple[Frame, ...]
-    left_out: tuple[Excluded, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
     reference_frames: tuple[Frame, ...] = ()
     body_part: str = ""
     order_note: str = ""
@@ -41,12 +41,12 @@ class SeriesPlan:
 class Plan:
     """What will be done with one study before any model runs.
 
-    left_out holds what belongs to no planned series; instances of planned series stand in `SeriesPlan.left_out`.
+    excluded holds what belongs to no planned series; instances of planned series stand in `SeriesPlan.excluded`.
     """
 
     study_instance_uid: str
     series: tuple[SeriesPlan, ...]
-    left_out: tuple[Excluded, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -54,9 +54,9 @@ class Plan:
         return tuple(frame for series in self.series for frame in series.frames)
 
     @property
-    def all_left_out(self) -> tuple[Excluded, ...]:
+    def all_excluded(self) -> tuple[Excluded, ...]:
         """Everything that is not used, series by series, then the rest."""
-        return tuple(item for series in self.series for item in series.left_out) + self.left_out
+        return tuple(item for series in self.series for item in series.excluded) + self.excluded
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,9 @@ def look_up_and_interpolate(
     """
     source, read_rows = np.maximum(columns.needed, 0), np.maximum(rows.needed, 0)
     left_at, right_at = source[columns.lower], source[columns.upper]
-    left_out, right_out = columns.needed[columns.lower] < 0, columns.needed[columns.upper] < 0
+    excluded, right_out = columns.needed[columns.lower] < 0, columns.needed[columns.upper] < 0
     rows_out = rows.needed < 0
-    padded = bool(left_out.any() or right_out.any() or rows_out.any())
+    padded = bool(excluded.any() or right_out.any() or rows_out.any())
     result = np.empty((IMAGE_SIZE, IMAGE_SIZE, len(planes)), np.uint8)
     for y in range(0, IMAGE_SIZE, BLOCK):
         block = slice(y, y + BLOCK)
@@ -107,7 +107,7 @@ def look_up_and_interpolate(
         for number, table in enumerate(planes):
             left, across = table[left_values], table[right_values]
             if padded:
-                left[:, left_out] = 0
+                left[:, excluded] = 0
                 across[:, right_out] = 0
             across -= left
             across *= columns.weight

@@ -172,6 +172,6 @@ class Pipeline:
 
     def _planned(self, study: StudyInput) -> EncodedStudy:
         plan = self.plan(study.headers) if study.headers else Plan(study.revision.study_instance_uid, ())
-        plan = replace(plan, left_out=plan.left_out + study.left_out)
+        plan = replace(plan, excluded=plan.excluded + study.excluded)
         shown = plan.frames[:: max(1, -(-len(plan.frames) // self.keep_renderings))] if self.keep_renderings else ()
         return EncodedStudy(study, plan, len(plan.frames), shown=frozenset(frame.key for frame in shown))

@@ -31,7 +31,7 @@ from dicom_pipeline.scoring import ZeroShot, series_scores
 class StudyResult:
     """What came of one study.
 
-    plan: the plan as carried out; frames that failed on the way stand in `left_out` with their reason.
+    plan: the plan as carried out; frames that failed on the way stand in `excluded` with their reason.
     headers: SOP Instance UID -> the instance's data set without pixel data.
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
     report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
@@ -170,5 +170,5 @@ def _carried_out(plan: Plan, failures: Sequence[Excluded]) -> Plan:
         lost = [frame for frame in each.frames if (frame.key.sop_instance_uid, frame.key.frame) in failed]
         items = tuple(failed[frame.key.sop_instance_uid, frame.key.frame] for frame in lost)
         kept = tuple(frame for frame in each.frames if frame not in set(lost))
-        series.append(replace(each, frames=kept, left_out=each.left_out + items))
+        series.append(replace(each, frames=kept, excluded=each.excluded + items))
     return replace(plan, series=tuple(series))

@@ -64,7 +64,7 @@ class Candidate:
 def candidates_of(headers: Sequence[Header], rules: Rules) -> tuple[list[Candidate], list[Excluded]]:
     """The series of a study that could be used, by series number, and the instances of the others with their reasons."""
     candidates: list[Candidate] = []
-    left_out: list[Excluded] = []
+    excluded: list[Excluded] = []
     for members in _by_series(headers):
         pictures, reformats, refused = _sorted_out(members, rules)
         if Reason.LOCALIZER not in rules.keep:
@@ -76,16 +76,16 @@ def candidates_of(headers: Sequence[Header], rules: Rules) -> tuple[list[Candida
             reformats = [item for item in reformats if item[0].sop_instance_uid not in found]
         all_pictures = [*pictures, *(header for header, _ in reformats)]
         if not all_pictures:
-            left_out.extend(refused)
+            excluded.extend(refused)
             continue
         reason, rule = rules.exclusion_reason(all_pictures[0]), rules.render_rule(all_pictures[0])
         if reason is not None or rule is None:
             why = reason or Reason.MODALITY_NOT_CHOSEN
-            left_out.extend([*refused, *(h.excluded(why, "by rule") for h in all_pictures)])
+            excluded.extend([*refused, *(h.excluded(why, "by rule") for h in all_pictures)])
             continue
         axial = all_pictures[0].modality in rules.prefer_axial
         candidates.append(Candidate(tuple(pictures), rule, tuple(refused), tuple(reformats), prefer_axial=axial))
-    return _with_reformats(candidates, left_out), left_out
+    return _with_reformats(candidates, excluded), excluded
 
 
 def _by_series(headers: Sequence[Header]) -> list[list[Header]]:
@@ -113,7 +113,7 @@ def _sorted_out(
     return pictures, reformats, refused
 
 
-def _with_reformats(candidates: Sequence[Candidate], left_out: list[Excluded]) -> list[Candidate]:
+def _with_reformats(candidates: Sequence[Candidate], excluded: list[Excluded]) -> list[Candidate]:
     """The candidates with reformats among their pictures, or refused where the source of the reformats is in the study."""
     originals = [candidate.first for candidate in candidates if candidate.pictures]
     known = {header.sop_instance_uid for candidate in candidates for header in candidate.pictures}
@@ -134,7 +134,7 @@ def _with_reformats(candidates: Sequence[Candidate], left_out: list[Excluded]) -
                 replace(candidate, pictures=settled, refused=tuple(refused), reformats=(), notes=tuple(notes))
             )
         else:
-            left_out.extend(refused)
+            excluded.extend(refused)
     return result
 
 

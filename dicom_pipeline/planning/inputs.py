@@ -23,7 +23,7 @@ class StudyInput:
 
     revision: Revision
     headers: Sequence[Header]
-    left_out: tuple[Excluded, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
 
 
 class EnteredInstance(Protocol):
@@ -94,8 +94,8 @@ def study_inputs(
 def study_inputs_of(found: Scan) -> Iterator[StudyInput]:
     """The studies of a scan, each as revision 1, in the order of their UIDs."""
     for study_uid, headers in sorted(found.studies.items()):
-        left_out = tuple(found.left_out.get(study_uid, ()))
-        yield StudyInput(revision_of(study_uid, headers), headers, left_out)
+        excluded = tuple(found.excluded.get(study_uid, ()))
+        yield StudyInput(revision_of(study_uid, headers), headers, excluded)
 
 
 def revision_of(study_uid: str, headers: Sequence[Header]) -> Revision:

@@ -55,28 +55,28 @@ def plan_study(
     ordered = sorted(headers, key=lambda h: h.sop_instance_uid)
     measures = Measures(content, vectors, _named_frames(ordered))
     fixed = parse_selection(selection) if selection else None
-    candidates, left_out = candidates_of(ordered, rules)
+    candidates, excluded = candidates_of(ordered, rules)
     chosen, dropped = choose_series(candidates, rules)
     series = [_series_plan(candidate, rules.keep, fixed, preset, measures) for candidate in chosen]
-    unused = [item for one in series if not one.frames for item in one.left_out]
+    unused = [item for one in series if not one.frames for item in one.excluded]
     used = tuple(one for one in series if one.frames)
-    return Plan(ordered[0].study_instance_uid, used, (*left_out, *dropped, *unused))
+    return Plan(ordered[0].study_instance_uid, used, (*excluded, *dropped, *unused))
 
 
 def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
     """What became of each instance of a revision (SOP Instance UID -> sha256), given its plan as carried out.
 
-    An instance of which any frame is used is used; else it failed if any part of it failed; else it was skipped.
+    An instance of which any frame is used is used; else it failed if any part of it failed; else it was excluded.
     One that the plan does not know at all is reported as unreadable rather than left uncounted. A file of other content
     under the same UID (CONTENT_CONFLICT) says nothing of the instance that was kept.
     """
     used = {frame.key.sop_instance_uid for frame in plan.frames}
     reasons: dict[str, Excluded] = {}
-    for item in plan.all_left_out:
+    for item in plan.all_excluded:
         if item.reason is Reason.CONTENT_CONFLICT:
             continue
         known = reasons.get(item.sop_instance_uid)
-        if known is None or (known.reason.outcome is Outcome.SKIPPED and item.reason.outcome is Outcome.FAILED):
+        if known is None or (known.reason.outcome is Outcome.EXCLUDED and item.reason.outcome is Outcome.FAILED):
             reasons[item.sop_instance_uid] = item
     outcomes: dict[str, tuple[Outcome, Reason | None, str]] = {}
     for uid in instances:
@@ -113,7 +113,7 @@ def _series_plan(
         preset=preset,
         selection=str(selection),
         frames=tuple(frames),
-        left_out=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),
+        excluded=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),
         reference_frames=_reference_frames([stack.frames for stack in choice.chosen]),
         body_part=first.text("BodyPartExamined"),
         order_note=order_note,

@@ -19,12 +19,12 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 class Scan:
     """What was found.
 
-    studies: Study Instance UID -> headers, in file order. left_out: DICOM that cannot be planned, by study where
+    studies: Study Instance UID -> headers, in file order. excluded: DICOM that cannot be planned, by study where
     that is known. other_files: files that are not DICOM instances (a DICOMDIR is not one).
     """
 
     studies: dict[str, list[Header]] = field(default_factory=dict)
-    left_out: dict[str, list[Excluded]] = field(default_factory=dict)
+    excluded: dict[str, list[Excluded]] = field(default_factory=dict)
     other_files: list[Path] = field(default_factory=list)
 
 
@@ -40,7 +40,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
             header = read_header(path)
         except InstanceError as error:
             if looks_like_dicom(path):
-                found.left_out.setdefault("", []).append(error.excluded(path))
+                found.excluded.setdefault("", []).append(error.excluded(path))
             else:
                 found.other_files.append(path)
             continue
@@ -51,7 +51,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
         same = digest_file(first) == digest_file(path) or same_content(first, path)
         reason = Reason.DUPLICATE if same else Reason.CONTENT_CONFLICT
         item = Excluded(reason, path, header.sop_instance_uid, header.series_instance_uid)
-        found.left_out.setdefault(header.study_instance_uid, []).append(item)
+        found.excluded.setdefault(header.study_instance_uid, []).append(item)
     return found
 
 

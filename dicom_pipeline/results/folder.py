@@ -22,17 +22,17 @@ from dicom_pipeline.domain import Excluded
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.imaging import stack_sheets
 from dicom_pipeline.results.overview import render_overview
-from dicom_pipeline.results.plan_json import PLAN_SCHEMA, left_out_to_json
+from dicom_pipeline.results.plan_json import PLAN_SCHEMA, excluded_to_json
 from dicom_pipeline.results.score_rows import ScoreRow, write_scores
 from dicom_pipeline.results.study_output import StudyOutput
 
 
 @dataclass(slots=True)
 class OutputFolder:
-    """Gathers the studies of one run and writes them as one folder. left_out, other_files: inputs of no study."""
+    """Gathers the studies of one run and writes them as one folder. excluded, other_files: inputs of no study."""
 
     folder: Path
-    left_out: Sequence[Excluded] = ()
+    excluded: Sequence[Excluded] = ()
     other_files: Sequence[Path] = ()
     plans: list[Mapping[str, Any]] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
@@ -76,23 +76,23 @@ class OutputFolder:
         if self.tables:
             pq.write_table(pa.concat_tables(self.tables), self.folder / "embeddings.parquet", compression="zstd")
         write_scores(self.folder / "scores.csv", self.scores)
-        write_plan(self.folder, self.plans, self.left_out, self.other_files)
+        write_plan(self.folder, self.plans, self.excluded, self.other_files)
         sheet = self.folder / "contact_sheet.png"
         if drawn := [image for image in self.sheets if image is not None]:
             stack_sheets(drawn).save(sheet)
-        page = render_overview(self.plans, self.scores, sorted(self.reports), self.sheets, self.left_out)
+        page = render_overview(self.plans, self.scores, sorted(self.reports), self.sheets, self.excluded)
         write_durably(self.folder / "report.html", page.encode())
         sync_folder(self.folder)
 
 
 def write_plan(
-    folder: Path, plans: Sequence[Mapping[str, Any]], left_out: Sequence[Excluded], other_files: Sequence[Path]
+    folder: Path, plans: Sequence[Mapping[str, Any]], excluded: Sequence[Excluded], other_files: Sequence[Path]
 ) -> dict[str, Any]:
     """Write plan.json and return what it says."""
     document = {
         "schema": PLAN_SCHEMA,
         "studies": list(plans),
-        "left_out": [left_out_to_json(item) for item in left_out],
+        "excluded": [excluded_to_json(item) for item in excluded],
         "other_files": [str(path) for path in other_files],
     }
     folder.mkdir(parents=True, exist_ok=True)

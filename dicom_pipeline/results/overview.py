@@ -20,7 +20,7 @@ def render_overview(
     scores: Sequence[ScoreRow],
     reports: Sequence[str],
     sheets: Sequence[Image.Image | None],
-    left_out: Sequence[Excluded],
+    excluded: Sequence[Excluded],
 ) -> str:
     """HTML with the pictures inside; needs no network and no other file."""
     series_scores: dict[str, list[ScoreRow]] = {}
@@ -37,7 +37,7 @@ def render_overview(
         series_scores=series_scores,
         reports=reports,
         pictures=[_data_url(sheet) if sheet is not None else "" for sheet in sheets],
-        left_out=left_out,
+        excluded=excluded,
         no_report=NO_LABEL_FITS if any(plan["instances"]["used"] for plan in plans) else "no usable image",
         sentences={reason.value: reason.sentence for reason in Reason},
         notices=sorted({plan["notice"] for plan in plans if plan.get("notice")}),

@@ -11,7 +11,7 @@ PLAN_SCHEMA = "dicom_pipeline/plan/1"
 
 
 def plan_to_json(plan: Plan, account: Account) -> dict[str, Any]:
-    """The plan with its account: received = used + skipped + failed, to the instance."""
+    """The plan with its account: received = used + excluded + failed, to the instance."""
     reasons = Counter(reason.value for _, reason, _ in account.outcomes.values() if reason is not None)
     counts = account.counts
     return {
@@ -19,12 +19,12 @@ def plan_to_json(plan: Plan, account: Account) -> dict[str, Any]:
         "instances": {
             "received": len(account.outcomes),
             "used": counts[Outcome.USED],
-            "skipped": counts[Outcome.SKIPPED],
+            "excluded": counts[Outcome.EXCLUDED],
             "failed": counts[Outcome.FAILED],
             "reasons": dict(sorted(reasons.items())),
         },
         "series": [_series(series) for series in plan.series],
-        "left_out": [left_out_to_json(item) for item in plan.left_out],
+        "excluded": [excluded_to_json(item) for item in plan.excluded],
     }
 
 
@@ -39,7 +39,7 @@ def _series(series: SeriesPlan) -> dict[str, Any]:
         "order_note": series.order_note,
         "choice_note": series.choice_note,
         "frames": [_frame(frame) for frame in series.frames],
-        "left_out": [left_out_to_json(item) for item in series.left_out],
+        "excluded": [excluded_to_json(item) for item in series.excluded],
     }
 
 
@@ -52,7 +52,7 @@ def _frame(frame: Frame) -> dict[str, Any]:
     }
 
 
-def left_out_to_json(item: Excluded) -> dict[str, Any]:
+def excluded_to_json(item: Excluded) -> dict[str, Any]:
     """One thing that is not used, with its reason as a code and as a sentence."""
     return {
         "sop_instance_uid": item.sop_instance_uid,

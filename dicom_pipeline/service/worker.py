@@ -132,8 +132,8 @@ class Worker:
 
     def _study_input(self, claimed: Claimed) -> StudyInput:
         study = claimed.revision.study_instance_uid
-        headers, left_out = entered_headers(self.folder, study, claimed.instances, self._progress)
-        return StudyInput(claimed.revision, headers, tuple(left_out))
+        headers, excluded = entered_headers(self.folder, study, claimed.instances, self._progress)
+        return StudyInput(claimed.revision, headers, tuple(excluded))
 
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
         study = claimed.revision.study_instance_uid

@@ -106,10 +106,10 @@ class StudyRoutes:
         instances = held_instances(self._catalog, uid)
         if not instances:
             return _unknown()
-        headers, left_out = entered_headers(self._folder, uid, instances)
+        headers, excluded = entered_headers(self._folder, uid, instances)
         rules = load_rules(planning.rules_file, planning.keep)
         plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
-        plan = Plan(uid, plan.series, (*plan.left_out, *left_out))
+        plan = Plan(uid, plan.series, (*plan.excluded, *excluded))
         return Answer.of(
             200, plan_to_json(plan, account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary}))
         )

@@ -185,7 +185,7 @@ def test_a_discarded_study_is_looked_at_anew_when_more_comes(catalog, by_setting
     assert complete_studies(catalog, by_settings, 60.0) == 0
     (revision,) = service_account(catalog)["revisions"]
     assert (revision["state"], revision["reasons"], revision["rule"]) == ("discarded", {"discarded": 1}, "gate")
-    assert (revision["received"], revision["skipped"]) == (1, 1)
+    assert (revision["received"], revision["excluded"]) == (1, 1)
     assert "gate" in revision["message"]
     assert waiting_studies(catalog) == []
     receive(catalog, "1.2", "AX", at=100.0, sender="GATE", modality="MR")

@@ -81,7 +81,7 @@ class Kept:
         (self.folder / "results").mkdir(exist_ok=True)
         (self.folder / path).write_bytes(b"report")
         made = [MadeReport(f"9.{claimed.revision.number}", SR, path, "h", destinations)] if reports else []
-        outcome = (Outcome.USED, None, "") if reports else (Outcome.SKIPPED, Reason.NOT_AN_IMAGE, "")
+        outcome = (Outcome.USED, None, "") if reports else (Outcome.EXCLUDED, Reason.NOT_AN_IMAGE, "")
         outcome = (Outcome.FAILED, Reason.TRUNCATED, "") if failed else outcome
         account = Account(dict.fromkeys(claimed.revision.instances, outcome))
         finish(self.catalog, claimed, account, fingerprint="f", reports=made, at=1000.0)
@@ -220,7 +220,7 @@ def test_a_discarded_study_has_reasons_and_its_files_go_by_the_rule(kept):
     kept.take(2)
     discard_study(kept.catalog, kept.study, 500.0, "discard", "ct")
     (revision,) = service_account(kept.catalog)["revisions"]
-    assert (revision["state"], revision["received"], revision["skipped"]) == ("discarded", 2, 2)
+    assert (revision["state"], revision["received"], revision["excluded"]) == ("discarded", 2, 2)
     assert revision["reasons"] == {"discarded": 2}
     assert claim_next(kept.catalog, "w") is None
     assert clean(kept.catalog, AT_ONCE, LATER).instances == 2

@@ -98,14 +98,14 @@ def test_a_revision_from_claim_to_delivery_and_the_account(catalog):
     account = Account(
         {
             "1.1": (Outcome.USED, None, ""),
-            "1.2": (Outcome.SKIPPED, Reason.LOCALIZER, ""),
+            "1.2": (Outcome.EXCLUDED, Reason.LOCALIZER, ""),
             "1.3": (Outcome.FAILED, Reason.TRUNCATED, "x"),
         }
     )
     report = MadeReport("9.9", "1.2.3", "results/9.9.dcm", "ff", ("a", "b"))
     finish(catalog, claimed, account, fingerprint="f", reports=[report], at=300.0)
     (row,) = service_account(catalog)["revisions"]
-    assert (row["received"], row["used"], row["skipped"], row["failed"]) == (4, 1, 1, 2)
+    assert (row["received"], row["used"], row["excluded"], row["failed"]) == (4, 1, 1, 2)
     assert row["reasons"] == {"localizer": 1, "truncated": 1, "content-conflict": 1}
 
     due = due_delivery(catalog, "a", 300.0)

@@ -55,7 +55,7 @@ def test_process_writes_what_scripts_rely_on(processed):
     assert table.num_rows == sum(len(s["frames"]) for study in plan["studies"] for s in study["series"]) == 11
     for study in plan["studies"]:
         counts = study["instances"]
-        assert counts["received"] == counts["used"] + counts["skipped"] + counts["failed"]
+        assert counts["received"] == counts["used"] + counts["excluded"] + counts["failed"]
     assert plan["other_files"][0].endswith("truth.csv")
     assert len(list((processed / "reports").glob("*.dcm"))) == 5
     with Image.open(processed / "contact_sheet.png") as sheet:

@@ -61,7 +61,7 @@ def test_process_refuses_it_too(tmp_path, syntax, at):
     (tmp_path / "twice.dcm").write_bytes(bytes(128) + b"DICM" + head.getvalue() + content)
     (tmp_path / "once.dcm").write_bytes(bytes(128) + b"DICM" + head.getvalue() + data_set(syntax))
     found = scan([tmp_path])
-    ((excluded,),) = [items for items in found.left_out.values() if items]
+    ((excluded,),) = [items for items in found.excluded.values() if items]
     assert (excluded.reason, excluded.path.name) == (Reason.AMBIGUOUS_IDENTITY, "twice.dcm")
     assert [header.path.name for members in found.studies.values() for header in members] == ["once.dcm"]
 

@@ -78,7 +78,7 @@ def kept(tmp_path):
 
 def revisions(account):
     names = ("study_instance_uid", "number", "state", "cause", "rule", "created_at", "finished_at", "fingerprint")
-    names += ("report", "received", "used", "skipped", "failed", "reasons")
+    names += ("report", "received", "used", "excluded", "failed", "reasons")
     return [{name: row[name] for name in names} for row in account["revisions"]]
 
 

@@ -31,8 +31,8 @@ def package(tmp_path):
 
 
 def test_an_installed_copy_has_the_identity_of_the_checkout(tmp_path):
-    left_out = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")  # what a wheel does not hold
-    installed = shutil.copytree(PACKAGE, tmp_path / "site-packages" / "dicom_pipeline", ignore=left_out)
+    excluded = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")  # what a wheel does not hold
+    installed = shutil.copytree(PACKAGE, tmp_path / "site-packages" / "dicom_pipeline", ignore=excluded)
     assert digest_of_package(installed) == build_identity()
 
 

@@ -51,5 +51,5 @@ def only_series(headers: list[Header], rules: Rules | None = None, **options) ->
 def reasons_of(headers: list[Header], rules: Rules | None = None) -> dict[str, str]:
     """Series Instance UID -> the reason of its instances, "used" where any frame of it is used."""
     plan = plan_of(headers, rules)
-    reasons = {item.series_instance_uid: item.reason.value for item in plan.all_left_out}
+    reasons = {item.series_instance_uid: item.reason.value for item in plan.all_excluded}
     return reasons | {series.series_instance_uid: "used" for series in plan.series if series.frames}

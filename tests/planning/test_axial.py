@@ -20,7 +20,7 @@ def test_coronal_and_sagittal_series_give_way_to_an_axial_one():
     headers += stack(20, "1.5", FrameOfReferenceUID="1.9", ImageOrientationPatient=SAGITTAL)
     plan = plan_of(headers)
     assert [(s.series_instance_uid, s.choice_note) for s in plan.series] == [("1.3", "")]
-    assert {(i.reason, i.detail.split(":")[0]) for i in plan.left_out} == {
+    assert {(i.reason, i.detail.split(":")[0]) for i in plan.excluded} == {
         (Reason.SERIES_NOT_CHOSEN, "coronal"),
         (Reason.SERIES_NOT_CHOSEN, "sagittal"),
     }
@@ -54,7 +54,7 @@ def test_within_a_series_the_axial_stack_is_used():
     headers = stack(10) + [synthetic(90 + n, ImageOrientationPatient=CORONAL) for n in range(10)]
     series = only_series(headers)
     assert len(series.frames) == 10
-    assert {item.detail for item in series.left_out} == {"coronal: an axial stack of the series is preferred"}
+    assert {item.detail for item in series.excluded} == {"coronal: an axial stack of the series is preferred"}
 
 
 def test_other_modalities_and_rules_keep_every_plane():

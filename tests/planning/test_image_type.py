@@ -122,7 +122,7 @@ def test_a_reformat_is_excluded_beside_its_source():
     headers += stack(4, "1.4", FrameOfReferenceUID="1.9", **REFORMAT)
     plan = plan_of(headers)
     assert [series.series_instance_uid for series in plan.series] == ["1.3"]
-    assert {(item.reason, item.detail) for item in plan.left_out} == {
+    assert {(item.reason, item.detail) for item in plan.excluded} == {
         (Reason.REFORMAT, "Image Type MPR; series 2 shows the same volume")
     }
 

@@ -131,7 +131,7 @@ def test_projections_before_an_axial_stack_are_left_out_alone():
     headers = stack(20) + [synthetic(90, ImageOrientationPatient=o) for o in (CORONAL, SAGITTAL)]
     plan = plan_of(headers)
     assert len(plan.frames) == 20
-    assert {(item.reason, item.detail) for item in plan.all_left_out} == {
+    assert {(item.reason, item.detail) for item in plan.all_excluded} == {
         (Reason.LOCALIZER, "a single coronal CT image"),
         (Reason.LOCALIZER, "a single sagittal CT image"),
     }

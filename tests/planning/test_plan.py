@@ -89,7 +89,7 @@ def test_without_geometry_the_order_is_by_instance_number_and_says_so():
 )
 def test_what_is_left_out_has_its_reason(values, reason):
     plan = plan_study([synthetic(1, **values)], default_rules())
-    assert [item.reason for item in plan.all_left_out] == [reason]
+    assert [item.reason for item in plan.all_excluded] == [reason]
     assert not plan.frames
 
 
@@ -106,7 +106,7 @@ def test_rules_choose_preset_kernel_and_caps():
     )
     sharp, thick = synthetic(1, ConvolutionKernel="B60f"), synthetic(2, SliceThickness="8")
     assert plan_study([sharp], rules).series[0].preset == "ct-single:lung"
-    assert plan_study([thick], rules).left_out[0].reason is Reason.SERIES_NOT_CHOSEN
+    assert plan_study([thick], rules).excluded[0].reason is Reason.SERIES_NOT_CHOSEN
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_same_uid_twice_is_a_duplicate_or_a_conflict(sample_data, tmp_path):
     changed.ViewPosition = "AP"
     changed.save_as(tmp_path / "c.dcm")
     found = scan([tmp_path])
-    reasons = [item.reason for items in found.left_out.values() for item in items]
+    reasons = [item.reason for items in found.excluded.values() for item in items]
     assert reasons == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
 
 
@@ -188,19 +188,19 @@ def test_the_same_uid_in_two_syntaxes_is_a_duplicate(sample_data, tmp_path):
     anew.ViewPosition = "AP"
     anew.save_as(tmp_path / "c.dcm")
     (inputs,) = study_inputs([tmp_path], same_content)
-    assert [item.reason for item in inputs.left_out] == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
+    assert [item.reason for item in inputs.excluded] == [Reason.DUPLICATE, Reason.CONTENT_CONFLICT]
     (headers,) = scan([tmp_path], same_content).studies.values()
     assert [header.path.name for header in headers] == ["a.dcm"]
     result = CliRunner().invoke(app, ["explain", str(tmp_path), "--json"])
     (study,) = json.loads(result.output)["studies"]
-    assert [item["reason"] for item in study["left_out"]][-2:] == ["duplicate", "content-conflict"]
+    assert [item["reason"] for item in study["excluded"]][-2:] == ["duplicate", "content-conflict"]
 
 
 def test_a_conflict_does_not_change_what_became_of_the_instance_that_was_kept(sample_data):
     plan = plan_of(sample_data / "studies" / "mr-brain-normal", selection="uniform:2")
-    skipped = next(item for item in plan.all_left_out if item.reason.outcome is Outcome.SKIPPED)
+    skipped = next(item for item in plan.all_excluded if item.reason.outcome is Outcome.EXCLUDED)
     conflict = replace(skipped, reason=Reason.CONTENT_CONFLICT)
-    both = replace(plan, left_out=(*plan.left_out, conflict))
+    both = replace(plan, excluded=(*plan.excluded, conflict))
     instances = {skipped.sop_instance_uid: ""}
     assert account_of(both, instances) == account_of(plan, instances)
 

@@ -46,7 +46,7 @@ def test_each_b_value_is_kept_once_and_told():
     assert used(headers, "DiffusionBValue") == {"0.0": 4, "500.0": 4, "1000.0": 4}
     series = only_series(headers)
     assert series.choice_note == "diffusion: b 0, b 500, b 1000 of 7 stacks"
-    assert Counter((i.reason, i.detail) for i in series.left_out) == {
+    assert Counter((i.reason, i.detail) for i in series.excluded) == {
         (Reason.STACK_NOT_CHOSEN, f"b {b}: another stack of this b-value is used"): 8 for b in (500, 1000)
     }
 
@@ -92,7 +92,7 @@ def test_the_lowest_and_the_highest_b_value_are_always_used(values):
         assert {min(values), max(values)} <= found
     assert len(found) <= MAX_B_CLASSES
     plan = plan_of(headers)
-    assert len(plan.frames) + len(plan.all_left_out) == len(headers)
+    assert len(plan.frames) + len(plan.all_excluded) == len(headers)
 
 
 PRIVATE = [
@@ -151,7 +151,7 @@ def test_magnitude_goes_before_phase():
     assert used(headers, "ImageType") == {"ORIGINAL\\PRIMARY\\M\\ND": 4}
     series = only_series(headers)
     assert series.choice_note == "magnitude images only: 1 of 2 stacks"
-    assert {item.detail for item in series.left_out} == {"phase image: the magnitude image is used"}
+    assert {item.detail for item in series.excluded} == {"phase image: the magnitude image is used"}
     assert len(only_series(stacks(phase)).frames) == 4
 
 
@@ -221,13 +221,13 @@ def test_a_map_among_the_frames_of_an_enhanced_object_is_left_out_by_its_frame_t
     headers = enhanced([["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"], ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]])
     series = only_series(headers)
     assert [frame.key.frame for frame in series.frames] == [1]
-    assert [(item.frame, item.reason) for item in series.left_out] == [(2, Reason.ADC_MAP)]
+    assert [(item.frame, item.reason) for item in series.excluded] == [(2, Reason.ADC_MAP)]
     rules = rules_from({"render": [{"preset": "x"}], "keep": ["adc-map"]})
     kept = only_series(headers, rules)
     assert [frame.key.frame for frame in kept.frames] == [1, 2]
     assert "a map by rule (Image Type ADC)" in kept.choice_note
     plan = plan_of(enhanced([["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]]))
-    assert (plan.series, [item.reason for item in plan.left_out]) == ((), [Reason.ADC_MAP])
+    assert (plan.series, [item.reason for item in plan.excluded]) == ((), [Reason.ADC_MAP])
 
 
 def test_the_order_of_the_files_does_not_matter():

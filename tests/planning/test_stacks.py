@@ -60,7 +60,7 @@ def test_no_frame_is_lost_and_no_stack_has_two_at_one_place(positions_of):
         places = [frame.position_mm for frame in stack.frames]
         assert places == sorted(set(places))
     plan = plan_of(headers)
-    assert len(plan.frames) + len(plan.all_left_out) == len(headers)
+    assert len(plan.frames) + len(plan.all_excluded) == len(headers)
 
 
 @pytest.mark.parametrize("ids", [["1", "1", "2", "2"], ["1", "2", "1", "2"]])

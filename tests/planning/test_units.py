@@ -72,7 +72,7 @@ def test_a_map_by_rule_is_rendered_in_its_own_window():
 def test_single_images_in_other_units_are_left_out_of_a_series_in_hu():
     series = only_series([*stack(4), synthetic(9, RescaleType="PCT")])
     assert (series.preset, len(series.frames)) == ("ct-medgemma-report", 4)
-    assert [item.reason for item in series.left_out] == [Reason.NOT_HOUNSFIELD]
+    assert [item.reason for item in series.excluded] == [Reason.NOT_HOUNSFIELD]
 
 
 def test_the_presets_of_the_file_exist_and_window():

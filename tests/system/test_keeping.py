@@ -88,7 +88,7 @@ def reports(service: Service) -> dict[str, bytes]:
 
 def states(service: Service) -> list[tuple]:
     """What the account says of each revision, to the instance."""
-    names = ("study_instance_uid", "number", "state", "cause", "rule", "received", "used", "skipped", "failed")
+    names = ("study_instance_uid", "number", "state", "cause", "rule", "received", "used", "excluded", "failed")
     account = service.status()
     return [(*(r[name] for name in names), tuple(sorted(r["reasons"].items()))) for r in account["revisions"]]
 

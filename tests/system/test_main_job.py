@@ -60,7 +60,7 @@ def test_every_instance_is_accounted_for(sent):
     account, paths = sent
     for revision in account["revisions"]:
         assert revision["state"] == "done"
-        assert revision["received"] == revision["used"] + revision["skipped"] + revision["failed"]
+        assert revision["received"] == revision["used"] + revision["excluded"] + revision["failed"]
         assert revision["failed"] == 0
     assert sum(r["received"] for r in account["revisions"]) == len(paths)
     assert account["totals"]["refusals"] == 0

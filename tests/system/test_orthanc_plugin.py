@@ -84,7 +84,7 @@ def test_an_uploaded_study_has_its_report_in_orthanc(pair, reported, sample_data
     assert status["reports"][0]["sop_instance_uid"] == content.sop_instance_uid
     (revision,) = service.status()["revisions"]
     assert revision["cause"] == "expected"
-    assert revision["received"] == sent == revision["used"] + revision["skipped"] + revision["failed"]
+    assert revision["received"] == sent == revision["used"] + revision["excluded"] + revision["failed"]
 
 
 def test_the_report_that_came_back_is_not_sent_again(pair, reported):

@@ -93,7 +93,7 @@ def test_one_report_a_study_whatever_stops_when(tmp_path, sample_data):
         account = service.status()
         assert [r["state"] for r in account["revisions"]] == ["done"] * 4
         for revision in account["revisions"]:
-            assert revision["received"] == revision["used"] + revision["skipped"] + revision["failed"]
+            assert revision["received"] == revision["used"] + revision["excluded"] + revision["failed"]
     finally:
         orthanc.stop()
         assert service.stop() == 0

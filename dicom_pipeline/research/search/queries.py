@@ -85,5 +85,5 @@ def _dicom(path: Path) -> Pixels:
                 return renderer.render(series.frames[len(series.frames) // 2]).pixels
     except InstanceError as error:
         raise UsageError(f"{path} is neither a picture nor a DICOM image that can be used: {error}") from error
-    reasons = sorted({item.reason.sentence for item in plan.all_left_out})
+    reasons = sorted({item.reason.sentence for item in plan.all_excluded})
     raise UsageError(f"{path} has no frame to search with: it {'; it '.join(reasons) or 'holds no image'}")
