@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import texts_of
+from dicom_pipeline.dicom.attributes import integer_of, texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -68,6 +68,12 @@ def frames_of(dataset: Dataset) -> int | None:
     """Number of Frames, None where the instance states none that can be."""
     text = text_of(dataset, "NumberOfFrames", 12)
     return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
+
+
+def size_of(dataset: Dataset) -> tuple[int, int] | None:
+    """Rows and columns, None where the instance states none that can be."""
+    rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
+    return (rows, columns) if rows and columns and 0 < rows < 2**16 and 0 < columns < 2**16 else None
 
 
 def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:

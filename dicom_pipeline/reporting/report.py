@@ -25,6 +25,7 @@ from dicom_pipeline.reporting.evidence import (
     evidence_sequence,
     frames_of,
     identity_of,
+    size_of,
     timezone_of,
 )
 from dicom_pipeline.reporting.image_library import add_image_library
@@ -139,6 +140,8 @@ def _cleaned(source: Dataset, identity: Identity) -> Dataset:
     clean.SOPInstanceUID = identity.sop_instance
     if (frames := frames_of(source)) is not None:
         clean.NumberOfFrames = frames
+    if (size := size_of(source)) is not None:
+        clean.Rows, clean.Columns = size
     return clean
 
 
