@@ -1,5 +1,5 @@
 # make demo: set up and run the main job on the sample studies    make test: set up and run lint and every test
-# Others: lint, test-fast (no peers), test-long, bench, sample-data, clean. PYTHON=python3.12 chooses an interpreter.
+# Others: lint, test-fast (no peers), test-long, bench, sample-data, plug-in, clean. PYTHON=python3.12 chooses an interpreter.
 # For a small CPU-only torch on Linux: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint bench sample-data peers clean
+.PHONY: help demo test test-fast test-long lint bench sample-data plug-in peers clean
 
 help:
 	@sed -n '1,3p' Makefile | sed 's/^# //'
@@ -64,6 +64,10 @@ bench: $(VENV)/.installed-dev peers
 
 sample-data: $(VENV)/.installed
 	$(BIN)/python sample_data/make.py
+
+# The one file that Orthanc loads, from the parts in plugins/orthanc/medsiglip.
+plug-in: $(VENV)/.installed
+	$(BIN)/python plugins/orthanc/build.py
 
 clean:
 	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -89,14 +89,14 @@ def explain(
     from dicom_pipeline.config import load_settings
     from dicom_pipeline.dicom.same_content import same_content
     from dicom_pipeline.imaging import content_of, stack_sheets
-    from dicom_pipeline.planning import account_of, default_rules, load_rules, plan_study, scan
+    from dicom_pipeline.planning import account_of, load_rules, plan_study, scan
     from dicom_pipeline.results.folder import write_plan
     from dicom_pipeline.results.plan_json import left_out_to_json, plan_to_json
 
     found = scan(paths, same_content)
     planning = load_settings(config).planning
     _check_preset(preset or planning.preset)
-    rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
+    rules = load_rules(planning.rules_file, planning.keep)
     entries, sheets, failed = [], [], _any_failed(found)
     for uid, headers in sorted(found.studies.items()):
         plan = plan_study(

@@ -67,7 +67,8 @@ def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) 
             top = sorted(mine, key=lambda s: -s.value)[:3]
             made.add_row(
                 study,
-                f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}",
+                f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}"
+                + "".join(f"\n{note}" for name in ("order_note", "choice_note") if (note := series.get(name))),
                 str(len(series["frames"])),
                 reasons_text(series["left_out"]),
                 "\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top),

@@ -16,6 +16,11 @@ class PlanningSection(Section):
     preset: str | None = Field(None, description="One preset for every series, instead of the rule table's choice.")
     selection: str | None = Field(None, description='One selection SPEC for every series, such as "uniform:32".')
     rules_file: Path | None = Field(None, description="A rule table of your own (TOML) in place of the shipped one.")
+    keep: tuple[str, ...] = Field(
+        (),
+        description='Reasons for which nothing is left out, such as ["adc-map"]; docs/selection.md lists them. Maps are left '
+        "out by default because their grey values are numbers, which no model was trained on.",
+    )
 
 
 class EncoderSection(Section):

@@ -68,6 +68,18 @@ def nested_items(dataset: Dataset) -> tuple[Dataset, ...]:
     return tuple(found)
 
 
+def private_value(dataset: Dataset, group: int, offset: int, creator: str) -> Any:
+    """The value of a private attribute under its creator (PS3.5 7.8.1); None where it is missing or cannot be read.
+
+    Values that came without a VR (UN) are bytes.
+    """
+    try:
+        with quiet():
+            return dataset.get_private_item(group, offset, creator).value
+    except MALFORMED:
+        return None
+
+
 def texts_of(dataset: Dataset, keyword: str) -> list[str]:
     """An attribute's values as they stand; none where it is missing, no text (bytes, a sequence) or cannot be read."""
     try:

@@ -18,9 +18,10 @@ class SeriesPlan:
     """What will be done with one series.
 
     frames: the frames to encode, in the order along the stack.
-    reference_frames: frames whose values make statistics over the series (at most 32, even over the whole series,
-        whatever the selection), for presets that need them.
+    reference_frames: frames whose values make statistics over each stack, for presets that need them: about 32, evenly
+        over the stacks that are used, whatever the selection.
     order_note: how the frames were ordered, in words, where it was not by plain geometry.
+    choice_note: why this series or these of its stacks were chosen, in words, where there was a choice.
     """
 
     series_instance_uid: str
@@ -33,6 +34,7 @@ class SeriesPlan:
     reference_frames: tuple[Frame, ...] = ()
     body_part: str = ""
     order_note: str = ""
+    choice_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

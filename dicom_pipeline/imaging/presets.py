@@ -14,7 +14,7 @@ from typing import Any
 from dicom_pipeline.domain import digest_of
 from dicom_pipeline.errors import PresetError
 
-METHODS = ("windows", "percentile", "voi", "colour", "serving")
+METHODS = ("windows", "percentile", "minmax", "voi", "colour", "serving")
 RESIZES = ("tf-bilinear", "pil-bilinear", "pil-bicubic", "antialias")
 GEOMETRIES = ("pad-square", "stretch")
 
@@ -32,7 +32,7 @@ NAMED_WINDOWS: dict[str, tuple[float, float]] = {
 class Preset:
     """How stored pixels become a rendering.
 
-    method: `windows` (fixed, in modality units), `percentile` (of the series), `voi` (the object's own), `colour`,
+    method: `windows` (fixed, in modality units), `percentile` and `minmax` (of the stack), `voi` (the object's own), `colour`,
         `serving` (Google's serving container).
     windows: (width, level) of one grey or three colour channels. percentiles: low and high, in percent.
     square_pixels: correct non-square pixels before the resize.

@@ -24,7 +24,7 @@ from dicom_pipeline.imaging import colour, resize, serving, voi
 from dicom_pipeline.imaging.frames import Stored, decode
 from dicom_pipeline.imaging.limits import Limits
 from dicom_pipeline.imaging.presets import Preset
-from dicom_pipeline.imaging.windows import Span, to_grey
+from dicom_pipeline.imaging.windows import Levels, Span, full_span, to_grey
 
 PointFunction = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 """Stored values of any shape (s) -> uint8 of shape (s) for grey or (s, 3) for colour."""
@@ -33,7 +33,7 @@ PointFunction = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 class SeriesRenderer:
     """Renders the frames of one series with one preset; safe to call from several threads.
 
-    reference_frames: frames whose values give the series its percentiles, for presets that need them.
+    reference_frames: frames whose values give the series its percentiles, for presets that need them; each stack has its own.
     """
 
     def __init__(self, preset: Preset, reference_frames: Sequence[Frame] = (), limits: Limits | None = None) -> None:
@@ -41,7 +41,8 @@ class SeriesRenderer:
         self.reference_frames = tuple(reference_frames)
         self.limits = limits or Limits()
         self._lock = threading.Lock()
-        self._span: Span | None = None
+        self._levels: dict[int, Levels] = {}
+        self._full_spans: dict[int, Span] = {}
         self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
     def render(self, frame: Frame) -> Rendering:
@@ -50,7 +51,7 @@ class SeriesRenderer:
         What nobody foresaw of an odd instance is that instance's failure, not its study's and its neighbours'.
         """
         try:
-            return Rendering(frame, self.render_stored(decode(frame, self.limits)))
+            return Rendering(frame, self.render_stored(decode(frame, self.limits), frame.stack))
         except InstanceError:
             raise
         except Exception as error:  # the edge of a frame: an odd value costs no other frame
@@ -58,20 +59,20 @@ class SeriesRenderer:
             place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
             raise InstanceError(Reason.RENDER_FAILED, place) from error
 
-    def render_stored(self, stored: Stored) -> npt.NDArray[np.uint8]:
-        """Decoded values -> uint8 (448, 448, 3)."""
+    def render_stored(self, stored: Stored, stack: int = 0) -> npt.NDArray[np.uint8]:
+        """Decoded values of a frame of a stack -> uint8 (448, 448, 3)."""
         if self.preset.method == "serving":
             return serving.render(stored)
         if colour.is_colour(stored):
             return self._whole(colour.to_srgb(stored), stored)
-        key, function = self.point_function(stored)
+        key, function = self.point_function(stored, stack)
         if _is_tabular(stored.values) and self.preset.resize == "tf-bilinear" and self._aspect(stored) == 1.0:
             return self._fast(stored.values, self._looked_up(stored.values.dtype, key, function))
         return self._whole(function(stored.values), stored)
 
-    def point_function(self, stored: Stored) -> tuple[Any, PointFunction]:
+    def point_function(self, stored: Stored, stack: int = 0) -> tuple[Any, PointFunction]:
         """The preset for this frame as a function of the stored value, and a key that two equal functions share."""
-        spans = self._spans(stored)
+        spans = self._spans(stored, stack)
         inverted = voi.is_inverted(stored)
         padding = voi.padding_range(stored)
         lut = voi.has_modality_lut(stored) or (spans is None and voi.has_voi_lut(stored))
@@ -94,37 +95,59 @@ class SeriesRenderer:
 
         return key, function
 
-    def _spans(self, stored: Stored) -> tuple[Span, ...] | None:
+    def _spans(self, stored: Stored, stack: int) -> tuple[Span, ...] | None:
         """The fixed windows that the preset puts on this frame; None where the object's own VOI applies."""
-        if self.preset.method == "windows":
+        method = self.preset.method
+        if method == "windows":
             return tuple(Span.of(width, level) for width, level in self.preset.windows)
-        if self.preset.method == "percentile":
-            return (self._series_span(stored),)
-        if self.preset.method == "colour":
-            if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
-                return None
-            return (_full_range(stored) if _is_eight_bit(stored) else self._series_span(stored),)
-        if voi.has_voi_lut(stored) or voi.window_of(stored) is not None:
+        if method == "minmax":
+            return (self._full_span(stored, stack),)
+        if method == "percentile":
+            return self._percentile_spans(stored, stack)
+        if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
             return None
-        return (self._series_span(stored),)
+        if method == "colour" and _is_eight_bit(stored):
+            return (_full_range(stored),)
+        return (self._stack_levels(stored, stack).window,)
 
-    def _series_span(self, stored: Stored) -> Span:
-        """Percentiles of the modality values of the reference frames; of the frame itself where there are none."""
+    def _percentile_spans(self, stored: Stored, stack: int) -> tuple[Span, ...] | None:
+        """The percentile window; where it is absurd, the object's own one (None), or all values where that is absurd too."""
+        levels = self._stack_levels(stored, stack)
+        if levels.suits(levels.window):
+            return (levels.window,)
+        own = voi.window_of(stored)
+        if voi.has_voi_lut(stored) or (own is not None and levels.suits(Span.of(own[1], own[0]))):
+            return None
+        return (self._full_span(stored, stack),)
+
+    def _stack_levels(self, stored: Stored, stack: int) -> Levels:
+        """How the values of the stack's reference frames are spread; of the frame itself where there are none."""
         if not self.reference_frames:
-            return _percentiles([_sample(stored)], self.preset.percentiles)
+            return Levels.of([_sample(stored)], self.preset.percentiles)
         with self._lock:
-            if self._span is None:
-                self._span = _percentiles(self._reference_samples() or [_sample(stored)], self.preset.percentiles)
-            return self._span
+            if stack not in self._levels:
+                self._levels[stack] = Levels.of(self._reference_samples(stored, stack, 4), self.preset.percentiles)
+            return self._levels[stack]
 
-    def _reference_samples(self) -> list[npt.NDArray[np.float32]]:
+    def _full_span(self, stored: Stored, stack: int) -> Span:
+        """From the lowest to the highest value of the stack's reference frames; of the frame itself where there are none."""
+        if not self.reference_frames:
+            return full_span([_sample(stored, step=1)])
+        with self._lock:
+            if stack not in self._full_spans:
+                self._full_spans[stack] = full_span(self._reference_samples(stored, stack, 1))
+            return self._full_spans[stack]
+
+    def _reference_samples(self, stored: Stored, stack: int, step: int) -> list[npt.NDArray[np.float32]]:
+        """Values of the stack's reference frames; of the frame itself where none of them can be decoded."""
+        of_stack = [frame for frame in self.reference_frames if frame.stack == stack]
         samples = []
-        for frame in self.reference_frames:
+        for frame in of_stack or self.reference_frames:
             try:
-                samples.append(_sample(decode(frame, self.limits)))
+                samples.append(_sample(decode(frame, self.limits), step))
             except InstanceError:
                 continue  # it stands with its reason where it is rendered; the others make the statistics
-        return samples
+        return samples or [_sample(stored, step)]
 
     def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
         """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
@@ -204,11 +227,6 @@ def _sample(stored: Stored, step: int = 4) -> npt.NDArray[np.float32]:
     if not finite.size:
         raise InstanceError(Reason.RENDER_FAILED, "no finite pixel value")
     return finite
-
-
-def _percentiles(samples: Sequence[npt.NDArray[np.float32]], percentiles: tuple[float, float]) -> Span:
-    low, high = np.percentile(np.concatenate(samples), percentiles)
-    return Span(float(low), float(high))
 
 
 def _is_eight_bit(stored: Stored) -> bool:

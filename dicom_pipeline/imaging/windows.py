@@ -6,6 +6,7 @@ run the same float32 arithmetic and give the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,3 +39,40 @@ def to_grey(values: npt.NDArray[np.float32], span: Span) -> npt.NDArray[np.uint8
         return np.where(values > low, np.uint8(255), np.uint8(0))
     scaled = (np.clip(values, low, high) - low) / (high - low) * np.float32(255)
     return np.rint(scaled).astype(np.uint8)
+
+
+NEAR_WHITE = 0.75
+"""Where the middle value lies above this share of a window, most of the picture is near white."""
+
+NEAR_BLACK = 0.1
+"""Where even the brightest values lie below this share of a window, the picture is black."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How the values of a stack are spread: its percentile window and its middle value."""
+
+    window: Span
+    median: float
+
+    @classmethod
+    def of(cls, samples: Sequence[npt.NDArray[np.float32]], percentiles: tuple[float, float]) -> Levels:
+        """The levels of some values; percentiles: low and high end of the window, in percent."""
+        ends = (percentiles[0], 50, percentiles[1])
+        low, median, high = (float(value) for value in np.percentile(np.concatenate(samples), ends))
+        return cls(Span(low, high), median)
+
+    def suits(self, span: Span) -> bool:
+        """Whether a window shows these values: neither most of them near white, nor all of them black.
+
+        Real-valued inversion recovery does not suit its percentiles: air is 0, at the top, and tissue reaches far below.
+        """
+        if not span.high > span.low:
+            return False
+        middle, bright = ((value - span.low) / (span.high - span.low) for value in (self.median, self.window.high))
+        return middle <= NEAR_WHITE and bright >= NEAR_BLACK
+
+
+def full_span(samples: Sequence[npt.NDArray[np.float32]]) -> Span:
+    """From the lowest to the highest of some values."""
+    return Span(float(min(sample.min() for sample in samples)), float(max(sample.max() for sample in samples)))

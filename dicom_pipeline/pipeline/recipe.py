@@ -108,12 +108,11 @@ class Recipe:
         Raises LabelSetError, RuleError, ProbeError, ConfigError or FingerprintError.
         """
         chosen = label_set or settings.scoring.label_set
-        rules_file = settings.planning.rules_file
         return cls(
             encoder=EncoderIdentity.of(encoder),
             label_set=None if chosen == NO_LABEL_SET else load_label_set(chosen),
             probes=tuple(load_probe(folder) for folder in settings.scoring.probes),
-            rules=load_rules(rules_file) if rules_file else default_rules(),
+            rules=load_rules(settings.planning.rules_file, settings.planning.keep),
             preset=preset or settings.planning.preset,
             selection=selection or settings.planning.selection,
             derivation=Derivation(settings.scoring.derivation),

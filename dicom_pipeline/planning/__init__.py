@@ -1,7 +1,8 @@
 """SELECT: which frames of a study are used, how each is rendered, and the reason for everything else.
 
-headers (read without pixels), scan (files and folders), inputs (studies to process), kinds (what is no picture), geometry
-(stacks and order), rules (the table in data/rules.toml), selection (SPEC and strategies), plan.
+headers (read without pixels), scan (files and folders), inputs (studies to process), recognition (what an image is), geometry
+(frames in space), stacks (their order), rules (the table in data/rules.toml), candidates (series that could be used),
+series_choice, stack_choice, selection (SPEC and strategies), plan.
 """
 
 from dicom_pipeline.planning.headers import Header, read_header

@@ -1,14 +1,12 @@
-"""Frames in space: positions along the slice normal, stacks, duplicates.
+"""Frames in space: orientation, plane, position along the normal of those that lie parallel.
 
 Source: PS3.3 C.7.6.2.1.1 (Image Position and Orientation), C.7.6.16.2.3-4 (the same for each frame).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,27 +16,12 @@ from dicom_pipeline.dicom.attributes import first_number, items_of, nested_items
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.planning.headers import Header
 
-SPLITTERS = (
-    "TemporalPositionIdentifier",
-    "TemporalPositionIndex",
-    "EchoNumbers",
-    "EchoTime",
-    "EffectiveEchoTime",
-    "DiffusionBValue",
-    "NominalCardiacTriggerDelayTime",
-    "TriggerTime",
-    "ImageType",
-    "FrameType",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-    "AcquisitionDateTime",
-    "ContentTime",
-)
-"""Attributes that tell images at one position apart, in the order in which they are tried."""
-
-SAME_POSITION_MM = 0.01
 SAME_DIRECTION = 0.01
 """Largest difference of direction cosines within a stack: half a degree, what rounding and table movement make."""
+
+
+PLANES = ("sagittal", "coronal", "axial")
+"""By the axis of the patient (x, y, z; PS3.3 C.7.6.2.1.1) that the normal is nearest to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +47,14 @@ class LocatedFrame:
             return None
         return float(np.dot(self.normal, self.point))
 
+    @property
+    def plane(self) -> str:
+        """The plane that the frame is nearest to: axial, coronal or sagittal; empty without orientation."""
+        if not self.orientation:
+            return ""
+        normal = np.abs(np.cross(self.orientation[:3], self.orientation[3:]))
+        return PLANES[int(np.argmax(normal))]
+
     def value(self, keyword: str) -> str:
         """An attribute of this frame as text: its functional groups first."""
         for source in self.functional:
@@ -72,13 +63,18 @@ class LocatedFrame:
         return self.header.text(keyword)
 
 
-def locate_frames(header: Header) -> list[LocatedFrame]:
-    """Every frame of an instance with its geometry."""
+def first_frame(header: Header) -> LocatedFrame:
+    """The first frame of an instance with its geometry."""
+    return locate_frames(header, limit=1)[0]
+
+
+def locate_frames(header: Header, limit: int = 0) -> list[LocatedFrame]:
+    """The frames of an instance with their geometry; all of them, or the first `limit`."""
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
     located = []
-    for index in range(header.frames):
+    for index in range(min(header.frames, limit or header.frames)):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
@@ -94,36 +90,6 @@ def locate_frames(header: Header) -> list[LocatedFrame]:
             )
         )
     return located
-
-
-def stacks_of(located: Sequence[LocatedFrame]) -> tuple[list[list[list[Frame]]], str]:
-    """The stacks of a series by orientation and matrix, and a note where their order is not plain geometry.
-
-    The frames of one orientation and matrix are split, where several lie at one position, by the first attributes that tell
-    them apart. Each stack is ordered along its normal, without geometry by Instance Number, then frame number.
-    """
-    notes: list[str] = []
-    found: list[list[list[Frame]]] = []
-    numbers = count()
-    for group in groups_of(located):
-        stacks: list[list[Frame]] = []
-        found.append(stacks)
-        if any(item.position is None for item in group):
-            if len(group) > 1:
-                notes.append("no position or orientation: ordered by Instance Number")
-            stacks.append(_numbered([item.frame for item in group], next(numbers)))
-            continue
-        for stack in _without_duplicates(group, notes):
-            ordered = sorted(stack, key=lambda p: (p.position or 0.0, p.number, p.frame.key))
-            if _is_tilted(ordered):
-                notes.append("gantry tilt: ordered along the slice normal")
-            placed = [replace(p.frame, position_mm=round(p.position or 0.0, 3)) for p in ordered]
-            stacks.append(_numbered(placed, next(numbers)))
-    return found, "; ".join(dict.fromkeys(notes))
-
-
-def _numbered(frames: list[Frame], number: int) -> list[Frame]:
-    return [replace(frame, stack=number) for frame in frames]
 
 
 def groups_of(located: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
@@ -167,63 +133,6 @@ def _normalised(orientation: tuple[float, ...]) -> tuple[float, ...]:
     if min(lengths) < 0.5 or float(np.linalg.norm(np.cross(row, column))) < 0.5 * lengths[0] * lengths[1]:
         return ()
     return (*(row / lengths[0]).tolist(), *(column / lengths[1]).tolist())
-
-
-def _without_duplicates(group: list[LocatedFrame], notes: list[str]) -> list[list[LocatedFrame]]:
-    """The group split so that no two frames of a part lie at one position."""
-    parts = [group]
-    for keyword in SPLITTERS:
-        if not any(_has_duplicates(part) for part in parts):
-            return parts
-        split = [piece for part in parts for piece in _by(part, lambda p: p.value(keyword))]  # noqa: B023 - used at once
-        if len(split) > len(parts) and len(split) * 2 <= len(group) + 1:
-            parts = split
-            notes.append(f"stacks told apart by {keyword}")
-    result = []
-    for part in parts:
-        if _has_duplicates(part):
-            notes.append("several frames at one position that no attribute tells apart: split by Instance Number")
-            result.extend(_by_occurrence(part))
-        else:
-            result.append(part)
-    return result
-
-
-def _by(items: Iterable[LocatedFrame], key: Callable[[LocatedFrame], str]) -> list[list[LocatedFrame]]:
-    parts: dict[str, list[LocatedFrame]] = defaultdict(list)
-    for item in items:
-        parts[key(item)].append(item)
-    return list(parts.values())
-
-
-def _position_key(item: LocatedFrame) -> int:
-    return round((item.position or 0.0) / SAME_POSITION_MM)
-
-
-def _has_duplicates(part: Sequence[LocatedFrame]) -> bool:
-    return max(Counter(_position_key(item) for item in part).values(), default=0) > 1
-
-
-def _by_occurrence(part: Sequence[LocatedFrame]) -> list[list[LocatedFrame]]:
-    """First frame at each position, second frame at each, and so on."""
-    seen: Counter[int] = Counter()
-    parts: list[list[LocatedFrame]] = []
-    for item in part:
-        turn = seen[_position_key(item)]
-        seen[_position_key(item)] += 1
-        if turn == len(parts):
-            parts.append([])
-        parts[turn].append(item)
-    return parts
-
-
-def _is_tilted(ordered: Sequence[LocatedFrame]) -> bool:
-    if len(ordered) < 3 or ordered[0].point is None or ordered[-1].point is None:
-        return False
-    walk = np.subtract(ordered[-1].point, ordered[0].point)
-    along = (ordered[-1].position or 0.0) - (ordered[0].position or 0.0)
-    length = float(np.linalg.norm(walk))
-    return length > 1.0 and abs(along) / length < 0.999
 
 
 def _group_items(groups: Sequence[Dataset]) -> tuple[Dataset, ...]:

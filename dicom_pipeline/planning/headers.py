@@ -15,7 +15,7 @@ from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
-from dicom_pipeline.domain import InstanceError, Reason
+from dicom_pipeline.domain import Excluded, InstanceError, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Header:
     def number(self, keyword: str) -> float | None:
         """An attribute's first value as a number, None where there is none."""
         return first_number(read_value(self.dataset, keyword))
+
+    def excluded(self, reason: Reason, detail: str = "", frame: int | None = None) -> Excluded:
+        """This instance, or one frame of it, as not used."""
+        return Excluded(reason, self.path, self.sop_instance_uid, self.series_instance_uid, frame, detail)
 
 
 def read_header(path: Path) -> Header:

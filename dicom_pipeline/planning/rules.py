@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,8 +17,8 @@ from dicom_pipeline.domain import Reason, digest_of
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.selection import Selection, parse_selection
+from dicom_pipeline.planning.stack_choice import EACH_CONTRAST, STACKS
 
-STACKS = ("first", "all")
 ONE_OF_SEVERAL = ("all", "thin", "thick")
 
 
@@ -60,18 +60,23 @@ class RenderRule:
     conditions: tuple[Condition, ...]
     preset: str
     selection: Selection
-    stacks: str = "first"
+    stacks: str = EACH_CONTRAST
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The whole table. keep: reasons that are lifted, such as secondary-capture. digest: sha256 of what it says."""
+    """The whole table.
+
+    prefer_axial: modalities of which other planes are used only where no axial stack shows their volume. keep: reasons that
+    are lifted, such as secondary-capture. digest: sha256 of what it says.
+    """
 
     version: str
     exclude: tuple[Exclusion, ...]
     render: tuple[RenderRule, ...]
     max_series: int
     one_of_several: str
+    prefer_axial: frozenset[str]
     keep: frozenset[Reason]
     digest: str
 
@@ -86,16 +91,17 @@ class Rules:
 
 def default_rules() -> Rules:
     """The shipped table."""
-    file = resources.files("dicom_pipeline") / "data" / "rules.toml"
-    return rules_from(tomllib.loads(file.read_text(encoding="utf-8")))
+    return load_rules(None)
 
 
-def load_rules(path: Path) -> Rules:
-    """A table from a file. Raises RuleError."""
+def load_rules(path: Path | None, keep: Sequence[str] = ()) -> Rules:
+    """A table from a file, the shipped one without; keep: reasons to lift besides those of the table. Raises RuleError."""
     try:
-        return rules_from(tomllib.loads(path.read_text(encoding="utf-8")))
+        file = resources.files("dicom_pipeline") / "data" / "rules.toml" if path is None else path
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleError(f"cannot read the rule table {path}: {error}") from error
+    return rules_from(table | {"keep": [*table.get("keep", ()), *keep]} if keep else table)
 
 
 def rules_from(table: Mapping[str, Any]) -> Rules:
@@ -105,14 +111,25 @@ def rules_from(table: Mapping[str, Any]) -> Rules:
     series = dict(table.get("series", {}))
     limit = series.pop("most", 24)
     several = series.pop("one_of_several", "all")
-    if series or not isinstance(limit, int) or limit < 1 or several not in ONE_OF_SEVERAL:
-        raise RuleError(f"[series]: expected most (1 or more) and one_of_several ({', '.join(ONE_OF_SEVERAL)})")
+    axial = series.pop("prefer_axial", ["CT"])
+    if (
+        series
+        or not isinstance(limit, int)
+        or limit < 1
+        or several not in ONE_OF_SEVERAL
+        or not isinstance(axial, list)
+    ):
+        raise RuleError(
+            f"[series]: expected most (1 or more), one_of_several ({', '.join(ONE_OF_SEVERAL)}) and prefer_axial "
+            '(a list of modalities such as ["CT"])'
+        )
     return Rules(
         version=str(table.get("version", "1")),
         exclude=tuple(_exclusion(i, e) for i, e in enumerate(table.get("exclude", ()), 1)),
         render=tuple(_render_rule(i, e) for i, e in enumerate(table.get("render", ()), 1)),
         max_series=limit,
         one_of_several=several,
+        prefer_axial=frozenset(str(modality) for modality in axial),
         keep=frozenset(_reason(code, "keep") for code in table.get("keep", ())),
         digest=digest_of(dict(table)),
     )
@@ -130,9 +147,9 @@ def _render_rule(number: int, entry: Mapping[str, Any]) -> RenderRule:
         preset, selection = values.pop("preset"), values.pop("selection", "all")
     except KeyError:
         raise RuleError(f"{where}: has no preset") from None
-    stacks = values.pop("stacks", "first")
+    stacks = values.pop("stacks", EACH_CONTRAST)
     if stacks not in STACKS:
-        raise RuleError(f"{where}: stacks is {stacks!r}; expected {' or '.join(STACKS)}")
+        raise RuleError(f"{where}: stacks is {stacks!r}; expected one of {', '.join(STACKS)}")
     return RenderRule(_conditions(values, where), preset, parse_selection(selection), stacks)
 
 

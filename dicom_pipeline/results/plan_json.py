@@ -37,6 +37,7 @@ def _series(series: SeriesPlan) -> dict[str, Any]:
         "preset": series.preset,
         "selection": series.selection,
         "order_note": series.order_note,
+        "choice_note": series.choice_note,
         "frames": [_frame(frame) for frame in series.frames],
         "left_out": [left_out_to_json(item) for item in series.left_out],
     }

@@ -23,7 +23,7 @@ from dicom_pipeline.domain import ROW_LEVELS, Level, Plan
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
 from dicom_pipeline.imaging import content_of
-from dicom_pipeline.planning import account_of, default_rules, entered_headers, load_rules, plan_study
+from dicom_pipeline.planning import account_of, entered_headers, load_rules, plan_study
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.record import result_folder
 from dicom_pipeline.results.score_rows import read_scores
@@ -107,7 +107,7 @@ class StudyRoutes:
         if not instances:
             return _unknown()
         headers, left_out = entered_headers(self._folder, uid, instances)
-        rules = load_rules(planning.rules_file) if planning.rules_file else default_rules()
+        rules = load_rules(planning.rules_file, planning.keep)
         plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
         plan = Plan(uid, plan.series, (*plan.left_out, *left_out))
         return Answer.of(

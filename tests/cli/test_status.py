@@ -15,7 +15,7 @@ from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
 from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import UsageError
-from dicom_pipeline.service.status_file import standing
+from dicom_pipeline.service.status_file import service_status
 from tests.peers.entries import record_instance
 from tests.peers.web import context_of, served
 
@@ -51,7 +51,7 @@ def run(tmp_path, *words):
 
 def page(tmp_path, catalog, target):
     settings = Settings(spool={"folder": tmp_path}, service={"web_port": None})
-    with served(context_of(settings, catalog, service=lambda: standing(tmp_path))) as site:
+    with served(context_of(settings, catalog, service=lambda: service_status(tmp_path))) as site:
         return site.ask("GET", target)
 
 

@@ -106,7 +106,7 @@ def test_what_nobody_foresaw_of_a_frame_is_its_own_failure(tmp_path, monkeypatch
     header = read_header(path)
     frame = Frame(FrameKey(header.sop_instance_uid, 1), path, header.series_instance_uid)
 
-    def broken(_self, _stored):
+    def broken(_self, _stored, _stack):
         raise LookupError("a value that is patient data")
 
     monkeypatch.setattr(SeriesRenderer, "render_stored", broken)

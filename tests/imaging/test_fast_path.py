@@ -20,6 +20,7 @@ PRESETS = [
     "mr-voi",
     "xray",
     "mr-percentile",
+    "mr-minmax",
 ]
 
 

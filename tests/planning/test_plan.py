@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +9,17 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import generate_uid
 from typer.testing import CliRunner
 
 from dicom_pipeline.cli.app import app
+from dicom_pipeline.config import load_settings
 from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import Outcome, Reason
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning import (
     account_of,
     default_rules,
+    load_rules,
     plan_study,
     read_header,
     rules_from,
@@ -28,6 +28,7 @@ from dicom_pipeline.planning import (
 )
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.results.plan_json import plan_to_json
+from tests.planning.made import synthetic
 
 
 def headers_of(folder: Path) -> list[Header]:
@@ -44,17 +45,6 @@ def accounted(headers, plan):
     return account.counts
 
 
-def synthetic(number: int, **values) -> Header:
-    ds = pydicom.Dataset()
-    ds.Modality, ds.Rows, ds.Columns, ds.BitsAllocated, ds.SamplesPerPixel = "CT", 8, 8, 16, 1
-    ds.ImageOrientationPatient, ds.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, number * 2.0]
-    ds.InstanceNumber = number
-    for name, value in values.items():
-        setattr(ds, name, value)
-    uid = generate_uid(entropy_srcs=[str(number), repr(values)])
-    return Header(Path("x"), ds, "1.2", "1.3", uid, "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2", ds.Modality, 1)
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.randoms())
 def test_the_order_of_the_files_does_not_matter(random):
@@ -69,14 +59,6 @@ def test_slices_follow_position_and_not_instance_number():
     headers = [synthetic(n, InstanceNumber=100 - n) for n in range(6)]
     (series,) = plan_study(headers, default_rules()).series
     assert [f.position_mm for f in series.frames] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-
-
-def test_echoes_are_told_apart_and_the_first_stack_is_used():
-    headers = [synthetic(n, EchoTime=str(echo)) for n in range(5) for echo in (10, 80)]
-    (series,) = plan_study(headers, default_rules()).series
-    assert len(series.frames) == 5
-    assert "EchoTime" in series.order_note
-    assert Counter(i.reason for i in series.left_out) == {Reason.STACK_NOT_CHOSEN: 5}
 
 
 def test_gantry_tilt_is_ordered_along_the_normal_and_said():
@@ -99,9 +81,7 @@ def test_without_geometry_the_order_is_by_instance_number_and_says_so():
     [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, Reason.LOCALIZER),
         ({"SeriesDescription": "Topogram 0.6"}, Reason.LOCALIZER),
-        ({"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, Reason.REFORMAT),
         ({"ImageType": ["DERIVED", "PRIMARY", "PROJECTION IMAGE"]}, Reason.DERIVED),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, Reason.MOSAIC),
         ({"Modality": "ZZ"}, Reason.MODALITY_NOT_CHOSEN),
         ({"Manufacturer": "dicom_pipeline"}, Reason.OWN_OBJECT),
         ({"Rows": None}, Reason.MISSING_ATTRIBUTE),
@@ -233,3 +213,14 @@ def test_headers_of_odd_files_raise_only_reasons(tmp_path):
         path.write_bytes(content)
         with warnings.catch_warnings(), pytest.raises(InstanceError):
             read_header(path)
+
+
+def test_the_setting_keep_lifts_a_reason(tmp_path):
+    settings_file = tmp_path / "pipeline.toml"
+    settings_file.write_text('[planning]\nkeep = ["localizer"]\n')
+    kept = load_rules(None, load_settings(settings_file).planning.keep)
+    assert kept.keep == {Reason.LOCALIZER}
+    assert kept.digest != default_rules().digest
+    assert load_rules(None).digest == default_rules().digest
+    with pytest.raises(RuleError, match="no-such-reason"):
+        load_rules(None, ["no-such-reason"])

@@ -65,7 +65,7 @@ def test_the_settings_and_configurations_of_the_page_are_valid(tmp_path, monkeyp
 
 def test_the_page_names_every_option_route_and_rule_key():
     page, plugin = PAGE.read_text(), OUR_PLUGIN.read_text()
-    options = re.search(r"DEFAULTS = \{(.*?)\n\}", plugin, flags=re.DOTALL)[1]
+    options = re.search(r"DEFAULTS: .*? = \{(.*?)\n\}", plugin, flags=re.DOTALL)[1]
     names = re.findall(r'^    "(\w+)":', options, flags=re.MULTILINE)
     assert len(names) == 10
     for name in [*names, *re.findall(r'"(\w+)"', re.search(r"RULE_KEYS = \((.*?)\)", plugin)[1])]:

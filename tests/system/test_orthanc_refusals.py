@@ -85,7 +85,7 @@ def test_an_instance_that_is_refused_is_not_waited_for(tmp_path, sample_data, wa
             answer = wait_state(orthanc, study, "reported", "failed")
             (revision,) = service.status()["revisions"]
             assert (answer["state"], revision["cause"], revision["received"]) == ("reported", "expected", 20)
-            assert "not taken: 1 x" in answer["message"]
+            assert "not stored: 1 x" in answer["message"]
             assert answer["instances"] == 20
     finally:
         orthanc.stop()
@@ -105,7 +105,7 @@ def test_a_file_that_orthanc_cannot_read_is_not_waited_for(tmp_path, sample_data
         orthanc.start()
         orthanc.client.post(f"/medsiglip/studies/{study}/process", data="{}")
         answer = wait_state(orthanc, study, "reported", "failed")
-        assert answer["message"] == "not taken: 3 x gone from Orthanc or not readable there"
+        assert answer["message"] == "not stored: 3 x deleted in Orthanc or not readable there"
         (revision,) = service.status()["revisions"]
         assert (revision["cause"], revision["received"]) == ("expected", 17)
     finally:

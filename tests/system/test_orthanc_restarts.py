@@ -139,7 +139,7 @@ def test_over_dicom_with_a_token_and_a_late_series(tmp_path, sample_data):
         ({"Pipeline": "127.0.0.1:8448"}, '"Pipeline" must be a URL such as http://127.0.0.1:8448'),
         ({"Automatic": "false"}, '"Automatic" must be true or false, found "false"'),
         ({"Rules": {"Modality": "CT"}}, '"Rules" must be a list in [ ]'),
-        ({"Rules": ["CT"]}, 'a rule must be as {"Modality": "CT"}'),
+        ({"Rules": ["CT"]}, 'a rule must look like {"Modality": "CT"}'),
         ({"Rules": [{"Modality": "ct"}]}, "expected capitals"),
         ({"Rules": [{"Sender": {"ROOM1": 1}}]}, "expected a text or a list of texts"),
         ({"Rules": [{"StudyDescription": ["chest"]}]}, "expected a text, a regular expression"),
