@@ -4,9 +4,11 @@ import copy
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -485,3 +487,61 @@ def test_series_and_frames_whose_uids_end_alike_are_told_apart():
     for words in (report_text(replace(content, scores=scores)), report_html(replace(content, scores=scores))):
         assert all(uid in words for uid in alike.values())
         assert "…185059.5457" not in words
+
+
+def measurement_groups(dataset):
+    """The groups of a report, as lists of their NUM items."""
+    (measurements,) = (i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    return [[i for i in group.ContentSequence if i.ValueType == "NUM"] for group in measurements.ContentSequence]
+
+
+def test_scores_come_highest_first_in_the_same_order_in_every_group():
+    made, scores = report("CT", label_set=SMALL, key_frames=3, series=2)
+    best = sorted({s.label for s in scores}, key=lambda label: -max(s.value for s in scores if s.label == label))
+    for group in measurement_groups(made):
+        assert [str(n.ConceptNameCodeSequence[0].CodeMeaning) for n in group] == [f"Score for {b}" for b in best]
+
+
+def test_only_scores_of_the_groups_first_frame_are_given_as_a_region():
+    """A viewer draws all values of a group on that frame; those of other frames refer to them as images."""
+    labels = LabelSet("t", "1", (Label("A", ("x",), ("y",)), Label("B", ("x",), ("y",))), ScoreKind.ZERO_SHOT_PAIR)
+    made, scores = report("CT", label_set=labels, key_frames=0)
+    (group,) = measurement_groups(made)
+    kinds = [{c.ValueType for c in n.ContentSequence} & {"SCOORD", "IMAGE"} for n in group]
+    assert kinds == [{"SCOORD"}, {"SCOORD"}]
+    region = next(c for c in group[0].ContentSequence if c.ValueType == "SCOORD")
+    assert list(region.GraphicData) == [0, 0, 400, 0, 400, 512, 0, 512, 0, 0]  # columns by rows, closed
+    assert {s.frame for s in read_report(made).scores} <= {s.frame for s in scores}
+    minimal, _ = report("CT", full=False, label_set=labels, key_frames=0)
+    (group,) = measurement_groups(minimal)
+    assert all("SCOORD" not in {c.ValueType for c in n.ContentSequence} for n in group)
+
+
+def test_parameters_stand_once_and_how_scores_were_aggregated_is_read_back():
+    made, _ = report("CT", label_set=SMALL, derivation=Derivation.MEAN, key_frames=1)
+    texts = [
+        str(i.TextValue).partition("=")[0]
+        for group in made.ContentSequence[-1].ContentSequence
+        for i in group.ContentSequence
+        if i.ValueType == "TEXT" and i.ConceptNameCodeSequence[0].CodeValue == "111002"
+    ]
+    assert texts.count("weights") == 1
+    assert texts.count("fingerprint") == 2
+    assert {s.derivation for s in read_report(made).scores} == {None, Derivation.MEAN}
+
+
+def test_a_report_of_the_first_form_is_read():
+    """With IMAGE in place of a region, Derivation below each score and unit 1."""
+    content = read_report(pydicom.dcmread(Path(__file__).parent / "first_form.dcm"))
+    assert len(content.scores) == 6
+    assert {s.derivation for s in content.scores} == {None, Derivation.MAX}
+    assert content.parameters["encoder"] == "phantom"
+
+
+@pytest.mark.system
+def test_dcmtk_puts_a_name_beside_every_number(tmp_path):
+    made, _ = report("CT", label_set=SMALL, key_frames=2)
+    (tmp_path / "r.dcm").write_bytes(encode(made))
+    page = subprocess.run([need("dsr2html"), tmp_path / "r.dcm"], capture_output=True, text=True, check=True).stdout
+    numbers = sum(len(group) for group in measurement_groups(made))
+    assert len(re.findall(r"<b>Score for [^<]*:</b>\s*</td>|<b>Score for [^<]*:</b>", page)) == numbers
