@@ -26,9 +26,21 @@ from highdicom.sr import (
 from pydicom import Dataset
 
 from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.uids import DEVICE_UID, uid_of
-from dicom_pipeline.domain import FrameKey, Label, LabelSet, Plan, Provenance, Revision, Score, SeriesPlan, digest_of
+from dicom_pipeline.domain import (
+    FrameKey,
+    Label,
+    LabelSet,
+    Plan,
+    Provenance,
+    Score,
+    SeriesPlan,
+    image_name,
+    series_name,
+)
 from dicom_pipeline.reporting import codes, equipment
+from dicom_pipeline.reporting.evidence import LO, frames_of, printable
 from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, reference
 
 STATEMENT = "Research use only, not for diagnosis."
@@ -38,7 +50,6 @@ SERIES_SCORE = "series_score"
 
 
 def content(
-    revision: Revision,
     plan: Plan,
     headers: Mapping[str, Dataset],
     scores: Sequence[Score],
@@ -51,7 +62,7 @@ def content(
     parts: list[_Part] = []
     for series in plan.series:
         if series.frames:
-            parts += _parts(series, scores, key_frames)
+            parts += _parts(series, headers, scores, key_frames)
     ranks = ranks_of([score for part in parts for score in part.scores])
     everything, groups = parameters(provenance, scores), list[MeasurementsAndQualitativeEvaluations]()
     for part in parts:
@@ -62,7 +73,7 @@ def content(
             parameters=stated,
             family=codes.coded("concept", "artificial_intelligence"),
         )
-        groups.append(_group(part, revision, in_report_order(part.scores, ranks), headers, labels, algorithm))
+        groups.append(_group(part, in_report_order(part.scores, ranks), headers, labels, algorithm))
     device = DeviceObserverIdentifyingAttributes(
         uid=DEVICE_UID,
         name=own_objects.MODEL_NAME,
@@ -125,28 +136,32 @@ def key_frames_of(scores: Sequence[Score], series_uid: str, count: int) -> list[
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one group tells. kind: series or frame; name: of its series or frame; frames: those that its scores come from."""
+    """What one group tells. kind: series or frame; name: of its series or frame, by UIDs; title: the same for a person.
+
+    frames: those that its scores come from.
+    """
 
     kind: str
     name: str
+    title: str
     scores: Sequence[Score]
     frames: Sequence[FrameKey]
 
 
-def _parts(series: SeriesPlan, scores: Sequence[Score], key_frames: int) -> list[_Part]:
+def _parts(series: SeriesPlan, headers: Mapping[str, Dataset], scores: Sequence[Score], key_frames: int) -> list[_Part]:
     """The groups of a series: its own scores, then each key frame's."""
-    mine = [s for s in scores if s.series_instance_uid == series.series_instance_uid]
+    uid, title = series.series_instance_uid, _series_name(series, headers)
+    mine = [s for s in scores if s.series_instance_uid == uid]
     aggregated = [s for s in mine if s.derivation is not None]
-    parts = [_Part("series", series.series_instance_uid, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
-    for key in key_frames_of(mine, series.series_instance_uid, key_frames):
+    parts = [_Part("series", uid, title, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
+    for key in key_frames_of(mine, uid, key_frames):
         own = [s for s in mine if s.frame == key and s.derivation is None]
-        parts.append(_Part("frame", _frame_id(key), own, (key,)))
+        parts.append(_Part("frame", _frame_id(key), f"{title}, {_image_name(key, headers)}", own, (key,)))
     return [part for part in parts if part.scores]
 
 
 def _group(
     part: _Part,
-    revision: Revision,
     scores: Sequence[Score],
     headers: Mapping[str, Dataset],
     labels: Mapping[str, Label],
@@ -156,7 +171,6 @@ def _group(
 
     A viewer draws all values of a group on the frame of its first, so that alone is given as a region.
     """
-    identity = (part.kind, part.name, str(revision.number), digest_of(dict(revision.instances)))
     first = scores[0].frame
     measured = [measurement(s, labels[s.label], headers, as_region=s.frame == first) for s in scores]
     evaluations = [
@@ -167,15 +181,25 @@ def _group(
         if (threshold := labels[s.label].threshold) is not None
     ]
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            uid_of("tracking", *identity), f"AI RESEARCH {part.kind} {part.name[-24:]}"
-        ),
+        tracking_identifier=TrackingIdentifier(uid_of("tracking", part.kind, part.name), printable(part.title, LO)),
         finding_type=codes.coded("concept", f"group_{part.kind}"),
         algorithm_id=algorithm,
         measurements=measured,
         qualitative_evaluations=evaluations or None,
         source_images=[SourceImageForMeasurementGroup(*reference(key, headers)) for key in part.frames],
     )
+
+
+def _series_name(series: SeriesPlan, headers: Mapping[str, Dataset]) -> str:
+    """A series for a person. Its number stands in the header of any of its instances that the report refers to."""
+    uids = (frame.key.sop_instance_uid for frame in series.frames)
+    header = next((headers[uid] for uid in uids if uid in headers), Dataset())
+    return series_name(series.modality, series.description, integer_of(header, "SeriesNumber"))
+
+
+def _image_name(key: FrameKey, headers: Mapping[str, Dataset]) -> str:
+    header = headers[key.sop_instance_uid]
+    return image_name(integer_of(header, "InstanceNumber"), key.frame, frames_of(header) or 1)
 
 
 def _frame_id(key: FrameKey) -> str:

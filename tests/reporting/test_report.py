@@ -255,7 +255,7 @@ def test_reports_and_companions_are_the_same_in_any_process_on_any_day(environme
 def test_a_uid_is_named_by_every_byte():
     """Content under a UID never changes: what differs in one attribute, anywhere, has another UID."""
     for dataset in (report("CT")[0], *companions("CR")[0]):
-        for keyword, value in (("StudyID", "other"), ("SeriesTime", "010203"), ("DeviceSerialNumber", "0" * 16)):
+        for keyword, value in (("StudyID", "other"), ("ContentTime", "010203"), ("DeviceSerialNumber", "0" * 16)):
             other = copy.deepcopy(dataset)
             setattr(other, keyword, value)
             assert named(other).SOPInstanceUID != dataset.SOPInstanceUID
@@ -545,3 +545,40 @@ def test_dcmtk_puts_a_name_beside_every_number(tmp_path):
     page = subprocess.run([need("dsr2html"), tmp_path / "r.dcm"], capture_output=True, text=True, check=True).stdout
     numbers = sum(len(group) for group in measurement_groups(made))
     assert len(re.findall(r"<b>Score for [^<]*:</b>\s*</td>|<b>Score for [^<]*:</b>", page)) == numbers
+
+
+def tracking(dataset):
+    """Tracking Identifier and UID of each group."""
+    (measurements,) = (i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    for group in measurements.ContentSequence:
+        named_items = {
+            i.ConceptNameCodeSequence[0].CodeValue: i for i in group.ContentSequence if i.ValueType != "IMAGE"
+        }
+        yield str(named_items["112039"].TextValue), str(named_items["112040"].UID)
+
+
+def test_groups_are_called_what_a_person_sees_and_stay_the_same_over_revisions():
+    first, second = (report("CT", label_set=SMALL, number=number, key_frames=2)[0] for number in (1, 2))
+    assert [name for name, _ in tracking(first)] == [
+        "CT test (series 3)",
+        "CT test (series 3), image 4",
+        "CT test (series 3), image 3",
+    ]
+    assert list(tracking(first)) == list(tracking(second))
+    assert len({uid for _, uid in tracking(first)}) == 3
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    frames = [name for name, _ in tracking(report("ECT", label_set=SMALL, key_frames=1)[0])]
+    assert frames[1] == "CT test (series 3), image 2, frame 1"
+    bare = [name for name, _ in tracking(report("MR", full=False, label_set=SMALL, key_frames=1)[0])]
+    assert bare == ["MR test", "MR test, image without a number"]
+
+
+@pytest.mark.system
+def test_two_revisions_agree_on_patient_study_and_series(tmp_path):
+    """dcentvfy compares the attributes of the same entity over instances."""
+    for number in (1, 2):
+        made, _ = report("CT", label_set=SMALL, number=number, key_frames=1)
+        (tmp_path / f"{number}.dcm").write_bytes(encode(made))
+    command = [need("dcentvfy"), tmp_path / "1.dcm", tmp_path / "2.dcm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout + done.stderr).strip() == ""

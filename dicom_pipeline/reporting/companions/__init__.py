@@ -29,7 +29,7 @@ from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.companions.key_objects import key_object_selection
 from dicom_pipeline.reporting.companions.lettering import label_text
 from dicom_pipeline.reporting.companions.page import key_image_pixels, pdf_bytes
-from dicom_pipeline.reporting.evidence import clean_header, frame_number_of, frames_of
+from dicom_pipeline.reporting.evidence import TIMES, clean_header, frame_number_of, frames_of
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
 
@@ -111,9 +111,8 @@ def _companion(
     made.SeriesInstanceUID = uid_of(f"{kind}-series", str(report.StudyInstanceUID))
     made.SeriesNumber, made.InstanceNumber = SERIES_NUMBERS[kind], number
     made.SeriesDescription = f"AI RESEARCH - {kind}"
-    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "InstanceCreationDate"):
+    for keyword in TIMES:
         setattr(made, keyword, report.get(keyword))
-    made.InstanceCreationTime = report.InstanceCreationTime
     if "TimezoneOffsetFromUTC" in report:
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     made.Manufacturer, made.ManufacturerModelName = own_objects.MANUFACTURER, own_objects.MODEL_NAME
