@@ -156,7 +156,7 @@ def test_show_prints_a_report_and_doctor_says_what_it_finds(processed):
     assert json.loads(run("show", report, "--json").stdout)["revision"] == 1
     checks = {c["check"]: c for c in json.loads(run("doctor", "--json").stdout)}
     assert "cpu-" in checks["encoder phantom"]["says"] or "cuda-" in checks["encoder phantom"]["says"]
-    assert len(json.loads(run("presets", "--json").stdout)) == 8
+    assert len(json.loads(run("presets", "--json").stdout)) == 10
     assert len(json.loads(run("labels", "--json").stdout)) == 5
 
 
