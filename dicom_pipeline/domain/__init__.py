@@ -1,12 +1,14 @@
 """The words of this system as frozen values; see docs/glossary.md. Numpy and nothing of ours but the errors.
 
 study (instance, frame, revision, embedding), processing (plan, labels, scores, provenance), outcome (what became of an
-instance and why), life (the states of studies, revisions and deliveries), level (frame, instance, series, study).
+instance and why), life (the states of studies, revisions and deliveries), level (frame, instance, series, study),
+naming (what series and images are called).
 
 UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6). Times are aware datetimes in UTC.
 """
 
 from dicom_pipeline.domain.level import PROBE_LEVELS, ROW_LEVELS, Level, level_of
+from dicom_pipeline.domain.naming import image_name, series_name
 from dicom_pipeline.domain.outcome import NO_LABEL_FITS, Account, Excluded, InstanceError, Outcome, Reason
 from dicom_pipeline.domain.processing import (
     Code,
@@ -63,7 +65,9 @@ __all__ = [
     "Vector",
     "digest_of",
     "embedding_space",
+    "image_name",
     "level_of",
     "score_text",
+    "series_name",
     "short_uid",
 ]

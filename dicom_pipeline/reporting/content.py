@@ -1,45 +1,55 @@
 """The content tree of a report: TID 1500 Measurement Report (PS3.16), built with highdicom.
 
-One measurement group a series (its series scores), one a key frame (its frame scores). Each score is a NUM with method,
-derivation and the frame that made it; the label's own code stands below as what is scored, never as what is found.
+One measurement group a series (its series scores), one a key frame (its frame scores). Each score is a NUM with its method
+and the frame that made it; the label's own code stands below as what is scored, never as what is found. How series scores
+were aggregated stands once, among the algorithm parameters of the first group, with everything else that made the numbers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from highdicom.sr import (
     AlgorithmIdentification,
-    CodeContentItem,
     CodedConcept,
     DeviceObserverIdentifyingAttributes,
-    FindingSite,
-    Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     QualitativeEvaluation,
-    SourceImageForMeasurement,
     SourceImageForMeasurementGroup,
-    TextContentItem,
     TrackingIdentifier,
 )
-from highdicom.sr.enum import RelationshipTypeValues
 from pydicom import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.uids import DEVICE_UID, uid_of
-from dicom_pipeline.domain import FrameKey, Label, LabelSet, Plan, Provenance, Revision, Score, SeriesPlan, digest_of
+from dicom_pipeline.domain import (
+    FrameKey,
+    Label,
+    LabelSet,
+    Plan,
+    Provenance,
+    Score,
+    SeriesPlan,
+    image_name,
+    series_name,
+)
 from dicom_pipeline.reporting import codes, equipment
-from dicom_pipeline.reporting.evidence import frame_number_of
+from dicom_pipeline.reporting.evidence import LO, frames_of, printable
+from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, reference
 
 STATEMENT = "Research use only, not for diagnosis."
 
+SERIES_SCORE = "series_score"
+"""The parameter that says how frame scores became series scores; with a label's name behind it, for that label alone."""
+
 
 def content(
-    revision: Revision,
     plan: Plan,
     headers: Mapping[str, Dataset],
     scores: Sequence[Score],
@@ -49,16 +59,21 @@ def content(
 ) -> Dataset:
     """The root content item. headers: cleaned headers by SOP Instance UID."""
     labels = {label.name: label for label in label_set.labels}
-    algorithm = AlgorithmIdentification(
-        name=own_objects.MODEL_NAME,
-        version=equipment.version_of(provenance),
-        parameters=parameters(provenance),
-        family=codes.coded("concept", "artificial_intelligence"),
-    )
-    groups = []
+    parts: list[_Part] = []
     for series in plan.series:
         if series.frames:
-            groups += _series_groups(revision, series, headers, scores, labels, algorithm, key_frames)
+            parts += _parts(series, headers, scores, key_frames)
+    ranks = ranks_of([score for part in parts for score in part.scores])
+    everything, groups = parameters(provenance, scores), list[MeasurementsAndQualitativeEvaluations]()
+    for part in parts:
+        stated = everything if not groups else everything[-1:]
+        algorithm = AlgorithmIdentification(
+            name=own_objects.MODEL_NAME,
+            version=equipment.version_of(provenance),
+            parameters=stated,
+            family=codes.coded("concept", "artificial_intelligence"),
+        )
+        groups.append(_group(part, in_report_order(part.scores, ranks), headers, labels, algorithm))
     device = DeviceObserverIdentifyingAttributes(
         uid=DEVICE_UID,
         name=own_objects.MODEL_NAME,
@@ -73,11 +88,22 @@ def content(
         title=CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
     root: Dataset = report[0]
+    _separate(root)
     return root
 
 
-def parameters(provenance: Provenance) -> list[str]:
-    """Everything that made the numbers, as algorithm parameters `name=value`."""
+def _separate(item: Dataset) -> None:
+    """Content as items of their own, not as one run of text, in which viewers leave the items' names out (PS3.3 C.18.8)."""
+    item.ContinuityOfContent = "SEPARATE"
+    for child in item.get("ContentSequence") or ():
+        if child.ValueType == "CONTAINER":
+            _separate(child)
+
+
+def parameters(provenance: Provenance, scores: Sequence[Score]) -> list[str]:
+    """Everything that made the numbers, as algorithm parameters `name=value`; the fingerprint comes last."""
+    derived = {score.label: score.derivation.value for score in scores if score.derivation is not None}
+    common = Counter(derived.values()).most_common(1)
     values = {
         "statement": STATEMENT,
         "notice": provenance.notice,
@@ -92,6 +118,8 @@ def parameters(provenance: Provenance) -> list[str]:
         "build": provenance.build,
         "versions": "; ".join(f"{name} {version}" for name, version in provenance.versions.items()),
         **{f"extra {name}": value for name, value in sorted(provenance.extra.items())},
+        **({SERIES_SCORE: common[0][0]} if common else {}),
+        **{f"{SERIES_SCORE} {label}": value for label, value in derived.items() if value != common[0][0]},
         "fingerprint": provenance.fingerprint,
     }
     return [f"{name}={value}" for name, value in values.items() if value]
@@ -106,88 +134,72 @@ def key_frames_of(scores: Sequence[Score], series_uid: str, count: int) -> list[
     return sorted(best, key=lambda key: (-best[key], key))[:count]
 
 
-def _series_groups(
-    revision: Revision,
-    series: SeriesPlan,
-    headers: Mapping[str, Dataset],
-    scores: Sequence[Score],
-    labels: Mapping[str, Label],
-    algorithm: AlgorithmIdentification,
-    key_frames: int,
-) -> list[MeasurementsAndQualitativeEvaluations]:
-    mine = [s for s in scores if s.series_instance_uid == series.series_instance_uid]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one group tells. kind: series or frame; name: of its series or frame, by UIDs; title: the same for a person.
+
+    frames: those that its scores come from.
+    """
+
+    kind: str
+    name: str
+    title: str
+    scores: Sequence[Score]
+    frames: Sequence[FrameKey]
+
+
+def _parts(series: SeriesPlan, headers: Mapping[str, Dataset], scores: Sequence[Score], key_frames: int) -> list[_Part]:
+    """The groups of a series: its own scores, then each key frame's."""
+    uid, title = series.series_instance_uid, _series_name(series, headers)
+    mine = [s for s in scores if s.series_instance_uid == uid]
     aggregated = [s for s in mine if s.derivation is not None]
-    keys = key_frames_of(mine, series.series_instance_uid, key_frames)
-    sets = [("series", series.series_instance_uid, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
-    sets += [("frame", _frame_id(k), [s for s in mine if s.frame == k and s.derivation is None], (k,)) for k in keys]
-    return [
-        _group(kind, name, revision, members, frames, headers, labels, algorithm)
-        for kind, name, members, frames in sets
-        if members
-    ]
+    parts = [_Part("series", uid, title, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
+    for key in key_frames_of(mine, uid, key_frames):
+        own = [s for s in mine if s.frame == key and s.derivation is None]
+        parts.append(_Part("frame", _frame_id(key), f"{title}, {_image_name(key, headers)}", own, (key,)))
+    return [part for part in parts if part.scores]
 
 
 def _group(
-    kind: str,
-    name: str,
-    revision: Revision,
+    part: _Part,
     scores: Sequence[Score],
-    frames: Sequence[FrameKey],
     headers: Mapping[str, Dataset],
     labels: Mapping[str, Label],
     algorithm: AlgorithmIdentification,
 ) -> MeasurementsAndQualitativeEvaluations:
-    identity = (kind, name, str(revision.number), digest_of(dict(revision.instances)))
-    measured = [_measurement(score, labels[score.label], headers) for score in scores]
-    above = [s for s in scores if (t := labels[s.label].threshold) is not None and s.value >= t]
-    judged = [s for s in scores if labels[s.label].threshold is not None]
+    """One measurement group. scores: those of the part, in the report's order.
+
+    A viewer draws all values of a group on the frame of its first, so that alone is given as a region.
+    """
+    first = scores[0].frame
+    measured = [measurement(s, labels[s.label], headers, as_region=s.frame == first) for s in scores]
     evaluations = [
         QualitativeEvaluation(
-            codes.threshold_concept(labels[s.label]),
-            codes.coded("concept", "yes" if s in above else "no"),
+            codes.threshold_concept(labels[s.label]), codes.coded("concept", "yes" if s.value >= threshold else "no")
         )
-        for s in judged
+        for s in scores
+        if (threshold := labels[s.label].threshold) is not None
     ]
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid_of("tracking", *identity), f"AI RESEARCH {kind} {name[-24:]}"),
-        finding_type=codes.coded("concept", f"group_{kind}"),
+        tracking_identifier=TrackingIdentifier(uid_of("tracking", part.kind, part.name), printable(part.title, LO)),
+        finding_type=codes.coded("concept", f"group_{part.kind}"),
         algorithm_id=algorithm,
         measurements=measured,
         qualitative_evaluations=evaluations or None,
-        source_images=[SourceImageForMeasurementGroup(*_reference(key, headers)) for key in frames],
+        source_images=[SourceImageForMeasurementGroup(*reference(key, headers)) for key in part.frames],
     )
 
 
-def _measurement(score: Score, label: Label, headers: Mapping[str, Dataset]) -> Measurement:
-    site = codes.site_concept(label)
-    measurement = Measurement(
-        name=codes.score_concept(label),
-        value=float(f"{score.value:.6g}"),  # six digits that count, for a sigmoid may be 0.0000123
-        unit=codes.coded("concept", "no_units"),
-        derivation=codes.coded("derivation", score.derivation.value) if score.derivation else None,
-        finding_sites=[FindingSite(site)] if site else None,
-        method=codes.coded("method", score.kind.value),
-        referenced_images=[SourceImageForMeasurement(*_reference(score.frame, headers))],
-    )
-    scored = codes.label_concept(label)
-    if scored is not None:
-        item = CodeContentItem(
-            codes.coded("concept", "finding"), scored, relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD
-        )
-        measurement[0].ContentSequence = DicomSequence([*measurement[0].ContentSequence, item])
-    if codes.is_shortened(label):
-        name = TextContentItem(
-            codes.coded("concept", "comment"), label.name, relationship_type=RelationshipTypeValues.HAS_PROPERTIES
-        )
-        measurement[0].ContentSequence = DicomSequence([*measurement[0].ContentSequence, name])
-    return measurement
+def _series_name(series: SeriesPlan, headers: Mapping[str, Dataset]) -> str:
+    """A series for a person. Its number stands in the header of any of its instances that the report refers to."""
+    uids = (frame.key.sop_instance_uid for frame in series.frames)
+    header = next((headers[uid] for uid in uids if uid in headers), Dataset())
+    return series_name(series.modality, series.description, integer_of(header, "SeriesNumber"))
 
 
-def _reference(key: FrameKey, headers: Mapping[str, Dataset]) -> tuple[str, str, list[int] | None]:
-    """SOP class, instance and (for multi-frame objects) frame number of a reference."""
+def _image_name(key: FrameKey, headers: Mapping[str, Dataset]) -> str:
     header = headers[key.sop_instance_uid]
-    number = frame_number_of(header, key)
-    return str(header.SOPClassUID), key.sop_instance_uid, None if number is None else [number]
+    return image_name(integer_of(header, "InstanceNumber"), key.frame, frames_of(header) or 1)
 
 
 def _frame_id(key: FrameKey) -> str:

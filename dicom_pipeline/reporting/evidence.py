@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import texts_of
+from dicom_pipeline.dicom.attributes import integer_of, texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -38,6 +38,9 @@ MAX_FRAMES = 2**31 - 1
 
 
 _CLASSES = "1.2.840.10008.5.1.4.1.1."
+TIMES = ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime")
+"""Of an instance: what is made with a report has the report's."""
+
 SINGLE_FRAME = frozenset(
     _CLASSES + tail
     for tail in (
@@ -51,8 +54,19 @@ SINGLE_FRAME = frozenset(
 
 def text_of(dataset: Dataset, keyword: str, max_bytes: int) -> str:
     """A text attribute's first value, without control characters, cut to `max_bytes` of UTF-8; "" where it cannot be read."""
-    first = next(iter(texts_of(dataset, keyword)), "")
-    return cut("".join(c for c in first if c.isprintable() and c != "\\").strip(), max_bytes)
+    return printable(next(iter(texts_of(dataset, keyword)), ""), max_bytes)
+
+
+def without_series_time(made: Dataset) -> None:
+    """Take out what highdicom sets of a series: revisions share one, and each has a time of its own."""
+    for keyword in ("SeriesDate", "SeriesTime"):
+        if keyword in made:
+            delattr(made, keyword)
+
+
+def printable(text: str, max_bytes: int) -> str:
+    """A text without control characters and backslashes, cut to `max_bytes` of UTF-8."""
+    return cut("".join(c for c in text if c.isprintable() and c != "\\").strip(), max_bytes)
 
 
 def identifier_of(dataset: Dataset, keyword: str, max_bytes: int) -> str:
@@ -68,6 +82,12 @@ def frames_of(dataset: Dataset) -> int | None:
     """Number of Frames, None where the instance states none that can be."""
     text = text_of(dataset, "NumberOfFrames", 12)
     return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
+
+
+def size_of(dataset: Dataset) -> tuple[int, int] | None:
+    """Rows and columns, None where the instance states none that can be."""
+    rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
+    return (rows, columns) if rows and columns and 0 < rows < 2**16 and 0 < columns < 2**16 else None
 
 
 def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:

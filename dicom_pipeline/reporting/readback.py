@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom import Dataset
@@ -14,9 +14,13 @@ from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.domain import Derivation, FrameKey, ScoreKind
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes
+from dicom_pipeline.reporting.content import SERIES_SCORE
 
 ALGORITHM_PARAMETER = "111002"
 """(DCM) Algorithm Parameters, as TID 4019 has them."""
+
+FINDING = codes.coded("concept", "finding").value
+SERIES_GROUP = codes.coded("concept", "group_series").value
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +84,20 @@ def read_report(dataset: Dataset) -> ReportContent:
 
 def _content(dataset: Dataset) -> ReportContent:
     scores: list[ReportScore] = []
-    parameters: dict[str, str] = {}
     series = dict(_sources(dataset))
-    for group in _containers(dataset):
+    groups = list(_containers(dataset))
+    parameters = dict(_parameter(item) for group in groups for item in _items(group, "TEXT", ALGORITHM_PARAMETER))
+    for group in groups:
         judged = {
             _concept(item)[1:]: _value(item) == codes.coded("concept", "yes").value for item in _judgements(group)
         }
-        for item in group.get("ContentSequence") or ():
-            if item.ValueType == "NUM":
-                scores.append(_score(item, series, judged.get(_concept(item)[1:])))
-            elif item.ValueType == "TEXT" and _concept(item) == ALGORITHM_PARAMETER:
-                name, _, value = str(item.TextValue).partition("=")
-                parameters[name] = value
+        of_series = any(_value(item) == SERIES_GROUP for item in _items(group, "CODE", FINDING))
+        for item in _items(group, "NUM"):
+            score = _score(item, series, judged.get(_concept(item)[1:]))
+            if of_series and score.derivation is None:
+                derivation = parameters.get(f"{SERIES_SCORE} {score.label}") or parameters[SERIES_SCORE]
+                score = replace(score, derivation=Derivation(derivation))
+            scores.append(score)
     before = dataset.get("PredecessorDocumentsSequence")
     return ReportContent(
         sop_instance_uid=str(dataset.SOPInstanceUID),
@@ -116,11 +122,21 @@ def _containers(item: Dataset) -> Iterator[Dataset]:
             yield from _containers(child)
 
 
+def _items(group: Dataset, value_type: str, concept: str = "") -> Iterator[Dataset]:
+    """A group's own items of a value type and, where given, a concept."""
+    for item in group.get("ContentSequence") or ():
+        if item.ValueType == value_type and (not concept or _concept(item) == concept):
+            yield item
+
+
+def _parameter(item: Dataset) -> tuple[str, str]:
+    name, _, value = str(item.TextValue).partition("=")
+    return name, value
+
+
 def _judgements(group: Dataset) -> Iterator[Dataset]:
     """The items of a group that say whether a score is above its label's threshold."""
-    for item in group.get("ContentSequence") or ():
-        if item.ValueType == "CODE" and _concept(item).startswith("T-"):
-            yield item
+    return (item for item in _items(group, "CODE") if _concept(item).startswith("T-"))
 
 
 def _concept(item: Dataset) -> str:
@@ -131,6 +147,8 @@ def _concept(item: Dataset) -> str:
 def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | None) -> ReportScore:
     children: dict[str, Any] = {}
     for child in item.get("ContentSequence") or ():
+        if child.ValueType == "SCOORD":  # of the whole frame; the image is that which it was selected from
+            child = next(_items(child, "IMAGE"))  # noqa: PLW2901
         children["image" if child.ValueType == "IMAGE" else _concept(child)] = child
     method = _value(children["370129005"])
     kind = codes.key_of("method", method)

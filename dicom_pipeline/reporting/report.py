@@ -12,6 +12,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage
 
 from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import CODING_SCHEME_UID, report_series_uid, uid_of
 from dicom_pipeline.dicom.warnings import quiet
@@ -25,7 +26,9 @@ from dicom_pipeline.reporting.evidence import (
     evidence_sequence,
     frames_of,
     identity_of,
+    size_of,
     timezone_of,
+    without_series_time,
 )
 from dicom_pipeline.reporting.image_library import add_image_library
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
@@ -66,7 +69,7 @@ def build_report(
         shown |= {key.sop_instance_uid for key in key_frames_of(scores, series.series_instance_uid, key_frames)}
     instances = {uid: identity_of(headers[uid], uid) for uid in used}
     clean = {uid: _cleaned(headers[uid], instances[uid]) for uid in used if uid in shown}
-    root = content(revision, plan, clean, scores, label_set, provenance, key_frames)
+    root = content(plan, clean, scores, label_set, provenance, key_frames)
     first = clean[used[0]]
     with quiet():  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](
@@ -97,7 +100,7 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
     date, time = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
     report.ContentDate, report.ContentTime = date, time
     report.InstanceCreationDate, report.InstanceCreationTime = date, time
-    report.SeriesDate, report.SeriesTime = date, time
+    without_series_time(report)
     if offset:
         report.TimezoneOffsetFromUTC = offset
     elif "TimezoneOffsetFromUTC" in report:
@@ -139,6 +142,11 @@ def _cleaned(source: Dataset, identity: Identity) -> Dataset:
     clean.SOPInstanceUID = identity.sop_instance
     if (frames := frames_of(source)) is not None:
         clean.NumberOfFrames = frames
+    if (size := size_of(source)) is not None:
+        clean.Rows, clean.Columns = size
+    for keyword in ("SeriesNumber", "InstanceNumber"):
+        if (number := integer_of(source, keyword)) is not None and abs(number) < 2**31:
+            setattr(clean, keyword, number)
     return clean
 
 

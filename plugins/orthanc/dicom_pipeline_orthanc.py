@@ -62,6 +62,19 @@ MEASUREMENT_METHOD = "370129005"
 DERIVATION = "121401"
 """Code value of (DCM) Derivation."""
 
+DERIVATIONS = {
+    "max": "Maximum",
+    "mean": "Mean",
+    "top-k-mean": "Mean of the highest three",
+}
+"""How frame scores become a series score -> its name."""
+
+SERIES_SCORE = "series_score"
+"""The algorithm parameter that says which of these a report has; with a label's name behind it, for that label alone."""
+
+SERIES_GROUP = "SERIES-SCORES"
+"""Code value that says of a measurement group that its scores are a series'."""
+
 STATES = {
     "announced": "sent",
     "receiving": "sent",
@@ -1468,12 +1481,25 @@ class Report:
         self.parameters: dict[str, str] = {}
         self.scores: list[dict[str, Any]] = []
         for item in content_items(tags):
-            if item.get("ValueType") == "NUM":
-                self.scores.append(score_of(item))
-            elif item.get("ValueType") == "TEXT" and concept(item)[0] == ALGORITHM_PARAMETERS:
+            if item.get("ValueType") == "TEXT" and concept(item)[0] == ALGORITHM_PARAMETERS:
                 # Orthanc gives no value of more than 256 characters, as of a list of versions
                 name, _, value = (item["TextValue"] or "").partition("=")
-                self.parameters[name] = value
+                self.parameters.setdefault(name, value)
+        for group in content_items(tags):
+            children = group.get("ContentSequence") or ()
+            of_series = any(concept(child, "ConceptCodeSequence")[0] == SERIES_GROUP for child in children)
+            for child in children:
+                if child.get("ValueType") == "NUM":
+                    self.scores.append(self._score(child, of_series))
+
+    def _score(self, item: dict[str, Any], of_series: bool) -> dict[str, Any]:
+        """A NUM item's score; how a series score was aggregated stands among the parameters, in older reports below it."""
+        score = score_of(item)
+        if of_series and not score["derivation"]:
+            own = self.parameters.get(f"{SERIES_SCORE} {score['label']}")
+            key = own or self.parameters.get(SERIES_SCORE, "")
+            score["derivation"] = DERIVATIONS.get(key, key or "aggregated")
+        return score
 
     def series_scores(self) -> list[dict[str, Any]]:
         """The scores of whole series, highest first, without those of single frames."""
@@ -1511,8 +1537,8 @@ def score_of(item: dict[str, Any]) -> dict[str, Any]:
         "frame": 1,
         "value": float(item["MeasuredValueSequence"][0]["NumericValue"]),
     }
-    for child in item.get("ContentSequence") or ():
-        if child["ValueType"] == "IMAGE":
+    for child in content_items(item):
+        if child["ValueType"] == "IMAGE":  # also that of a region
             reference = child["ReferencedSOPSequence"][0]
             score["image"] = reference["ReferencedSOPInstanceUID"]
             score["frame"] = int(reference.get("ReferencedFrameNumber") or 1)

@@ -56,6 +56,8 @@ def header(kind: str, number: int, tags: dict | None = None, *, full: bool = Tru
         ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Test^Case", "ID1", "19700101", "F"
         ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260102", "101500", "S1", "A1"
         ds.ReferringPhysicianName = "Doctor^Who"
+        ds.Rows, ds.Columns = 512, 400
+        ds.SeriesNumber, ds.InstanceNumber = 3, number % 10 + 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values are wrong on purpose
         for name, value in (tags or {}).items():

@@ -16,8 +16,8 @@ from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet
 from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
 from dicom_pipeline.reporting.codes import score_code
-from dicom_pipeline.reporting.lettering import label_text, writable
-from dicom_pipeline.reporting.page import _cut, key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.companions.lettering import label_text, writable
+from dicom_pipeline.reporting.companions.page import _cut, key_image_pixels, pdf_bytes
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SERIES, SMALL, header

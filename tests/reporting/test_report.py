@@ -4,9 +4,11 @@ import copy
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -253,7 +255,7 @@ def test_reports_and_companions_are_the_same_in_any_process_on_any_day(environme
 def test_a_uid_is_named_by_every_byte():
     """Content under a UID never changes: what differs in one attribute, anywhere, has another UID."""
     for dataset in (report("CT")[0], *companions("CR")[0]):
-        for keyword, value in (("StudyID", "other"), ("SeriesTime", "010203"), ("DeviceSerialNumber", "0" * 16)):
+        for keyword, value in (("StudyID", "other"), ("ContentTime", "010203"), ("DeviceSerialNumber", "0" * 16)):
             other = copy.deepcopy(dataset)
             setattr(other, keyword, value)
             assert named(other).SOPInstanceUID != dataset.SOPInstanceUID
@@ -485,3 +487,98 @@ def test_series_and_frames_whose_uids_end_alike_are_told_apart():
     for words in (report_text(replace(content, scores=scores)), report_html(replace(content, scores=scores))):
         assert all(uid in words for uid in alike.values())
         assert "…185059.5457" not in words
+
+
+def measurement_groups(dataset):
+    """The groups of a report, as lists of their NUM items."""
+    (measurements,) = (i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    return [[i for i in group.ContentSequence if i.ValueType == "NUM"] for group in measurements.ContentSequence]
+
+
+def test_scores_come_highest_first_in_the_same_order_in_every_group():
+    made, scores = report("CT", label_set=SMALL, key_frames=3, series=2)
+    best = sorted({s.label for s in scores}, key=lambda label: -max(s.value for s in scores if s.label == label))
+    for group in measurement_groups(made):
+        assert [str(n.ConceptNameCodeSequence[0].CodeMeaning) for n in group] == [f"Score for {b}" for b in best]
+
+
+def test_only_scores_of_the_groups_first_frame_are_given_as_a_region():
+    """A viewer draws all values of a group on that frame; those of other frames refer to them as images."""
+    labels = LabelSet("t", "1", (Label("A", ("x",), ("y",)), Label("B", ("x",), ("y",))), ScoreKind.ZERO_SHOT_PAIR)
+    made, scores = report("CT", label_set=labels, key_frames=0)
+    (group,) = measurement_groups(made)
+    kinds = [{c.ValueType for c in n.ContentSequence} & {"SCOORD", "IMAGE"} for n in group]
+    assert kinds == [{"SCOORD"}, {"SCOORD"}]
+    region = next(c for c in group[0].ContentSequence if c.ValueType == "SCOORD")
+    assert list(region.GraphicData) == [0, 0, 400, 0, 400, 512, 0, 512, 0, 0]  # columns by rows, closed
+    assert {s.frame for s in read_report(made).scores} <= {s.frame for s in scores}
+    minimal, _ = report("CT", full=False, label_set=labels, key_frames=0)
+    (group,) = measurement_groups(minimal)
+    assert all("SCOORD" not in {c.ValueType for c in n.ContentSequence} for n in group)
+
+
+def test_parameters_stand_once_and_how_scores_were_aggregated_is_read_back():
+    made, _ = report("CT", label_set=SMALL, derivation=Derivation.MEAN, key_frames=1)
+    texts = [
+        str(i.TextValue).partition("=")[0]
+        for group in made.ContentSequence[-1].ContentSequence
+        for i in group.ContentSequence
+        if i.ValueType == "TEXT" and i.ConceptNameCodeSequence[0].CodeValue == "111002"
+    ]
+    assert texts.count("weights") == 1
+    assert texts.count("fingerprint") == 2
+    assert {s.derivation for s in read_report(made).scores} == {None, Derivation.MEAN}
+
+
+def test_a_report_of_the_first_form_is_read():
+    """With IMAGE in place of a region, Derivation below each score and unit 1."""
+    content = read_report(pydicom.dcmread(Path(__file__).parent / "first_form.dcm"))
+    assert len(content.scores) == 6
+    assert {s.derivation for s in content.scores} == {None, Derivation.MAX}
+    assert content.parameters["encoder"] == "phantom"
+
+
+@pytest.mark.system
+def test_dcmtk_puts_a_name_beside_every_number(tmp_path):
+    made, _ = report("CT", label_set=SMALL, key_frames=2)
+    (tmp_path / "r.dcm").write_bytes(encode(made))
+    page = subprocess.run([need("dsr2html"), tmp_path / "r.dcm"], capture_output=True, text=True, check=True).stdout
+    numbers = sum(len(group) for group in measurement_groups(made))
+    assert len(re.findall(r"<b>Score for [^<]*:</b>\s*</td>|<b>Score for [^<]*:</b>", page)) == numbers
+
+
+def tracking(dataset):
+    """Tracking Identifier and UID of each group."""
+    (measurements,) = (i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    for group in measurements.ContentSequence:
+        named_items = {
+            i.ConceptNameCodeSequence[0].CodeValue: i for i in group.ContentSequence if i.ValueType != "IMAGE"
+        }
+        yield str(named_items["112039"].TextValue), str(named_items["112040"].UID)
+
+
+def test_groups_are_called_what_a_person_sees_and_stay_the_same_over_revisions():
+    first, second = (report("CT", label_set=SMALL, number=number, key_frames=2)[0] for number in (1, 2))
+    assert [name for name, _ in tracking(first)] == [
+        "CT test (series 3)",
+        "CT test (series 3), image 4",
+        "CT test (series 3), image 3",
+    ]
+    assert list(tracking(first)) == list(tracking(second))
+    assert len({uid for _, uid in tracking(first)}) == 3
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    frames = [name for name, _ in tracking(report("ECT", label_set=SMALL, key_frames=1)[0])]
+    assert frames[1] == "CT test (series 3), image 2, frame 1"
+    bare = [name for name, _ in tracking(report("MR", full=False, label_set=SMALL, key_frames=1)[0])]
+    assert bare == ["MR test", "MR test, image without a number"]
+
+
+@pytest.mark.system
+def test_two_revisions_agree_on_patient_study_and_series(tmp_path):
+    """dcentvfy compares the attributes of the same entity over instances."""
+    for number in (1, 2):
+        made, _ = report("CT", label_set=SMALL, number=number, key_frames=1)
+        (tmp_path / f"{number}.dcm").write_bytes(encode(made))
+    command = [need("dcentvfy"), tmp_path / "1.dcm", tmp_path / "2.dcm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout + done.stderr).strip() == ""

@@ -11,8 +11,9 @@ from pathlib import Path
 from pydicom.sr.codedict import codes as dicom_codes
 
 from dicom_pipeline.dicom import own_objects, uids
+from dicom_pipeline.domain import Derivation
 from dicom_pipeline.domain.life import RevisionState, StudyState
-from dicom_pipeline.reporting import codes, readback
+from dicom_pipeline.reporting import codes, content, readback
 
 _FOLDER = Path(__file__).parent
 
@@ -36,6 +37,15 @@ MEASUREMENT_METHOD = str(dicom_codes.SCT.MeasurementMethod.value)
 
 DERIVATION = str(dicom_codes.DCM.Derivation.value)
 """Code value of (DCM) Derivation."""
+
+DERIVATIONS = {each.value: codes.coded("derivation", each.value).meaning for each in Derivation}
+"""How frame scores become a series score -> its name."""
+
+SERIES_SCORE = content.SERIES_SCORE
+"""The algorithm parameter that says which of these a report has; with a label's name behind it, for that label alone."""
+
+SERIES_GROUP = readback.SERIES_GROUP
+"""Code value that says of a measurement group that its scores are a series'."""
 
 STATES = {
     StudyState.ANNOUNCED.value: "sent",

@@ -14,7 +14,7 @@ from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import FrameKey
-from dicom_pipeline.reporting.evidence import frame_number_of, reference_to
+from dicom_pipeline.reporting.evidence import TIMES, frame_number_of, reference_to, without_series_time
 
 
 def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKey]], series_number: int) -> Dataset:
@@ -38,9 +38,9 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         )
     described = [item for item in made.ContentSequence if item.ValueType == "TEXT"]
     made.ContentSequence = DicomSequence([*described, *(_image(header, key) for header, key in shown)])
-    for keyword in ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate"):
+    without_series_time(made)
+    for keyword in TIMES:
         setattr(made, keyword, report.get(keyword))
-    made.SeriesTime = report.SeriesTime
     if "TimezoneOffsetFromUTC" in report:
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     elif "TimezoneOffsetFromUTC" in made:

@@ -5,6 +5,8 @@ key-objects   Key Object Selection "For Research" (113009, DCM): links to the ke
 embeddings    Raw Data: the vectors in a private block (docs/report.md describes it)
 pdf           Encapsulated PDF: the report's text and the key images
 
+key_objects and page (pictures and PDF) make them, lettering is what the fonts can write.
+
 Bytes and UIDs depend on the report and the revision alone, as the report's do.
 """
 
@@ -24,10 +26,10 @@ from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revision, Score
 from dicom_pipeline.reporting import equipment
-from dicom_pipeline.reporting.evidence import clean_header, frame_number_of, frames_of
-from dicom_pipeline.reporting.key_objects import key_object_selection
-from dicom_pipeline.reporting.lettering import label_text
-from dicom_pipeline.reporting.page import key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.companions.key_objects import key_object_selection
+from dicom_pipeline.reporting.companions.lettering import label_text
+from dicom_pipeline.reporting.companions.page import key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.evidence import TIMES, clean_header, frame_number_of, frames_of
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
 
@@ -109,9 +111,8 @@ def _companion(
     made.SeriesInstanceUID = uid_of(f"{kind}-series", str(report.StudyInstanceUID))
     made.SeriesNumber, made.InstanceNumber = SERIES_NUMBERS[kind], number
     made.SeriesDescription = f"AI RESEARCH - {kind}"
-    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "InstanceCreationDate"):
+    for keyword in TIMES:
         setattr(made, keyword, report.get(keyword))
-    made.InstanceCreationTime = report.InstanceCreationTime
     if "TimezoneOffsetFromUTC" in report:
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     made.Manufacturer, made.ManufacturerModelName = own_objects.MANUFACTURER, own_objects.MODEL_NAME

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dicom_pipeline.domain import Pixels, score_text
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting.lettering import font_file, font_of, label_text, writable
+from dicom_pipeline.reporting.companions.lettering import font_file, font_of, label_text, writable
 
 BANNER = "AI RESEARCH - NOT FOR DIAGNOSIS"
 WIDTH, PICTURE, MARGIN = 896, 672, 24

@@ -1,0 +1,15 @@
+"""How series and images are called to a person: by what a workstation shows of them, never by the tails of UIDs."""
+
+from __future__ import annotations
+
+
+def series_name(modality: str, description: str, number: int | None) -> str:
+    """A series, such as "MR FLAIR (series 301)". What is missing or empty is left out."""
+    name = " ".join(part for part in (modality.strip(), description.strip()) if part) or "series without a description"
+    return name if number is None else f"{name} (series {number})"
+
+
+def image_name(number: int | None, frame: int, frames: int) -> str:
+    """An image of a series, such as "image 12" or, of one with several frames, "image 1, frame 3". number: Instance Number."""
+    name = "image without a number" if number is None else f"image {number}"
+    return name if frames <= 1 else f"{name}, frame {frame}"
