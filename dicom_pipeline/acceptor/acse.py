@@ -20,6 +20,8 @@ from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
 from dicom_pipeline.acceptor.admission import (
     APPLICATION_CONTEXT,
+    CALLED_AE,
+    CALLING_AE,
     PROTOCOL_VERSION,
     Rejection,
     decide_titles,
@@ -44,11 +46,15 @@ USER_ITEMS = frozenset({0x51, 0x54})
 
 @dataclass(frozen=True, slots=True)
 class AcceptedAssociation:
-    """What was negotiated. answer: the A-ASSOCIATE-AC. peer_max: the largest P-DATA body that the peer takes, 0 for any."""
+    """What was negotiated. answer: the A-ASSOCIATE-AC. peer_max: the largest P-DATA body that the peer takes, 0 for any.
+
+    refused: abstract syntaxes of which no proposed context was accepted.
+    """
 
     calling_ae: str
     called_ae: str
     contexts: dict[int, Context]
+    refused: tuple[str, ...]
     peer_max: int
     answer: bytes
 
@@ -61,30 +67,38 @@ def negotiate(
         raise WireError("malformed-pdu", abort=6)
     if not int.from_bytes(body[:2], "big") & 1:
         return PROTOCOL_VERSION
+    for title, rejection in zip(_titles(body), (CALLED_AE, CALLING_AE), strict=True):
+        if not title.strip():
+            return rejection  # a title of spaces alone is none (PS3.8 table 9-11)
     try:
         pdu = A_ASSOCIATE_RQ()
         known = _with_spaces(bytes(body[:ITEMS_FROM])) + _known_items(bytes(body[ITEMS_FROM:]), ITEMS)
         pdu.decode(b"\x01\x00" + len(known).to_bytes(4, "big") + known)
         request = pdu.to_primitive()
         called, calling = str(request.called_ae_title), str(request.calling_ae_title)
-        rejection = decide_titles(settings, called, calling)
         if str(request.application_context_name) != APPLICATION_CONTEXT_NAME:
-            rejection = APPLICATION_CONTEXT
-        return rejection or _accepted(request, settings, supported)
+            return APPLICATION_CONTEXT
+        return decide_titles(settings, called, calling) or _accepted(request, settings, supported)
     except Exception as error:  # the edge of an association: pynetdicom raises anything on a malformed request
         raise WireError("malformed-pdu", abort=6) from error
 
 
 def calling_title(body: memoryview) -> str:
     """The calling AE title of an A-ASSOCIATE-RQ, given as a PDU's body; "" where it is none."""
-    text = bytes(body[TITLES])[16:].rstrip(b"\0 ").decode("ascii", "replace").strip()
+    text = _titles(body)[1].decode("ascii", "replace").strip() if len(body) >= TITLES.stop else ""
     return text if text.isascii() and text.isprintable() else ""
 
 
+def _titles(body: memoryview | bytes) -> tuple[bytes, bytes]:
+    """Called and calling AE title: some peers end them with a NUL, behind which anything may stand."""
+    titles = bytes(body[TITLES])
+    called, calling = (title.partition(b"\0")[0] for title in (titles[:16], titles[16:]))
+    return called, calling
+
+
 def _with_spaces(fixed: bytes) -> bytes:
-    """The fixed fields with AE titles that are padded with NUL, as some peers do, padded with spaces instead."""
-    titles = fixed[TITLES]
-    padded = b"".join(title.rstrip(b"\0").ljust(16) for title in (titles[:16], titles[16:]))
+    """The fixed fields with both AE titles padded with spaces, as PS3.8 has them."""
+    padded = b"".join(title.ljust(16) for title in _titles(fixed))
     return fixed[: TITLES.start] + padded + fixed[TITLES.stop :]
 
 
@@ -117,10 +131,14 @@ def _accepted(
     roles = {UID(item.sop_class_uid or ""): (item.scu_role, item.scp_role) for item in asked}
     results, granted = negotiate_as_acceptor(wanted, list(supported), roles)
     accepted = [c for c in results if c.result == 0]
+    accepted_syntaxes = {str(c.abstract_syntax) for c in accepted}
     return AcceptedAssociation(
         calling_ae=str(request.calling_ae_title).strip(),
         called_ae=str(request.called_ae_title).strip(),
         contexts={int(c.context_id or 0): Context(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in accepted},
+        refused=tuple(
+            dict.fromkeys(str(c.abstract_syntax) for c in results if str(c.abstract_syntax) not in accepted_syntaxes)
+        ),
         peer_max=int(request.maximum_length_received or 0),
         answer=_accept(request, settings, results, granted),
     )

@@ -16,6 +16,9 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from pydicom.config import IGNORE
+from pydicom.uid import UID
+
 from dicom_pipeline import faults
 from dicom_pipeline.acceptor import dimse as messages
 from dicom_pipeline.acceptor.acse import MAX_REQUEST_BYTES, AcceptedAssociation, calling_title, negotiate
@@ -47,6 +50,9 @@ BYTES_OVER = 64 * 1024**2
 
 HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
 """Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""
+
+MAX_REFUSED_TOLD = 8
+"""Abstract syntaxes that are told of one association: some peers propose a hundred that nobody here provides."""
 
 OUT_OF_DATE = {9: "certificate-is-not-yet-valid", 10: "certificate-has-expired"}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL, which has one reason for all that is wrong."""
@@ -149,6 +155,10 @@ class Association:
             wire.send(reject_pdu(answer.result, answer.source, answer.diagnostic))
             return False
         self._observer.opened(self.sender)
+        for abstract_syntax in answer.refused[:MAX_REFUSED_TOLD]:
+            reason = f"context-refused: {class_name(abstract_syntax)}"
+            self._observer.refused(self.sender, "", 0, reason)
+            self._alert(AlertKind.ASSOCIATION_FAILURE, reason)
         wire.send(answer.answer)
         return True
 
@@ -281,6 +291,11 @@ class Association:
             pass
         finally:
             self._connection.close()
+
+
+def class_name(abstract_syntax: str) -> str:
+    """The keyword of a SOP class, or its UID where the standard does not list it."""
+    return UID(abstract_syntax, validation_mode=IGNORE).keyword or abstract_syntax
 
 
 def handshake_reason(error: OSError) -> str:

@@ -34,6 +34,11 @@ class ListenerSection(Section):
     sop_classes: tuple[str, ...] = Field(
         (), description="Storage SOP classes (keywords or UIDs) that are taken; empty takes all."
     )
+    extra_sop_classes: tuple[str, ...] = Field(
+        (),
+        description="Storage classes that are taken besides those of the standard in force: retired ones (keywords or UIDs) "
+        "and private ones (UIDs).",
+    )
     max_pdu_bytes: int = Field(131072, ge=4096, description="Largest PDU in bytes; larger ones are fewer and faster.")
     max_object_bytes: int = Field(
         4 * 1024**3, ge=1024, description="Largest instance in bytes; a larger one is refused with 0xA700."

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from typing import Any
 
-from pydicom.uid import UID
+from pydicom.uid import UID_dictionary
 from pynetdicom import AllStoragePresentationContexts, build_context
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
@@ -28,6 +28,7 @@ from dicom_pipeline.audit.transfers import ThreadTransfers
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import end_association, enter_association
 from dicom_pipeline.config import DicomPeer, ListenerSection
+from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.intake.commitment import PUSH_MODEL, ActionRequest, Commitments
 from dicom_pipeline.intake.commitment_results import CommitmentResult
@@ -77,7 +78,8 @@ class ListeningNode:
             committer=self._committer,
         )
         self._commitments = Commitments(settings.ae_title, commit_peers, catalog, spool, self._committer)
-        contexts = supported_contexts(settings.sop_classes)
+        self._classes = storage_classes() | extra_classes(settings.extra_sop_classes)
+        contexts = supported_contexts(settings.sop_classes, settings.extra_sop_classes)
         services = Services(self._operations(), contexts, self, settings.max_object_bytes)
         self._listener = Listener(settings, services, record, accepting)
 
@@ -96,7 +98,7 @@ class ListeningNode:
 
     def admit(self, abstract_syntaxes: Collection[str]) -> Rejection | None:
         """The answer to who wants to store while nothing can be stored."""
-        if storage_classes().isdisjoint(abstract_syntaxes):
+        if self._classes.isdisjoint(abstract_syntaxes):
             return None
         try:
             return DISK_FULL if self.receiver.disk_is_full() else None
@@ -136,16 +138,19 @@ class ListeningNode:
             (Field.C_ECHO_RQ, VERIFICATION): lambda *_: FixedResponse(SUCCESS, ""),
             (Field.N_ACTION_RQ, PUSH_MODEL): lambda *request: ActionRequest(commitments, *request),
             (Field.N_EVENT_REPORT_RQ, PUSH_MODEL): lambda _s, context, _c: CommitmentResult(self._committer, context),
-            **{(Field.C_STORE_RQ, uid): store for uid in storage_classes()},
+            **{(Field.C_STORE_RQ, uid): store for uid in self._classes},
         }
 
 
-def supported_contexts(sop_classes: tuple[str, ...] = ()) -> list[PresentationContext]:
-    """Verification, Storage Commitment and Storage; of Storage only the classes that are named, where any are."""
+def supported_contexts(sop_classes: tuple[str, ...] = (), extra: tuple[str, ...] = ()) -> list[PresentationContext]:
+    """Verification, Storage Commitment and Storage; of Storage only the classes that are named, where any are.
+
+    extra: storage classes that the standard in force does not have. Raises ConfigError.
+    """
     commitment = build_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)
     commitment.scu_role = commitment.scp_role = True  # a destination may bring the results of what we asked it
     contexts = [build_context(Verification), commitment]
-    storage = storage_classes()
+    storage = storage_classes() | extra_classes(extra)
     wanted = storage if not sop_classes else {_class_uid(name) for name in sop_classes}
     if not wanted <= storage:
         raise ConfigError(f"listener.sop_classes: not a Storage SOP class: {sorted(wanted - storage)}")
@@ -158,9 +163,14 @@ def storage_classes() -> frozenset[str]:
     return frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
 
 
-def _class_uid(name: str) -> str:
-    """The UID of a SOP class that is named by UID or keyword."""
-    import pynetdicom.sop_class as classes
+def extra_classes(names: tuple[str, ...]) -> frozenset[str]:
+    """UIDs of storage classes that the settings name besides the standard's. Raises ConfigError for what names none."""
+    uids = {name: _class_uid(name) for name in names}
+    if wrong := sorted(name for name, uid in uids.items() if not is_valid_uid(uid)):
+        raise ConfigError(f"listener.extra_sop_classes: expected UIDs, or keywords of PS3.6, found {wrong}")
+    return frozenset(uids.values())
 
-    found: Any = getattr(classes, name, None)
-    return str(UID(found)) if found is not None else name
+
+def _class_uid(name: str) -> str:
+    """The UID of a SOP class that is named by UID or keyword (PS3.6 table A-1, retired ones too)."""
+    return next((uid for uid, (*_, keyword) in UID_dictionary.items() if keyword == name), name)

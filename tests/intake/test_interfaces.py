@@ -128,6 +128,73 @@ def test_only_the_named_sop_classes_are_taken(listening):
         listening(sop_classes=("Verification",))
 
 
+RETIRED, PRIVATE = "1.2.840.10008.5.1.4.1.1.5", "1.2.752.24.3.7.6"
+
+
+def test_retired_and_private_classes_are_taken_where_a_setting_names_them(listening):
+    def sent(listener, sop_class) -> int | None:
+        dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.{sop_class[-1]}"
+        entity = AE(ae_title="TEST")
+        entity.add_requested_context(sop_class)
+        association = entity.associate("127.0.0.1", listener.settings.port, ae_title="DICOMPIPE")
+        status = association.send_c_store(dataset).Status if association.accepted_contexts else None
+        association.release()
+        return status
+
+    strict = listening()
+    assert [sent(strict, uid) for uid in (RETIRED, PRIVATE, CT)] == [None, None, 0]
+    open_to_more = listening(extra_sop_classes=("NuclearMedicineImageStorageRetired", PRIVATE))
+    assert [sent(open_to_more, uid) for uid in (RETIRED, PRIVATE, CT)] == [0, 0, 0]
+    named = listening(extra_sop_classes=(PRIVATE,), sop_classes=(PRIVATE,))
+    assert [sent(named, uid) for uid in (PRIVATE, CT)] == [0, None]
+    with pytest.raises(ConfigError, match=r"extra_sop_classes: .*found \['NoSuchStorage'\]"):
+        listening(extra_sop_classes=("NoSuchStorage",))
+
+
+def test_a_refused_context_is_told_in_log_status_and_audit(listening, caplog):
+    listener = listening()
+    entity = AE(ae_title="CT1")
+    for uid in (CT, RETIRED, PRIVATE):
+        entity.add_requested_context(uid)
+    entity.add_requested_context(CT, "1.2.840.10008.1.2.4.100")  # MPEG2, beside a context of the class that is accepted
+    association = entity.associate("127.0.0.1", listener.settings.port, ae_title="DICOMPIPE")
+    association.release()
+    told = ["context-refused: NuclearMedicineImageStorageRetired", f"context-refused: {PRIVATE}"]
+    wait_reason(listener, told[1])
+    assert reasons(listener) == dict.fromkeys(told, 1)
+    assert [line for line in told if f"CT1: {line}" in caplog.text] == told
+    wait_until(lambda: len(listener.facts) >= 2, 30, "the audit trail was not told")
+    assert [fact.words for fact in listener.facts[:2]] == told
+
+
+def titles(called: bytes, calling: bytes) -> bytes:
+    stream = bytearray(request())
+    stream[10:42] = called.ljust(16) + calling.ljust(16)
+    return bytes(stream)
+
+
+@pytest.mark.parametrize(
+    ("called", "calling", "said"),
+    [
+        (b"DICOMPIPE\0", b"CT1\0\0\0", None),
+        (b"DICOMPIPE\0ABC", b"CT1\0\xff\x07\\n", None),  # what stands behind the NUL is not part of the title
+        (b" DICOMPIPE", b" CT1", None),
+        (b"", b"CT1", (1, 1, 7)),
+        (b"\0DICOMPIPE", b"CT1", (1, 1, 7)),
+        (b"DICOMPIPE", b"", (1, 1, 3)),
+        (b"DICOMPIPE", b"\0\0\0", (1, 1, 3)),
+        (b"OTHER\0", b"CT1", (1, 1, 7)),
+    ],
+)
+def test_titles_end_at_the_first_nul_and_blank_ones_are_rejected(listening, called, calling, said):
+    listener = listening(calling_ae_titles=("CT1",), require_called_ae=True)
+    first = answer(listener, titles(called, calling))
+    assert rejection(first) == said
+    assert (first[:1] == b"\x02") == (said is None)
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
