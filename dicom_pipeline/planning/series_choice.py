@@ -11,7 +11,7 @@ from dicom_pipeline.planning.geometry import first_frame, is_parallel
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.recognition.contrasts import component
 from dicom_pipeline.planning.recognition.units import not_hounsfield
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 from dicom_pipeline.planning.rules import Rules
 
 FEW_SLICES = 5
@@ -22,7 +22,7 @@ NO_AXIAL = "the study has no axial stack of this volume, and MedSigLIP was train
 
 def with_preset(candidate: Candidate, preset: str) -> tuple[Candidate, str]:
     """The candidate with the images that a preset can render, and the preset: another one where a CT is not in HU."""
-    words = selection_words()
+    words = selection_terms()
     if preset.partition(":")[0] not in words.hounsfield_presets:
         return candidate, preset
     found = {header.sop_instance_uid: not_hounsfield(header) for header in candidate.pictures}

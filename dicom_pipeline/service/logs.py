@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -109,7 +110,10 @@ class _CrashLogger:
             self._target(*arguments)
         except Exception as error:  # noqa: BLE001 - the edge of a process: the supervisor starts it again
             _log_end("the process", error)
-            sys.exit(1)
+            logging.shutdown()
+            os._exit(
+                1
+            )  # at an orderly end of the interpreter, threads of libraries that still run abort with words of theirs
 
 
 def _log_end(what: str, error: BaseException | None) -> None:

@@ -196,7 +196,7 @@ def test_no_report_for_want_of_a_label_is_said_so(tmp_path, sample_data):
     assert "no usable image" not in page
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "is no DICOM file"), (None, "no file at")])
+@pytest.mark.parametrize(("content", "words"), [(b"", "is not a DICOM file"), (None, "no file at")])
 def test_show_says_what_it_expected(tmp_path, content, words):
     path = tmp_path / "x.dcm"
     if content is not None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.planning.recognition.kinds import exclusion_reason
-from dicom_pipeline.planning.recognition.words import WordList, parts_of, selection_words
+from dicom_pipeline.planning.recognition.words import WordList, parts_of, selection_terms
 from tests.planning.made import AXIAL, CORONAL, only_series, plan_of, reasons_of, stack, synthetic
 
 ORIGINAL, DERIVED = ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]
@@ -76,9 +76,9 @@ def test_image_type_of_other_modalities_is_not_read_for_maps():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(sorted(selection_words().image_type[2].words.exact)), st.sampled_from(["_", " ", "-", "", "2"]))
+@given(st.sampled_from(sorted(selection_terms().image_type[2].words.exact)), st.sampled_from(["_", " ", "-", "", "2"]))
 def test_a_word_is_found_with_anything_that_is_no_letter_around_it(word, mark):
-    words = selection_words().image_type[2].words
+    words = selection_terms().image_type[2].words
     assert words.find(f"{word}{mark}")
     assert words.find(f"COR{mark}{word}".lower()) or mark == ""
     assert not words.find(f"X{word}X")

@@ -8,7 +8,7 @@ from dicom_pipeline.domain import Reason
 from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.planning.recognition.units import not_hounsfield
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 from tests.planning.made import only_series, stack, synthetic
 
 DERIVED = {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
@@ -76,6 +76,6 @@ def test_single_images_in_other_units_are_left_out_of_a_series_in_hu():
 
 
 def test_the_presets_of_the_file_exist_and_window():
-    words = selection_words()
+    words = selection_terms()
     assert {load_preset(name).method for name in words.hounsfield_presets} == {"windows"}
     assert load_preset(words.preset_without_hounsfield).method == "voi"

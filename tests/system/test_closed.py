@@ -193,7 +193,7 @@ def test_logs_name_no_patient_and_no_line_can_be_forged(ran):
     log = ran[0].log.read_text()
     assert MARK not in without_title(log)
     assert BIRTH not in log
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:", line) for line in log.splitlines()), log[:3000]
+    assert [line for line in log.splitlines() if not re.match(r"\d{4}-\d\d-\d\d \d\d:", line)] == []
     assert log.isascii() or all(c.isprintable() or c == "\n" for c in log)
     for words in ("FileExistsError at", "NotADirectoryError at"):
         if words in log:

@@ -237,11 +237,11 @@ def test_a_lost_catalog_is_rebuilt_and_nothing_is_reported_twice(start, orthanc,
     account = json.loads(command(service, "rebuild", "--json").stdout)
     assert account["files"] == len(kept) + 3
     assert (account["entered"], account["conflicts"], account["records"], account["reports"]) == (len(kept), 1, 4, 4)
-    assert {Path(name).name: why.split(":")[0] for name, why in account["left"].items()} == {
+    assert {Path(name).name: why.split(":")[0] for name, why in account["skipped"].items()} == {
         torn.name: "torn",
         garbage.name: "unreadable",
     }
-    assert (service.data / account["kept_beside"]).read_bytes().startswith(b"no database")
+    assert (service.data / account["backup"]).read_bytes().startswith(b"no database")
     assert torn.exists()
     assert garbage.exists()
 

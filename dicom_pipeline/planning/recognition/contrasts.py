@@ -13,7 +13,7 @@ from typing import Any
 from dicom_pipeline.dicom.attributes import first_number, private_value
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.geometry import LocatedFrame
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 
 PRIVATE_B_VALUES = (
     (0x0019, 0x0C, "SIEMENS MR HEADER"),
@@ -68,7 +68,7 @@ def is_trace(frame: LocatedFrame) -> bool:
     """Whether a diffusion frame is weighted by the trace of the directions and not by one direction."""
     if frame.value("DiffusionDirectionality").upper() == "ISOTROPIC":
         return True
-    if any(selection_words().trace.find(value) for value in image_type_of(frame)[2:]):
+    if any(selection_terms().trace.find(value) for value in image_type_of(frame)[2:]):
         return True
     if private_value(frame.header.dataset, 0x2001, 0x04, "Philips Imaging DD 001") in ("I", b"I ", b"I"):
         return True
@@ -86,7 +86,7 @@ def component(frame: LocatedFrame) -> str:
         first = re.match(r"([MPRI])(_|$)", value)
         if first:
             return COMPONENTS[first[1]]
-        if selection_words().phase.find(value):
+        if selection_terms().phase.find(value):
             return "phase"
     number = _plain_number(private_value(frame.header.dataset, 0x0043, 0x2F, "GEMS_PARM_01"))
     return GE_COMPONENTS.get(number, "") if number is not None else ""
@@ -100,4 +100,4 @@ def echo(frame: LocatedFrame) -> str:
 
 def image_type_reason(frame: LocatedFrame) -> tuple[Reason, str] | None:
     """What a word in the Frame Type or Image Type of a frame says of it: a map, a projection, a reformat."""
-    return selection_words().image_type_reason(image_type_of(frame))
+    return selection_terms().image_type_reason(image_type_of(frame))

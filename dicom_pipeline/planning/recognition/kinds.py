@@ -10,7 +10,7 @@ from pydicom.uid import UID
 from dicom_pipeline.dicom.attributes import first_number, items_of, private_value, read_value, texts_of
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 
 OWN_MANUFACTURER = "dicom_pipeline"
 """Manufacturer of everything that this pipeline makes."""
@@ -89,7 +89,7 @@ def _patient_label(header: Header) -> tuple[Reason, str] | None:
 
     Burned In Annotation says nothing of other modalities: each ultrasound frame has some.
     """
-    words = selection_words()
+    words = selection_terms()
     if header.modality not in words.label_modalities:
         return None
     flavours = image_type(header)[2:]
@@ -107,7 +107,7 @@ def _page(header: Header) -> tuple[Reason, str] | None:
     captured = header.sop_class_uid.startswith(SECONDARY_CAPTURE_PREFIX) or "SECONDARY" in image_type(header)
     if not captured:
         return None
-    words, texts = selection_words(), (header.text("SeriesDescription"), *image_type(header))
+    words, texts = selection_terms(), (header.text("SeriesDescription"), *image_type(header))
     found = next((word for text in texts if (word := words.page_names.find(text))), "")
     if not found and not header.text("ImagePositionPatient"):
         found = next((word for text in texts if (word := words.weak_page_names.find(text))), "")
@@ -122,7 +122,7 @@ def _secondary(header: Header) -> tuple[Reason, str] | None:
 
 def _by_image_type(header: Header) -> tuple[Reason, str] | None:
     """What a word in value 3 or beyond says: a map, a projection, a reformat; see data/selection.toml."""
-    found = selection_words().image_type_reason(image_type(header))
+    found = selection_terms().image_type_reason(image_type(header))
     applies = found is not None and (found[0] is Reason.LOCALIZER or header.modality in IMAGE_TYPE_MODALITIES)
     return found if applies else None
 

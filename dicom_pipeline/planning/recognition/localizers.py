@@ -15,7 +15,7 @@ import numpy as np
 from dicom_pipeline.dicom.attributes import first_number
 from dicom_pipeline.planning.geometry import LocatedFrame, groups_of, locate_frames
 from dicom_pipeline.planning.headers import Header
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 
 MODALITIES = ("CT", "MR", "PT")
 
@@ -51,7 +51,7 @@ def find_localizers(pictures: Sequence[Header]) -> dict[str, str]:
     """SOP Instance UIDs of the localizers among the instances of a series, and what tells that they are."""
     if not pictures or pictures[0].modality not in MODALITIES:
         return {}
-    words, first = selection_words(), pictures[0]
+    words, first = selection_terms(), pictures[0]
     name = first.text("SeriesDescription") or first.text("ProtocolName")
     found = words.localizer_names.find(name) or words.localizer_names.find(first.text("ScanOptions"))
     if found:

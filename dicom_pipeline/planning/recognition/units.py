@@ -9,7 +9,7 @@ from dicom_pipeline.dicom.attributes import first_number, integer_of, items_of
 from dicom_pipeline.planning.geometry import LocatedFrame, first_frame
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.recognition.contrasts import image_type_of
-from dicom_pipeline.planning.recognition.words import selection_words
+from dicom_pipeline.planning.recognition.words import selection_terms
 
 
 def not_hounsfield(header: Header) -> str:
@@ -22,7 +22,7 @@ def not_hounsfield(header: Header) -> str:
 
 def _named(frame: LocatedFrame) -> str:
     """A map by its words: Image Type, and the description of a derived image."""
-    words, values = selection_words(), image_type_of(frame)
+    words, values = selection_terms(), image_type_of(frame)
     found = next((word for value in values[2:] if (word := words.not_hounsfield.find(value))), "")
     if not found and values[:1] == ("DERIVED",):
         found = words.not_hounsfield.find(frame.header.text("SeriesDescription"))
@@ -37,7 +37,7 @@ def _rescaled(frame: LocatedFrame) -> str:
     if intercept is None:
         return "no Rescale Intercept"
     stated = frame.value("RescaleType")
-    if stated and not selection_words().hounsfield_types.is_whole(stated):
+    if stated and not selection_terms().hounsfield_types.is_whole(stated):
         return "Rescale Type is not HU"
     unsigned = integer_of(frame.header.dataset, "PixelRepresentation") == 0
     derived = image_type_of(frame)[:1] == ("DERIVED",)

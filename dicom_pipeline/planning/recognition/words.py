@@ -58,7 +58,7 @@ class WordList:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTypeWords:
+class ImageTypeTerms:
     """What says one thing in Image Type. words: by themselves; weak, whole: only in a derived image."""
 
     reason: Reason
@@ -75,7 +75,7 @@ class ImageTypeWords:
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionWords:
+class SelectionTerms:
     """Everything that data/selection.toml says.
 
     weak_localizer_names: which count only where the geometry agrees. trace, phase: values of Image Type of trace-weighted
@@ -84,7 +84,7 @@ class SelectionWords:
     label_names: of pictures of a patient's label, in the modalities that may hold such pictures.
     """
 
-    image_type: tuple[ImageTypeWords, ...]
+    image_type: tuple[ImageTypeTerms, ...]
     localizer_names: WordList
     weak_localizer_names: WordList
     trace: WordList
@@ -104,7 +104,7 @@ class SelectionWords:
         """The words of the file's plain values."""
         return cls(
             image_type=tuple(
-                ImageTypeWords(Reason.of(code), *(WordList.of(entry.get(n, ())) for n in ("words", "weak", "whole")))
+                ImageTypeTerms(Reason.of(code), *(WordList.of(entry.get(n, ())) for n in ("words", "weak", "whole")))
                 for code, entry in table["image_type"].items()
             ),
             localizer_names=WordList.of(table["localizer"]["names"]),
@@ -139,7 +139,7 @@ def parts_of(text: str) -> list[str]:
 
 
 @functools.cache
-def selection_words() -> SelectionWords:
+def selection_terms() -> SelectionTerms:
     """The shipped words."""
     file = resources.files("dicom_pipeline") / "data" / "selection.toml"
-    return SelectionWords.of(tomllib.loads(file.read_text(encoding="utf-8")))
+    return SelectionTerms.of(tomllib.loads(file.read_text(encoding="utf-8")))
