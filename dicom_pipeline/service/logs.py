@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from dicom_pipeline.errors import ConfigError
 
@@ -110,10 +110,13 @@ class _CrashLogger:
             self._target(*arguments)
         except Exception as error:  # noqa: BLE001 - the edge of a process: the supervisor starts it again
             _log_end("the process", error)
-            logging.shutdown()
-            os._exit(
-                1
-            )  # at an orderly end of the interpreter, threads of libraries that still run abort with words of theirs
+            end_process(1)
+
+
+def end_process(status: int) -> NoReturn:
+    """End without the interpreter's clean-up, at which threads of native libraries that still run abort with words of theirs."""
+    logging.shutdown()
+    os._exit(status)
 
 
 def _log_end(what: str, error: BaseException | None) -> None:

@@ -22,7 +22,7 @@ from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import Deliveries, forget_interrupted
 from dicom_pipeline.service.health import readiness
 from dicom_pipeline.service.heartbeat import Heartbeat
-from dicom_pipeline.service.logs import set_up_logs
+from dicom_pipeline.service.logs import end_process, set_up_logs
 from dicom_pipeline.service.status_file import service_status, states_of
 from dicom_pipeline.service.wiring import (
     destinations_of,
@@ -80,6 +80,7 @@ def run_worker(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
     progress = partial(heartbeat.beat, "worker")
     Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=heartbeat.ready, progress=progress).run()
+    end_process(0)
 
 
 def run_sender(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:

@@ -117,7 +117,7 @@ class Worker:
                 yield None
 
     def _suspect_is_next(self) -> bool:
-        """CommitmentQuery before the claim: a suspect that was claimed while another study hangs would be blamed for that."""
+        """Asked before the claim: a suspect that was claimed while another study hangs would be blamed for that."""
         try:
             return next_attempts(self.catalog) > 0
         except CatalogError:
