@@ -46,3 +46,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
         report.longrepr = f"skipping is forbidden here: {report.longrepr}"
     return report
+
+
+SLOW_FIRST = ("tests/system/", "tests/test_docs.py", "tests/reporting/test_matrix.py", "tests/delivery/", "tests/encoders/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, so that no core waits for the other's last one."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FIRST))

@@ -114,7 +114,7 @@ class _CrashLogger:
 
 
 def end_process(status: int) -> NoReturn:
-    """End without the interpreter's clean-up, at which threads of native libraries that still run abort with words of theirs."""
+    """End without the interpreter's clean-up, at which threads of native libraries that still run abort with a message."""
     logging.shutdown()
     os._exit(status)
 
