@@ -48,7 +48,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     return report
 
 
-SLOW_FIRST = ("tests/system/", "tests/test_docs.py", "tests/reporting/test_matrix.py", "tests/delivery/", "tests/encoders/")
+SLOW_FIRST = (
+    "tests/system/",
+    "tests/test_docs.py",
+    "tests/reporting/test_matrix.py",
+    "tests/delivery/",
+    "tests/encoders/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
