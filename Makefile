@@ -50,7 +50,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.installed-dev peers lint
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long and not gpu"
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not long and not gpu"
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not long and not gpu and not system"

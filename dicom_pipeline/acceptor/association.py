@@ -155,11 +155,11 @@ class Association:
             wire.send(reject_pdu(answer.result, answer.source, answer.diagnostic))
             return False
         self._observer.opened(self.sender)
-        for abstract_syntax in answer.refused[:MAX_REFUSED_TOLD]:
+        wire.send(answer.answer)
+        for abstract_syntax in answer.refused[:MAX_REFUSED_TOLD]:  # now: each waits for the catalog, the peer need not
             reason = f"context-refused: {class_name(abstract_syntax)}"
             self._observer.refused(self.sender, "", 0, reason)
             self._alert(AlertKind.ASSOCIATION_FAILURE, reason)
-        wire.send(answer.answer)
         return True
 
     def _serve_messages(self, wire: Wire) -> None:

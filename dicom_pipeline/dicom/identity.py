@@ -105,16 +105,15 @@ def is_ambiguous(stream: BinaryIO, *, implicit: bool, little_endian: bool) -> bo
 
 def _elements(stream: BinaryIO, syntax: UID) -> Iterator[RawDataElement | DataElement]:
     """The wanted elements as they stand, up to the series; the stream is then behind that."""
-    wanted = [Tag(tag) for tag in (*WANTED, EQUIPMENT)]
     found = data_element_generator(
         stream,
         syntax.is_implicit_VR,
         syntax.is_little_endian,
         stop_when=lambda tag, _vr, _length: tag > LAST_TAG,
         defer_size=MAX_VALUE_BYTES,
-        specific_tags=list(wanted),
+        specific_tags=[Tag(tag) for tag in IDENTIFYING],
     )
-    return (element for element in found if element.tag in wanted)
+    return (element for element in found if element.tag in IDENTIFYING)
 
 
 def _text(value: bytes | None) -> str:

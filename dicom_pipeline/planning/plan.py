@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import first_number, items_of, read_value, texts_of
+from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import (
     Account,
     Excluded,
@@ -55,8 +56,9 @@ def plan_study(
     ordered = sorted(headers, key=lambda h: h.sop_instance_uid)
     measures = Measures(content, vectors, _named_frames(ordered))
     fixed = parse_selection(selection) if selection else None
-    candidates, excluded = candidates_of(ordered, rules)
-    chosen, dropped = choose_series(candidates, rules)
+    with quiet():  # once: each attribute that is read would silence and unsilence pydicom anew
+        candidates, excluded = candidates_of(ordered, rules)
+        chosen, dropped = choose_series(candidates, rules)
     series = [_series_plan(candidate, rules.keep, fixed, preset, measures) for candidate in chosen]
     unused = [item for one in series if not one.frames for item in one.excluded]
     used = tuple(one for one in series if one.frames)
@@ -92,10 +94,11 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
 def _series_plan(
     candidate: Candidate, keep: frozenset[Reason], fixed: Selection | None, preset: str | None, measures: Measures
 ) -> SeriesPlan:
-    candidate, preset = with_preset(candidate, preset or candidate.rule.preset)
-    rule, first = candidate.rule, candidate.first
-    stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
-    choice = choose_stacks(stacks, rule.stacks, keep=keep, prefer_axial=candidate.prefer_axial)
+    with quiet():
+        candidate, preset = with_preset(candidate, preset or candidate.rule.preset)
+        rule, first = candidate.rule, candidate.first
+        stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
+        choice = choose_stacks(stacks, rule.stacks, keep=keep, prefer_axial=candidate.prefer_axial)
     selection = fixed or rule.selection
     frames: list[Frame] = []
     reasons: dict[FrameKey, tuple[Reason, str]] = {

@@ -76,8 +76,8 @@ class OrthancSource:
 
     def instances(self, study: ListedStudy) -> list[ListedInstance]:
         """The instances of a study whose series is listed. Raises NotInSourceError."""
-        series = {one["ID"]: _series(one) for one in self._get(f"studies/{study.key}/series")}
-        unknown = ListedSeries("", "", "", 0)  # it came after the series were listed
+        series = {one.key: one for one in study.series}
+        unknown = ListedSeries("", "", "", "", 0)  # it came after the series were listed
         return [
             ListedInstance(one["ID"], _tag(one, "SOPInstanceUID"), series.get(one["ParentSeries"], unknown))
             for one in self._get(f"studies/{study.key}/instances")
@@ -134,7 +134,7 @@ class OrthancSource:
 
 def _series(one: Mapping[str, Any]) -> ListedSeries:
     uid, modality, description = (_tag(one, name) for name in ("SeriesInstanceUID", "Modality", "SeriesDescription"))
-    return ListedSeries(uid, modality, description, len(one["Instances"]))
+    return ListedSeries(str(one["ID"]), uid, modality, description, len(one["Instances"]))
 
 
 def _tag(resource: Mapping[str, Any], name: str) -> str:

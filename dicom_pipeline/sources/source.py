@@ -9,8 +9,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ListedSeries:
-    """A series as its source lists it; instances: how many it has there."""
+    """A series as its source lists it. key: the source's own name of it. instances: how many it has there."""
 
+    key: str
     series_instance_uid: str
     modality: str
     description: str

@@ -81,7 +81,7 @@ class OneFile:
         return 1
 
     def study(self, key: str) -> ListedStudy:
-        return ListedStudy(key, "1.2.3", "", "", (ListedSeries("1.2.3.5", "CT", "", 1),))
+        return ListedStudy(key, "1.2.3", "", "", (ListedSeries("s", "1.2.3.5", "CT", "", 1),))
 
     def instances(self, study: ListedStudy):
         return [ListedInstance("i", UID + ".new", study.series[0])]

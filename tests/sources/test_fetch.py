@@ -272,7 +272,7 @@ def test_every_condition_on_a_series_must_be_met(conditions, admitted):
 
 
 def listed(date):
-    return ListedStudy("k", "1.2", date, "CT Thorax", (ListedSeries("1.2.3", "CT", "Lung 1.0", 7),))
+    return ListedStudy("k", "1.2", date, "CT Thorax", (ListedSeries("s", "1.2.3", "CT", "Lung 1.0", 7),))
 
 
 def test_the_rate_is_kept():

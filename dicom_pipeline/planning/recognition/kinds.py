@@ -8,12 +8,10 @@ from __future__ import annotations
 from pydicom.uid import UID
 
 from dicom_pipeline.dicom.attributes import first_number, items_of, private_value, read_value, texts_of
+from dicom_pipeline.dicom.own_objects import MANUFACTURER
 from dicom_pipeline.domain import Reason
 from dicom_pipeline.planning.headers import Header
 from dicom_pipeline.planning.recognition.words import selection_terms
-
-OWN_MANUFACTURER = "dicom_pipeline"
-"""Manufacturer of everything that this pipeline makes."""
 
 NOT_FOR_DISPLAY = {
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
@@ -58,7 +56,7 @@ def image_type(header: Header) -> tuple[str, ...]:
 def _own(header: Header) -> tuple[Reason, str] | None:
     equipment = items_of(header.dataset, "ContributingEquipmentSequence")
     makers = {header.text("Manufacturer"), *(read_value(item, "Manufacturer") for item in equipment)}
-    return (Reason.OWN_OBJECT, "") if OWN_MANUFACTURER in makers else None
+    return (Reason.OWN_OBJECT, "") if MANUFACTURER in makers else None
 
 
 def _no_image(header: Header) -> tuple[Reason, str] | None:
@@ -93,7 +91,7 @@ def _patient_label(header: Header) -> tuple[Reason, str] | None:
     if header.modality not in words.label_modalities:
         return None
     flavours = image_type(header)[2:]
-    if found := next((word for value in flavours if (word := words.label_image_types.find(value))), None):
+    if found := words.label_image_types.find_in(flavours):
         return Reason.PATIENT_LABEL, f"Image Type {found}"
     for keyword in ("SpecimenLabelInImage", "BurnedInAnnotation"):
         if header.text(keyword).upper() == "YES":
@@ -108,9 +106,9 @@ def _page(header: Header) -> tuple[Reason, str] | None:
     if not captured:
         return None
     words, texts = selection_terms(), (header.text("SeriesDescription"), *image_type(header))
-    found = next((word for text in texts if (word := words.page_names.find(text))), "")
+    found = words.page_names.find_in(texts)
     if not found and not header.text("ImagePositionPatient"):
-        found = next((word for text in texts if (word := words.weak_page_names.find(text))), "")
+        found = words.weak_page_names.find_in(texts)
     return (Reason.DOSE_PAGE, found.lower()) if found else None
 
 

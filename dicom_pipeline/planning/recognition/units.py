@@ -23,7 +23,7 @@ def not_hounsfield(header: Header) -> str:
 def _named(frame: LocatedFrame) -> str:
     """A map by its words: Image Type, and the description of a derived image."""
     words, values = selection_terms(), image_type_of(frame)
-    found = next((word for value in values[2:] if (word := words.not_hounsfield.find(value))), "")
+    found = words.not_hounsfield.find_in(values[2:])
     if not found and values[:1] == ("DERIVED",):
         found = words.not_hounsfield.find(frame.header.text("SeriesDescription"))
     return f"a map ({found})" if found else ""

@@ -52,6 +52,10 @@ class WordList:
                     return " ".join(parts[start:end])
         return next((word for word in self.inner if word in "".join(parts)), "")
 
+    def find_in(self, texts: Iterable[str]) -> str:
+        """The first word that any of the texts holds, as `find` gives it."""
+        return next((word for text in texts if (word := self.find(text))), "")
+
     def is_whole(self, text: str) -> bool:
         """Whether the text is one of the words and nothing else."""
         return "".join(parts_of(text)) in self.exact
