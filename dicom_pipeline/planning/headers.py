@@ -23,12 +23,10 @@ from dicom_pipeline.domain import Excluded, InstanceError, Reason
 class Header:
     """One instance without its pixels, as planning sees it.
 
-    dataset: every element before the pixel data. rank: where the instance stands by number, for ordering without
-    geometry.
+    file: where it was read from, with every element before the pixel data.
     """
 
-    path: Path
-    dataset: Dataset
+    file: ReadFile
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
@@ -36,6 +34,16 @@ class Header:
     transfer_syntax_uid: str
     modality: str
     frames: int
+
+    @property
+    def path(self) -> Path:
+        """The instance's file."""
+        return self.file.path
+
+    @property
+    def dataset(self) -> Dataset:
+        """Every element before the pixel data."""
+        return self.file.dataset
 
     def text(self, keyword: str) -> str:
         """An attribute as text; several values joined by a backslash, empty where it is missing or unreadable."""
@@ -71,8 +79,7 @@ def read_header(path: Path) -> Header:
     if ambiguous:
         raise InstanceError(Reason.AMBIGUOUS_IDENTITY)
     return Header(
-        path=path,
-        dataset=dataset,
+        file=file,
         study_instance_uid=uids["StudyInstanceUID"],
         series_instance_uid=uids["SeriesInstanceUID"],
         sop_instance_uid=uids["SOPInstanceUID"],
