@@ -6,8 +6,9 @@ pixels are missing is found, and written down, when they are decoded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 
@@ -23,7 +24,8 @@ from dicom_pipeline.domain import Excluded, InstanceError, Reason
 class Header:
     """One instance without its pixels, as planning sees it.
 
-    file: where it was read from, with every element before the pixel data.
+    file: where it was read from, with every element before the pixel data. located: the geometry of its frames, once it
+    was asked for (planning.geometry): several recognisers ask.
     """
 
     file: ReadFile
@@ -34,6 +36,7 @@ class Header:
     transfer_syntax_uid: str
     modality: str
     frames: int
+    located: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def path(self) -> Path:
