@@ -48,7 +48,10 @@ RATE_GRACE_SECONDS = 10.0
 BYTES_OVER = 64 * 1024**2
 """How much more than the largest object is let pass unread, so that its sender can be answered 0xA700."""
 
-HOSTILE_REASONS = frozenset({"endless-object", "slow-sender"})
+MAX_EMPTY_FRAGMENTS = 100
+"""Of one message: they bring nothing, and a peer can send them for ever. Senders that are known send one, if any."""
+
+HOSTILE_REASONS = frozenset({"endless-object", "endless-fragments", "slow-sender"})
 """Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""
 
 MAX_REFUSED_TOLD = 8
@@ -76,6 +79,7 @@ class _Message:
     command: Command | None = None
     operation: Operation | None = None
     data_bytes: int = 0
+    empty_fragments: int = 0
     began: float = field(default_factory=time.monotonic)
 
 
@@ -98,11 +102,12 @@ class Association:
         """Everything from the TLS handshake to the closed connection. Raises nothing; every early end leaves a reason."""
         settings = self._context.settings
         try:
+            deadline = time.monotonic() + settings.association_timeout_seconds  # for TLS and the request together
             self._connection.settimeout(settings.association_timeout_seconds)
             if tls is not None and not self._shake_hands(tls):
                 return
             self._wire = Wire(self._connection, settings.max_pdu_bytes, settings.network_timeout_seconds)
-            if self._negotiate(self._wire):
+            if self._negotiate(self._wire, deadline):
                 self._serve_messages(self._wire)
         except WireError as error:
             self._end_early(error)
@@ -138,9 +143,9 @@ class Association:
             return False
         return True
 
-    def _negotiate(self, wire: Wire) -> bool:
+    def _negotiate(self, wire: Wire, deadline: float) -> bool:
         settings = self._context.settings
-        kind, body = wire.read(settings.association_timeout_seconds, MAX_REQUEST_BYTES)
+        kind, body = wire.read(settings.association_timeout_seconds, MAX_REQUEST_BYTES, deadline)
         if kind != Pdu.ASSOCIATE_RQ:
             raise WireError("no-association-request", abort=2)
         self.sender = replace(self.sender, calling_ae=calling_title(body))  # who is turned away is told too
@@ -191,8 +196,13 @@ class Association:
         message = self._message
         if message.context_id != context_id or is_command == (message.command is not None):
             raise WireError("fragments-out-of-order", abort=6)
+        if not len(part) and not is_last:
+            message.empty_fragments += 1
+            if message.empty_fragments > MAX_EMPTY_FRAGMENTS:
+                raise WireError("endless-fragments", abort=6)
         if is_command:
             message.command_bytes += part
+            self._check_flow(message, len(message.command_bytes))
             if len(message.command_bytes) > messages.MAX_COMMAND_BYTES:
                 raise WireError("command-too-long", abort=6)
             if is_last:
@@ -200,18 +210,18 @@ class Association:
             return
         assert message.operation is not None
         message.data_bytes += len(part)
-        self._check_flow(message)
+        self._check_flow(message, message.data_bytes)
         message.operation.write(part)
         if is_last:
             self._answer(message)
 
-    def _check_flow(self, message: _Message) -> None:
-        """End what never ends, and what comes so slowly that it only holds a place."""
+    def _check_flow(self, message: _Message, came: int) -> None:
+        """End what never ends, and what comes so slowly that it only holds a place. came: bytes of the command or data set."""
         settings = self._context.settings
         if message.data_bytes > self._context.services.max_bytes + BYTES_OVER:
             raise WireError("endless-object", abort=0)
         seconds = time.monotonic() - message.began
-        if seconds > RATE_GRACE_SECONDS and message.data_bytes < settings.min_bytes_per_second * seconds:
+        if seconds > RATE_GRACE_SECONDS and came < settings.min_bytes_per_second * seconds:
             raise WireError("slow-sender", abort=0)
 
     def _begin(self, message: _Message, context: Context) -> None:

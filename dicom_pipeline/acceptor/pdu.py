@@ -45,14 +45,17 @@ class Wire:
         self._buffer = bytearray(HEADER_BYTES + self.most)
         self._start = self._end = 0
 
-    def read(self, idle_seconds: float, most: int | None = None) -> tuple[int, memoryview]:
+    def read(
+        self, idle_seconds: float, most: int | None = None, deadline: float = float("inf")
+    ) -> tuple[int, memoryview]:
         """Type and body of the next PDU; the body is valid until the next call.
 
-        idle_seconds: how long to wait for its first byte. most: largest body in bytes where not that of P-DATA.
+        idle_seconds: how long to wait for its first byte. most: largest body in bytes where not that of P-DATA. deadline:
+        when the whole PDU must be there at the latest, however it comes (monotonic).
         Raises WireError: closed, idle, slow, unknown-pdu or pdu-too-long.
         """
-        self._fill(1, time.monotonic() + idle_seconds, "idle")
-        deadline = time.monotonic() + self._seconds
+        self._fill(1, min(deadline, time.monotonic() + idle_seconds), "idle")
+        deadline = min(deadline, time.monotonic() + self._seconds)
         self._fill(HEADER_BYTES, deadline, "slow")
         kind, length = struct.unpack_from(">BxL", self._buffer, self._start)
         if not Pdu.ASSOCIATE_RQ <= kind <= Pdu.ABORT:

@@ -84,6 +84,14 @@ HOSTILE = {
     "a data set without a command": ([request(), data(1, b"x" * 20, command=False)], "fragments-out-of-order"),
     "a command of garbage": ([request(), data(1, b"\xff" * 40, command=True)], "malformed-command"),
     "a command without end": ([request(), *[data(1, bytes(16000), command=True, last=False)] * 9], "command-too-long"),
+    "command fragments without content": (
+        [request(), *[data(1, b"", command=True, last=False)] * 500],
+        "endless-fragments",
+    ),
+    "data fragments without content": (
+        [request(), data(1, store_command(), command=True), *[data(1, b"", command=False, last=False)] * 500],
+        "endless-fragments",
+    ),
     "a second request": ([request(), request()], "unexpected-pdu"),
     "a release in a message": (
         [request(), data(1, store_command(), command=True), struct.pack(">BxL4x", 5, 4)],
@@ -107,6 +115,27 @@ def test_each_hostile_stream_ends_with_its_reason(listener, name):
     while sum(c for w, c in reasons(listener).items() if reason in w) == before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert sum(c for w, c in reasons(listener).items() if reason in w) == before + 1, reasons(listener)
+    check_alive(listener)
+
+
+def test_a_request_that_drips_is_ended_by_the_clock_of_the_association(listener):
+    """Each byte comes in time, the whole would take minutes: the limit is for TLS and the request together."""
+    whole, ended = request(), False
+    with connected(listener) as peer:
+        peer.settimeout(0.2)
+        for index in range(len(whole) - 1):
+            try:
+                peer.sendall(whole[index : index + 1])
+                if not peer.recv(100):
+                    ended = True
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+            if ended:
+                break
+        assert ended
+        assert index < len(whole) - 2
     check_alive(listener)
 
 
