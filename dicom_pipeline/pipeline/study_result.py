@@ -12,6 +12,7 @@ from dicom_pipeline.domain import (
     Embedding,
     Excluded,
     FrameKey,
+    Outcome,
     Plan,
     Provenance,
     Rendering,
@@ -19,12 +20,13 @@ from dicom_pipeline.domain import (
     Score,
     embedding_space,
 )
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.planning import StudyInput, account_of
 from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions
-from dicom_pipeline.scoring import ZeroShot, series_scores
+from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class StudyResult:
     headers: SOP Instance UID -> the instance's data set without pixel data.
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
     report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
+    applicability: Series Instance UID -> what each of its label sets is to it.
     companions: objects to send beside the report; empty unless asked for.
     renderings: what the encoder got; empty unless asked for.
     """
@@ -49,6 +52,7 @@ class StudyResult:
     provenance: Provenance
     report: Dataset | None
     problem: str = ""
+    applicability: Mapping[str, tuple[Applicability, ...]] = field(default_factory=dict)
     companions: tuple[Dataset, ...] = ()
     renderings: tuple[Rendering, ...] = ()
 
@@ -56,6 +60,14 @@ class StudyResult:
     def scores(self) -> tuple[Score, ...]:
         """Series scores, then frame scores."""
         return self.series_scores + self.frame_scores
+
+    @property
+    def state(self) -> RevisionState:
+        """The last state of the revision: done, no-label, no-image, or failed where no valid report can be made."""
+        if self.problem:
+            return RevisionState.FAILED
+        used = self.account.counts[Outcome.USED]
+        return RevisionState.processed(reported=self.report is not None, used=used)
 
 
 @dataclass(slots=True)
@@ -75,9 +87,9 @@ class EncodedStudy:
 
 
 def study_result(
-    encoded: EncodedStudy, recipe: Recipe, zero_shot: ZeroShot | None, progress: Callable[[], object] = lambda: None
+    encoded: EncodedStudy, recipe: Recipe, zero_shot: Sequence[ZeroShot], progress: Callable[[], object] = lambda: None
 ) -> StudyResult:
-    """The result of a study whose frames are all through. zero_shot: the recipe's label set, embedded; None without one."""
+    """The result of a study whose frames are all through. zero_shot: the recipe's label sets, embedded."""
     study = encoded.study
     plan = _carried_out(encoded.plan, encoded.failures)
     provenance = recipe.provenance(plan)
@@ -92,6 +104,7 @@ def study_result(
         frame_scores=tuple(frame_scores),
         series_scores=tuple(aggregated),
         provenance=provenance,
+        applicability=recipe.label_sets.applicability(plan),
         report=None,
         renderings=tuple(encoded.renderings),
     )
@@ -128,16 +141,19 @@ def _reported(result: StudyResult, recipe: Recipe, progress: Callable[[], object
 
 
 def _scores(
-    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe, zero_shot: ZeroShot | None
+    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe, zero_shot: Sequence[ZeroShot]
 ) -> tuple[list[Score], list[Score]]:
     """Frame scores and series scores, zero-shot first, then each probe's."""
-    modalities = {series.series_instance_uid: series.modality for series in plan.series}
     spaces = {
         series.series_instance_uid: embedding_space(provenance.weights, provenance.presets[series.preset])
         for series in plan.series
     }
-    of_frames = zero_shot.score(embeddings, modalities) if zero_shot else []
+    of_frames: list[Score] = []
     of_series: list[Score] = []
+    sets = {series.series_instance_uid: recipe.label_sets.sets_for(series) for series in plan.series}
+    for scorer in zero_shot:
+        chosen = [e for e in embeddings if scorer.label_set in sets[e.frame.series_instance_uid]]
+        of_frames += scorer.score(chosen)
     for probe in recipe.probes:
         made = probe.score(embeddings, spaces)
         of_frames += [score for score in made if score.derivation is None]

@@ -45,7 +45,9 @@ class StudyOutput:
         reports = {}
         if result.report is not None:
             reports[f"{result.report.SOPInstanceUID}.dcm"] = encode(result.report)
-        entry = plan_to_json(result.plan, result.account)
+        entry = plan_to_json(result.plan, result.account, result.applicability)
+        entry["state"] = result.state.value
+        entry["state_sentence"] = result.state.sentence
         entry["revision"] = result.revision.number
         entry["fingerprint"] = result.provenance.fingerprint
         entry["encoder"] = result.provenance.encoder

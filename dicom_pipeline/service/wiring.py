@@ -24,7 +24,8 @@ from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
 from dicom_pipeline.peers.orthanc import OrthancServer
 from dicom_pipeline.peers.peer import Destination
-from dicom_pipeline.scoring import load_label_set, load_probe
+from dicom_pipeline.planning import load_rules
+from dicom_pipeline.scoring import LabelChoice, load_probe
 from dicom_pipeline.sources.poller import Poller
 
 
@@ -66,8 +67,8 @@ def check_rules(settings: Settings) -> None:
 
 
 def _labels_with_threshold(settings: Settings) -> set[str]:
-    chosen = settings.scoring.label_set
-    labels = [] if chosen == "none" else list(load_label_set(chosen).labels)
+    rules = load_rules(settings.planning.rules_file, settings.planning.keep)
+    labels = list(LabelChoice.load(settings.scoring.chosen, rules.named_label_sets).labels)
     for folder in settings.scoring.probes:
         labels += load_probe(folder).report_labels
     return {label.name for label in labels if label.threshold is not None}
