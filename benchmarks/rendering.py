@@ -22,7 +22,7 @@ from pydicom.data import get_testdata_file
 
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import decode, image_file
+from dicom_pipeline.imaging.decoding.frames import decode, image_file
 
 
 def main() -> None:

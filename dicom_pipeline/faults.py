@@ -39,12 +39,13 @@ WORK_POINTS = (
     "store-written",  # or passed over, where it is off
     "finished",
 )
+RENDER_POINTS = ("job-begun",)  # in a render process
 SEND_POINTS = (
     "report-read",
     "report-sent",  # the destination has it, the outbox does not know
     "delivery-recorded",
 )
-POINTS = (*RECEIVE_POINTS, *COMPARE_POINTS, *WORK_POINTS, *SEND_POINTS)
+POINTS = (*RECEIVE_POINTS, *COMPARE_POINTS, *WORK_POINTS, *RENDER_POINTS, *SEND_POINTS)
 
 
 class _Fuse:

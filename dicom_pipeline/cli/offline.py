@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
-from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Reason, Rendering
+from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Rendering
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import Scan
     from dicom_pipeline.results.folder import OutputFolder
 
@@ -49,16 +50,18 @@ def process(
 ) -> None:
     """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
     from dicom_pipeline.config import load_settings
-    from dicom_pipeline.dicom.same_content import same_content
     from dicom_pipeline.pipeline import Pipeline
+    from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import scan, study_inputs_of
     from dicom_pipeline.results.folder import OutputFolder
     from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 
-    found = scan(paths, same_content)
+    settings = load_settings(config)
+    with Renderers.from_settings(settings.rendering) as renderers:
+        found = scan(paths, renderers.same_content)
     _check_preset(preset)
     pipeline = Pipeline.from_config(
-        load_settings(config),
+        settings,
         model=model,
         label_set=label_set,
         preset=preset,
@@ -95,16 +98,16 @@ def explain(
 ) -> None:
     """Show the plan: series, frames used, preset, label sets, and why anything is left out. Loads no model."""
     from dicom_pipeline.config import load_settings
-    from dicom_pipeline.dicom.same_content import same_content
-    from dicom_pipeline.imaging import content_of, stack_sheets
+    from dicom_pipeline.imaging import stack_sheets
+    from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import account_of, load_rules, plan_study, scan
     from dicom_pipeline.results.folder import write_plan
     from dicom_pipeline.results.plan_json import excluded_to_json, plan_to_json
     from dicom_pipeline.scoring import LabelChoice
 
-    found = scan(paths, same_content)
     settings = load_settings(config)
-    planning = settings.planning
+    planning, renderers = settings.planning, Renderers.from_settings(settings.rendering)
+    found = scan(paths, renderers.same_content)
     _check_preset(preset or planning.preset)
     rules = load_rules(planning.rules_file, planning.keep)
     if label_set:
@@ -117,12 +120,12 @@ def explain(
             rules,
             selection=select or planning.selection,
             preset=preset or planning.preset,
-            content=content_of,
+            content=renderers.content,
         )
         plan = Plan(plan.study_instance_uid, plan.series, plan.excluded + tuple(found.excluded.get(uid, ())))
         failures: list[Excluded] = []
         if out is not None:
-            sheet, failures = _write_renderings(plan, out / "renderings")
+            sheet, failures = _write_renderings(plan, out / "renderings", renderers)
             sheets += [sheet] if sheet is not None else []
         account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
         entry = plan_to_json(plan, account, choice.applicability(plan))
@@ -157,11 +160,12 @@ def show_results(folder: OutputFolder) -> None:
             screen.print(f"  {path}{count}", soft_wrap=True, highlight=False)
 
 
-def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, list[Excluded]]:
+def _write_renderings(plan: Plan, folder: Path, renderers: Renderers) -> tuple[Image.Image | None, list[Excluded]]:
     """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed."""
     from PIL import Image
 
-    from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, load_preset
+    from dicom_pipeline.imaging import contact_sheet, load_preset
+    from dicom_pipeline.pipeline.renderings import render_ahead
     from dicom_pipeline.results.study_output import SHEET_FRAMES
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,13 +173,11 @@ def _write_renderings(plan: Plan, folder: Path) -> tuple[Image.Image | None, lis
     failures: list[Excluded] = []
     keep = max(1, -(-len(plan.frames) // SHEET_FRAMES))
     for series in plan.series:
-        renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
-        for index, frame in enumerate(series.frames):
-            try:
-                rendering = renderer.render(frame)
-            except InstanceError as error:
-                uids = frame.key.sop_instance_uid, frame.series_instance_uid, frame.key.frame
-                failures.append(Excluded(Reason.of(error.reason), frame.path, *uids, error.detail))
+        in_series = renderers.series(load_preset(series.preset), series.reference_frames)
+        tasks = ((index, in_series, frame) for index, frame in enumerate(series.frames))
+        for index, frame, rendering in filter(None, render_ahead(tasks, depth=2 * renderers.processes)):
+            if isinstance(rendering, InstanceError):
+                failures.append(rendering.excluded_frame(frame))
                 continue
             Image.fromarray(rendering.pixels).save(folder / f"{frame.key.sop_instance_uid}-{frame.key.frame}.png")
             if index % keep == 0:

@@ -169,6 +169,8 @@ def _print_account(account: dict[str, Any]) -> None:
     screen.print(f"service {service['state']}{processes}")
     for words in service["silent"]:
         screen.print(f"silent: {words}")
+    for incident, count in service["incidents"].items():
+        screen.print(f"{count} {incident.replace('-', ' ')} since the worker started")
     screen.print(
         f"{totals['instances']} instances of {totals['studies']} studies received, {totals['waiting']} studies waiting, "
         f"{totals['associations']} associations open, {totals['refusals']} refusals, {totals['conflicts']} conflicts"

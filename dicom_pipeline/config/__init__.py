@@ -14,6 +14,7 @@ from dicom_pipeline.config.peers import AnyPeer, DeliverSection, DicomPeer, Dico
 from dicom_pipeline.config.processing import (
     EncoderSection,
     PlanningSection,
+    RenderingSection,
     ReportSection,
     ScoringSection,
     StoreSection,
@@ -39,6 +40,7 @@ __all__ = [
     "ListenerSection",
     "OrthancPeer",
     "PlanningSection",
+    "RenderingSection",
     "ReportSection",
     "ScoringSection",
     "ServiceSection",

@@ -1,4 +1,4 @@
-"""The tables that held remote systems before [[peers]]: read for one more version, with a line that says what to change."""
+"""Older names of settings, such as the tables before [[peers]]: read for one more version, each with a line of advice."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def with_peers(values: Values) -> tuple[Values, list[str]]:
     if advice:
         values["peers"] = peers
     return values, advice
+
+
+def with_rendering(values: Values, advice: list[str]) -> Values:
+    """The values with [rendering] in place of the threads that it was before. advice: gets a sentence where they were set."""
+    encoder, rendering = values.get("encoder"), values.get("rendering", {})
+    if not isinstance(encoder, dict) or "render_threads" not in encoder or not isinstance(rendering, dict):
+        return values
+    encoder = dict(encoder)
+    advice.append("encoder.render_threads is now rendering.processes")
+    return {**values, "encoder": encoder, "rendering": {"processes": encoder.pop("render_threads"), **rendering}}
 
 
 def _are_tables(value: Any) -> TypeGuard[list[Values]]:

@@ -23,6 +23,22 @@ class PlanningSection(Section):
     )
 
 
+class RenderingSection(Section):
+    """The processes that decode and render ahead of the encoder; a decoder that crashes or loops ends one of them."""
+
+    processes: int | None = Field(
+        None, ge=1, le=256, description="How many; unset: one for each core but one, which feeds the encoder."
+    )
+    frame_seconds: int = Field(
+        30,
+        ge=1,
+        description="CPU time that one frame may take; the largest frame that is taken (200 million pixels) needs about 15 s.",
+    )
+    max_process_bytes: int = Field(
+        2 * 1024**3, ge=256 * 1024**2, description="Memory that one of them may take beyond what it starts with."
+    )
+
+
 class EncoderSection(Section):
     """The model."""
 
@@ -42,7 +58,6 @@ class EncoderSection(Section):
         le=1024,
         description="Renderings at once, across studies; unset: 2 on a CPU, up to 64 on a GPU by the size of its memory.",
     )
-    render_threads: int = Field(2, ge=1, le=64, description="Threads that decode and render ahead of the encoder.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset leaves it to torch.")
 
 

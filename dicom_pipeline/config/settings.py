@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_pipeline.config.fields import NAME_OR_PATH
-from dicom_pipeline.config.older_tables import with_peers
+from dicom_pipeline.config.older_tables import with_peers, with_rendering
 from dicom_pipeline.config.operating import AuditSection, ServiceSection
 from dicom_pipeline.config.peers import AnyPeer, DicomPeer, OrthancPeer
 from dicom_pipeline.config.processing import (
     EncoderSection,
     PlanningSection,
+    RenderingSection,
     ReportSection,
     ScoringSection,
     StoreSection,
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     spool: SpoolSection = SpoolSection()
     assembly: AssemblySection = AssemblySection()
     planning: PlanningSection = PlanningSection()
+    rendering: RenderingSection = RenderingSection()
     encoder: EncoderSection = EncoderSection()
     scoring: ScoringSection = ScoringSection()
     report: ReportSection = ReportSection()
@@ -115,12 +117,16 @@ def load_settings(path: Path | str | None = None) -> Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} is not valid TOML: {error}") from error
     values, advice = with_peers(_with_older_environment(values))
+    values = with_rendering(values, advice)
     for sentence in advice:
         log.warning("%s: %s; the older form is read for one more version", path or "environment", sentence)
     try:
         return _rooted(Settings(**values), folder)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, values.get("peers", ()))) from error
+
+
+RENDER_THREADS = "DICOM_PIPELINE_ENCODER__RENDER_THREADS"
 
 
 def _with_older_environment(values: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +138,8 @@ def _with_older_environment(values: dict[str, Any]) -> dict[str, Any]:
                 found[table] = json.loads(text)
             except ValueError as error:
                 raise ConfigError(f"{variable} is not valid JSON: {error}") from error
+    if (threads := os.environ.get(RENDER_THREADS)) is not None and isinstance(values.get("encoder", {}), dict):
+        found["encoder"] = {**values.get("encoder", {}), "render_threads": threads}
     return values | found
 
 

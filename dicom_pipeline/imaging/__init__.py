@@ -1,8 +1,8 @@
 """RENDER: stored pixels of one frame -> uint8 (448, 448, 3), bit-exact to a named preset.
 
-limits (what a frame may cost), fragments (which bytes are a frame), frames (decode one), luts, windows and voi (values to
-grey), colour (to sRGB), resize (square and shrink), presets (recipes in data/presets), jpeg12 (12-bit JPEG), serving
-(Google's container), render (fast path), sheet.
+decoding/ (bytes to stored values), luts, windows and voi (values to grey), statistics (what presets must know of a stack),
+colour (to sRGB), resize (square and shrink), presets (recipes in data/presets), serving (Google's container), render (fast
+path), sheet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_pipeline.imaging.presets import Preset, list_presets, load_preset
 
 if TYPE_CHECKING:
-    from dicom_pipeline.imaging.limits import Limits
+    from dicom_pipeline.imaging.decoding.limits import Limits
     from dicom_pipeline.imaging.render import SeriesRenderer, content_of
     from dicom_pipeline.imaging.sheet import contact_sheet, stack_sheets
 
@@ -31,7 +31,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What works on pixels on first use: listing presets loads neither numpy nor pydicom."""
     if name == "Limits":
-        from dicom_pipeline.imaging.limits import Limits
+        from dicom_pipeline.imaging.decoding.limits import Limits
 
         return Limits
     if name in ("SeriesRenderer", "content_of"):

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from dicom_pipeline.dicom.attributes import integer_of, items_of, read_value
 from dicom_pipeline.domain import InstanceError, Reason
-from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.decoding.frames import Stored
 from dicom_pipeline.imaging.luts import palette_of
 from dicom_pipeline.imaging.voi import stored_range
 

@@ -8,10 +8,7 @@ pixels, colour and the PIL resizes go through the same functions on the whole ar
 
 from __future__ import annotations
 
-import threading
-import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from dicom_pipeline.dicom.attributes import integer_of, read_value
-from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Reason, Rendering
-from dicom_pipeline.imaging import colour, resize, serving, voi
-from dicom_pipeline.imaging.frames import Stored, decode
-from dicom_pipeline.imaging.limits import Limits
+from dicom_pipeline.domain import IMAGE_SIZE, Frame, Rendering
+from dicom_pipeline.imaging import colour, resize, serving, statistics, voi
+from dicom_pipeline.imaging.decoding.frames import Stored, decode
+from dicom_pipeline.imaging.decoding.limits import Limits, frame_edge
 from dicom_pipeline.imaging.presets import Preset
-from dicom_pipeline.imaging.windows import Levels, Span, full_span, to_grey
+from dicom_pipeline.imaging.statistics import ReferenceFrames, Statistics
+from dicom_pipeline.imaging.windows import Span, to_grey
 
 PointFunction = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 """Stored values of any shape (s) -> uint8 of shape (s) for grey or (s, 3) for colour."""
@@ -34,30 +32,25 @@ class SeriesRenderer:
     """Renders the frames of one series with one preset; safe to call from several threads.
 
     reference_frames: frames whose values give the series its percentiles, for presets that need them; each stack has its own.
+    statistics: what was measured of them elsewhere, in place of reference frames.
     """
 
-    def __init__(self, preset: Preset, reference_frames: Sequence[Frame] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        reference_frames: Sequence[Frame] = (),
+        limits: Limits | None = None,
+        statistics: Statistics | None = None,
+    ) -> None:
         self.preset = preset
-        self.reference_frames = tuple(reference_frames)
         self.limits = limits or Limits()
-        self._lock = threading.Lock()
-        self._levels: dict[int, Levels] = {}
-        self._full_spans: dict[int, Span] = {}
+        self._statistics = statistics or ReferenceFrames(reference_frames, self.limits, preset.percentiles)
         self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
     def render(self, frame: Frame) -> Rendering:
-        """The rendering of one frame. Raises InstanceError with the reason where there can be none.
-
-        What nobody foresaw of an odd instance is that instance's failure, not its study's and its neighbours'.
-        """
-        try:
+        """The rendering of one frame. Raises InstanceError with the reason where there can be none."""
+        with frame_edge():
             return Rendering(frame, self.render_stored(decode(frame, self.limits), frame.stack))
-        except InstanceError:
-            raise
-        except Exception as error:  # the edge of a frame: an odd value costs no other frame
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
-            raise InstanceError(Reason.RENDER_FAILED, place) from error
 
     def render_stored(self, stored: Stored, stack: int = 0) -> npt.NDArray[np.uint8]:
         """Decoded values of a frame of a stack -> uint8 (448, 448, 3)."""
@@ -101,53 +94,24 @@ class SeriesRenderer:
         if method == "windows":
             return tuple(Span.of(width, level) for width, level in self.preset.windows)
         if method == "minmax":
-            return (self._full_span(stored, stack),)
+            return (self._statistics.extremes(stored, stack),)
         if method == "percentile":
             return self._percentile_spans(stored, stack)
         if voi.window_of(stored) is not None or voi.has_voi_lut(stored):
             return None
         if method == "colour" and _is_eight_bit(stored):
             return (_full_range(stored),)
-        return (self._stack_levels(stored, stack).window,)
+        return (self._statistics.levels(stored, stack).window,)
 
     def _percentile_spans(self, stored: Stored, stack: int) -> tuple[Span, ...] | None:
         """The percentile window; where it is absurd, the object's own one (None), or all values where that is absurd too."""
-        levels = self._stack_levels(stored, stack)
+        levels = self._statistics.levels(stored, stack)
         if levels.suits(levels.window):
             return (levels.window,)
         own = voi.window_of(stored)
         if voi.has_voi_lut(stored) or (own is not None and levels.suits(Span.of(own[1], own[0]))):
             return None
-        return (self._full_span(stored, stack),)
-
-    def _stack_levels(self, stored: Stored, stack: int) -> Levels:
-        """How the values of the stack's reference frames are spread; of the frame itself where there are none."""
-        if not self.reference_frames:
-            return Levels.of([_sample(stored)], self.preset.percentiles)
-        with self._lock:
-            if stack not in self._levels:
-                self._levels[stack] = Levels.of(self._reference_samples(stored, stack, 4), self.preset.percentiles)
-            return self._levels[stack]
-
-    def _full_span(self, stored: Stored, stack: int) -> Span:
-        """From the lowest to the highest value of the stack's reference frames; of the frame itself where there are none."""
-        if not self.reference_frames:
-            return full_span([_sample(stored, step=1)])
-        with self._lock:
-            if stack not in self._full_spans:
-                self._full_spans[stack] = full_span(self._reference_samples(stored, stack, 1))
-            return self._full_spans[stack]
-
-    def _reference_samples(self, stored: Stored, stack: int, step: int) -> list[npt.NDArray[np.float32]]:
-        """Values of the stack's reference frames; of the frame itself where none of them can be decoded."""
-        of_stack = [frame for frame in self.reference_frames if frame.stack == stack]
-        samples = []
-        for frame in of_stack or self.reference_frames:
-            try:
-                samples.append(_sample(decode(frame, self.limits), step))
-            except InstanceError:
-                continue  # it stands with its reason where it is rendered; the others make the statistics
-        return samples or [_sample(stored, step)]
+        return (self._statistics.extremes(stored, stack),)
 
     def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
         """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
@@ -196,7 +160,7 @@ def content_of(frame: Frame) -> float:
     CT: above -500 HU. Others: above a tenth of the way from the darkest to the brightest value. Raises InstanceError.
     """
     stored = decode(frame)
-    sample = _sample(stored, step=8)
+    sample = statistics.sample(stored, step=8)
     if read_value(stored.dataset, "Modality") == "CT":
         return float((sample > -500).mean())
     low, high = float(sample.min()), float(np.percentile(sample, 99.5))
@@ -211,22 +175,6 @@ def _in_spans(modality: npt.NDArray[np.float32], spans: Sequence[Span]) -> npt.N
     if len(spans) == 1:
         return to_grey(modality, spans[0])
     return np.stack([to_grey(modality, span) for span in spans], axis=-1)
-
-
-def _sample(stored: Stored, step: int = 4) -> npt.NDArray[np.float32]:
-    """Modality values of every step-th row and column, padding left out unless nothing remains."""
-    values = stored.values[::step, ::step]
-    if values.ndim == 3:
-        values = values.mean(axis=2)
-    padding = voi.padding_range(stored)
-    if padding is not None:
-        inside = values[(values < padding[0]) | (values > padding[1])]
-        values = inside if inside.size else values
-    result = voi.modality_values(values, stored).ravel()
-    finite = result[np.isfinite(result)]
-    if not finite.size:
-        raise InstanceError(Reason.RENDER_FAILED, "no finite pixel value")
-    return finite
 
 
 def _is_eight_bit(stored: Stored) -> bool:

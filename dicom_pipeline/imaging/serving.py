@@ -16,7 +16,7 @@ from pydicom.multival import MultiValue
 
 from dicom_pipeline.dicom.attributes import read_value
 from dicom_pipeline.domain import IMAGE_SIZE, InstanceError, Pixels, Reason
-from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.decoding.frames import Stored
 from dicom_pipeline.imaging.resize import pad
 from dicom_pipeline.imaging.voi import modality_lut, number
 

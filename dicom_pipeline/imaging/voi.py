@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 
 from dicom_pipeline.dicom.attributes import integer_of, read_value
 from dicom_pipeline.domain import InstanceError, Reason
-from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.decoding.frames import Stored
 from dicom_pipeline.imaging.luts import LookupTable, table_of
 from dicom_pipeline.imaging.windows import rescale
 

@@ -9,23 +9,25 @@ import numpy.typing as npt
 
 from dicom_pipeline.domain import Frame, InstanceError, Pixels
 from dicom_pipeline.encoders import Encoder
-from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
+from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.pipeline.renderers import Renderers, SeriesFrames
 
 REFERENCE_FRAMES = 32
 """Frames, evenly over those of a series that are asked about, that make its statistics."""
 
 
 class FrameMeasures:
-    """Measures frames with the resident model. progress: called for each frame and batch."""
+    """Measures frames with the render processes and the resident model. progress: called for each frame and batch."""
 
-    def __init__(self, encoder: Encoder, progress: Callable[[], object]) -> None:
+    def __init__(self, encoder: Encoder, renderers: Renderers, progress: Callable[[], object]) -> None:
         self._encoder = encoder
+        self._renderers = renderers
         self._progress = progress
 
     def content(self, frame: Frame) -> float:
         """Share of the frame (0..1) that is not air, for the `body` selection. Raises InstanceError."""
         self._progress()
-        return content_of(frame)
+        return self._renderers.content(frame)
 
     def vectors(self, frames: Sequence[Frame], preset: str) -> npt.NDArray[np.float32]:
         """Embeddings (N, D) of frames, for the `diverse` selection; a frame that cannot be rendered gets zeros."""
@@ -36,7 +38,7 @@ class FrameMeasures:
         size = self._encoder.batch_size
         for indices in by_series.values():
             reference = [frames[i] for i in indices][:: -(-len(indices) // REFERENCE_FRAMES)]
-            renderer = SeriesRenderer(load_preset(preset), reference)
+            renderer = self._renderers.series(load_preset(preset), reference)
             for start in range(0, len(indices), size):
                 made = self._rendered(renderer, frames, indices[start : start + size])
                 if made:
@@ -44,13 +46,14 @@ class FrameMeasures:
                 self._progress()
         return vectors
 
-    def _rendered(self, renderer: SeriesRenderer, frames: Sequence[Frame], indices: Sequence[int]) -> dict[int, Pixels]:
+    def _rendered(self, series: SeriesFrames, frames: Sequence[Frame], indices: Sequence[int]) -> dict[int, Pixels]:
         """Renderings by index; frames that fail are absent here, and get their reason where they are rendered to be used."""
         made = {}
-        for index in indices:
+        asked = {index: series.submit(frames[index]) for index in indices}
+        for index, rendering in asked.items():
             self._progress()
             try:
-                made[index] = renderer.render(frames[index]).pixels
+                made[index] = rendering.result().pixels
             except InstanceError:
                 continue
         return made

@@ -1,6 +1,6 @@
 """Revisions in -> results out: the stages as one chain.
 
-    plan -> render (threads, ahead) -> encode (one model, batches across studies) -> score -> report
+    plan -> render (processes, ahead) -> encode (one model, batches across studies) -> score -> report
 
 `Pipeline.process` is a stream: it takes studies as they come and yields results in the same order, with memory bounded
 by the batch, not by the study. `Pipeline.process_study` is its one-study case.
@@ -12,27 +12,29 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from dicom_pipeline.config import Settings, load_settings
-from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import Embedding, InstanceError, Pixels, Plan, Rendering
 from dicom_pipeline.encoders import CachedTexts, Encoder, encode_stream, load_encoder
-from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.pipeline.measures import FrameMeasures
 from dicom_pipeline.pipeline.recipe import Recipe
+from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.pipeline.renderings import Task, render_ahead
 from dicom_pipeline.pipeline.study_result import EncodedStudy, StudyResult, study_result
 from dicom_pipeline.planning import Header, StudyInput, plan_study, study_inputs
 from dicom_pipeline.scoring import ZeroShot
 
 MIN_AHEAD = 8
-"""Renderings made ahead of the encoder at least; two batches where that is more."""
+"""Renderings made ahead of the encoder at least; two batches, or four for each render process, where that is more."""
 
 
 class Pipeline:
     """The stages, one resident encoder, and the recipe that they follow.
 
-    render_threads: threads that decode and render ahead of the encoder.
+    renderers: the processes that decode and render ahead of the encoder; the pipeline's own where none are given, which
+        `close`, or leaving a `with`, ends.
     keep_renderings: how many renderings of a study, evenly over its frames, the result hands back (600 kB each).
     progress: called by the thread that takes the results whenever a frame or a batch is through.
 
@@ -45,17 +47,17 @@ class Pipeline:
         encoder: Encoder,
         recipe: Recipe,
         *,
-        render_threads: int = 2,
+        renderers: Renderers | None = None,
         keep_renderings: int = 0,
         progress: Callable[[], object] = lambda: None,
     ) -> None:
         recipe.check_encoder(encoder)
         self.encoder = encoder
         self.recipe = recipe
-        self.render_threads = render_threads
+        self.renderers = renderers or Renderers()
         self.keep_renderings = keep_renderings
         self._progress = progress
-        self._measures = FrameMeasures(encoder, progress)
+        self._measures = FrameMeasures(encoder, self.renderers, progress)
         texts = CachedTexts(encoder)
         self._zero_shot = tuple(ZeroShot(texts, label_set) for label_set in recipe.label_sets.sets)
 
@@ -76,6 +78,8 @@ class Pipeline:
         Loads the model. Raises ConfigError, ModelError, LabelSetError, PresetError or RuleError.
         """
         settings = config if isinstance(config, Settings) else load_settings(config)
+        renderers = Renderers.from_settings(settings.rendering)
+        renderers.start()  # they are ready by the time that the model is
         encoder = load_encoder(
             model or settings.encoder.model,
             device=settings.encoder.device,
@@ -86,10 +90,22 @@ class Pipeline:
         return cls(
             encoder,
             Recipe.from_settings(settings, encoder, label_set=label_set, preset=preset, selection=selection),
-            render_threads=settings.encoder.render_threads,
+            renderers=renderers,
             keep_renderings=keep_renderings,
             progress=progress,
         )
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End the processes that render."""
+        self.renderers.close()
 
     def plan(self, headers: Sequence[Header]) -> Plan:
         """The plan of one study; decodes pixels only for selections that ask for them."""
@@ -111,7 +127,7 @@ class Pipeline:
 
     def process_paths(self, paths: Iterable[Path | str]) -> Iterator[StudyResult]:
         """Process every study in files and folders; one result a study."""
-        yield from self.process(study_inputs(paths, same_content))
+        yield from self.process(study_inputs(paths, self.renderers.same_content))
 
     def process(self, studies: Iterable[StudyInput | None]) -> Iterator[StudyResult]:
         """Process a stream of studies; results come in its order.
@@ -133,7 +149,7 @@ class Pipeline:
             yield self._result(running.popleft())
 
     def _result(self, study: EncodedStudy) -> StudyResult:
-        return study_result(study, self.recipe, self._zero_shot, self._progress)
+        return study_result(study, self.recipe, self._zero_shot, self.renderers, self._progress)
 
     def _items(
         self, studies: Iterable[StudyInput | None], running: deque[EncodedStudy]
@@ -141,8 +157,7 @@ class Pipeline:
         """The renderings of all studies, in order; None where the batch must not wait. A failure is the study's own."""
         made_ahead = render_ahead(
             self._tasks(studies, running),
-            threads=self.render_threads,
-            depth=max(MIN_AHEAD, 2 * self.encoder.batch_size),
+            depth=max(MIN_AHEAD, 2 * self.encoder.batch_size, 4 * self.renderers.processes),
             progress=self._progress,
         )
         for made in made_ahead:
@@ -167,9 +182,9 @@ class Pipeline:
             study = self._planned(item)
             running.append(study)
             for series in study.plan.series:
-                renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
+                frames = self.renderers.series(load_preset(series.preset), series.reference_frames)
                 for frame in series.frames:
-                    yield study, renderer, frame
+                    yield study, frames, frame
 
     def _planned(self, study: StudyInput) -> EncodedStudy:
         plan = self.plan(study.headers) if study.headers else Plan(study.revision.study_instance_uid, ())

@@ -22,8 +22,9 @@ from dicom_pipeline.domain import (
 )
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.pipeline.recipe import Recipe
+from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
 from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions
 from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
@@ -87,7 +88,11 @@ class EncodedStudy:
 
 
 def study_result(
-    encoded: EncodedStudy, recipe: Recipe, zero_shot: Sequence[ZeroShot], progress: Callable[[], object] = lambda: None
+    encoded: EncodedStudy,
+    recipe: Recipe,
+    zero_shot: Sequence[ZeroShot],
+    renderers: Renderers,
+    progress: Callable[[], object] = lambda: None,
 ) -> StudyResult:
     """The result of a study whose frames are all through. zero_shot: the recipe's label sets, embedded."""
     study = encoded.study
@@ -108,10 +113,10 @@ def study_result(
         report=None,
         renderings=tuple(encoded.renderings),
     )
-    return _reported(result, recipe, progress) if aggregated else result
+    return _reported(result, recipe, renderers, progress) if aggregated else result
 
 
-def _reported(result: StudyResult, recipe: Recipe, progress: Callable[[], object]) -> StudyResult:
+def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progress: Callable[[], object]) -> StudyResult:
     """The result with its report and companions, or with the problem for which there can be none."""
     try:
         report = build_report(
@@ -131,7 +136,7 @@ def _reported(result: StudyResult, recipe: Recipe, progress: Callable[[], object
                 report,
                 result.revision,
                 result.headers,
-                _key_frames(result, progress),
+                _key_frames(result, renderers, progress),
                 result.embeddings,
                 result.provenance,
             )
@@ -161,7 +166,7 @@ def _scores(
     return of_frames, [*series_scores(of_frames, derivation=recipe.derivation), *of_series]
 
 
-def _key_frames(result: StudyResult, progress: Callable[[], object]) -> list[KeyFrame]:
+def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[], object]) -> list[KeyFrame]:
     """The best frame of each series that has a score, as the model saw it."""
     shown = []
     for series in result.plan.series:
@@ -170,7 +175,7 @@ def _key_frames(result: StudyResult, progress: Callable[[], object]) -> list[Key
             continue
         ranked = sorted(mine, key=lambda s: -s.value)
         (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
-        pixels = SeriesRenderer(load_preset(series.preset), series.reference_frames).render(frame).pixels
+        pixels = renderers.series(load_preset(series.preset), series.reference_frames).render(frame).pixels
         progress()
         shown.append(key_frame(frame.key, pixels, ranked, result.headers[frame.key.sop_instance_uid]))
     return shown

@@ -15,6 +15,7 @@ from dicom_pipeline.service.health import ChildState, State
 from dicom_pipeline.service.heartbeat import Heartbeat, StallDetector
 from dicom_pipeline.service.logs import log_crash
 from dicom_pipeline.service.processes import (
+    WORKER_INCIDENTS,
     Target,
     run_cleaner,
     run_forwarder,
@@ -37,11 +38,12 @@ KILLED_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Child:
-    """A child process and when it may be started (again). parts: what of it is watched, see Heartbeat."""
+    """A child process and when it may be started (again). parts, incidents: what of it is watched and told, see Heartbeat."""
 
     name: str
     target: Target
     parts: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
     process: BaseProcess | None = None
     heartbeat: Heartbeat | None = None
     stalls: StallDetector = field(default_factory=StallDetector)
@@ -58,8 +60,8 @@ class Child:
             return ChildState(State.DOWN)
         part, seconds = self.stalls.longest
         if self.limit and seconds > SILENT_SHARE * self.limit:
-            return ChildState(State.SILENT, part, seconds)
-        return ChildState(State.RUNNING if heartbeat.is_ready else State.STARTING)
+            return ChildState(State.SILENT, part, seconds, heartbeat.incidents)
+        return ChildState(State.RUNNING if heartbeat.is_ready else State.STARTING, incidents=heartbeat.incidents)
 
     def keep(self, settings: Settings, owner: str, context: SpawnContext) -> None:
         """Start it where it is not there, at once at first and then later and later; kill it where it is silent."""
@@ -75,7 +77,8 @@ class Child:
             self._start(settings, owner, context)
 
     def _start(self, settings: Settings, owner: str, context: SpawnContext) -> None:
-        self.heartbeat, self.stalls, self.killed_at = Heartbeat(context, self.parts), StallDetector(), None
+        self.heartbeat, self.stalls, self.killed_at = None, StallDetector(), None
+        self.heartbeat = Heartbeat(context, self.parts, self.incidents)
         arguments = (settings, owner, self.heartbeat)
         self.process = context.Process(target=log_crash(self.target), args=arguments, name=self.name)
         self.process.start()
@@ -107,7 +110,10 @@ class Child:
 
 def children_of(settings: Settings) -> list[Child]:
     """The children of a service. Which of them are watched, and why the others not: docs/decisions/8."""
-    children = [Child("listener", run_listener, LISTENER_PARTS), Child("worker", run_worker, ("worker",))]
+    children = [
+        Child("listener", run_listener, LISTENER_PARTS),
+        Child("worker", run_worker, ("worker",), WORKER_INCIDENTS),
+    ]
     if settings.service.web_port is not None:
         children.append(Child("web", run_web, ("web",)))
     if settings.delivering:

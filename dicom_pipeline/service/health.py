@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -24,11 +24,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildState:
-    """The state of a child process. part: which of its threads is silent, and for how many seconds."""
+    """The state of a child process. part: which of its threads is silent, and for how many seconds.
+
+    incidents: what happened since it started, and how often.
+    """
 
     state: State
     part: str = ""
     seconds: float = 0.0
+    incidents: Mapping[str, int] = field(default_factory=dict)
 
     def sentence(self, name: str) -> str:
         """A sentence for a person; name: of the child."""

@@ -18,13 +18,16 @@ class Heartbeat:
     """Whether a child is ready, and a count of beats for each part of it that is watched. Goes to the child as it starts.
 
     parts: threads of the child, or its one loop, each of which must make progress; none for a child that is not watched.
+    incidents: what the child counts for people to see, such as decoders that crashed.
     Memory that both processes share, without a lock: one that a killed child held would stop the supervisor.
     """
 
-    def __init__(self, context: BaseContext, parts: Sequence[str]) -> None:
+    def __init__(self, context: BaseContext, parts: Sequence[str], incidents: Sequence[str] = ()) -> None:
         self._parts = tuple(parts)
+        self._incidents = tuple(incidents)
         self._is_ready = context.RawValue(c_bool, False)
         self._counts = context.RawArray(c_uint64, len(self._parts))
+        self._happened = context.RawArray(c_uint64, len(self._incidents))
 
     def ready(self) -> None:
         """Called by the child once it does its work; each of its parts begins with a beat."""
@@ -35,6 +38,17 @@ class Heartbeat:
     def beat(self, part: str) -> None:
         """Called by the one thread that does this part: it made progress, or waits for something that may take long."""
         self._counts[self._parts.index(part)] += 1
+
+    def tell(self, incidents: Mapping[str, int]) -> None:
+        """Called by the child: how often each incident has happened since it started."""
+        for name, count in incidents.items():
+            self._happened[self._incidents.index(name)] = count
+
+    @property
+    def incidents(self) -> dict[str, int]:
+        """What has happened since the child started; what has not is left out."""
+        counts = zip(self._incidents, self._happened, strict=True)
+        return {name: count for name, count in counts if count}
 
     @property
     def is_ready(self) -> bool:

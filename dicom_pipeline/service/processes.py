@@ -42,6 +42,9 @@ CLEAN_SECONDS = 10.0
 REST = 20
 """Times the length of a look until the next: one at a million instances takes seconds."""
 
+WORKER_INCIDENTS = ("render-processes-crashed", "render-processes-out-of-time")
+"""What the worker counts: decoders that ended their process, and frames that took too long."""
+
 Target = Callable[[Settings, str, Heartbeat], None]
 """What a child process runs: settings, the run of the service, and what it lets the supervisor see."""
 
@@ -78,8 +81,16 @@ def run_worker(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     stop = _begin(settings)
     if settings.encoder.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.encoder.threads)
-    progress = partial(heartbeat.beat, "worker")
-    Worker(settings, f"{owner}/{os.getpid()}", stop, questions=owner, running=heartbeat.ready, progress=progress).run()
+    worker = Worker(
+        settings,
+        f"{owner}/{os.getpid()}",
+        stop,
+        questions=owner,
+        running=heartbeat.ready,
+        progress=partial(heartbeat.beat, "worker"),
+        lost_renderers=lambda *counts: heartbeat.tell(dict(zip(WORKER_INCIDENTS, counts, strict=True))),
+    )
+    worker.run()
     end_process(0)
 
 

@@ -57,6 +57,7 @@ class Worker:
 
     questions: the run of the service, whose other processes may ask; None where none may. running: called once it works.
     progress: called whenever it made progress (a header, a frame, a batch, a step of a study's end) or waits on purpose.
+    lost_renderers: told after each study how many render processes have crashed, and how many ran out of time.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Worker:
         questions: str | None = None,
         running: Callable[[], object] = lambda: None,
         progress: Callable[[], object] = lambda: None,
+        lost_renderers: Callable[[int, int], object] = lambda *_: None,
     ) -> None:
         self.settings = settings
         self.owner = owner
@@ -76,6 +78,7 @@ class Worker:
         self._asked_as = questions
         self._running = running
         self._progress = progress
+        self._lost_renderers = lost_renderers
         self._record = record_of(settings, "worker")
         self._store = StoreWriter(settings)
         self._claimed: deque[Claimed] = deque()
@@ -93,7 +96,9 @@ class Worker:
         try:
             for result in pipeline.process(self._studies()):
                 self._finish(self._claimed.popleft(), result, pipeline)
+                self._lost_renderers(pipeline.renderers.crashed, pipeline.renderers.out_of_time)
         finally:
+            pipeline.close()
             if questions is not None:
                 questions.stop()
 

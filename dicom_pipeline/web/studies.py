@@ -22,7 +22,7 @@ from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.domain import ROW_LEVELS, Level, Plan
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, NoAnswerError
-from dicom_pipeline.imaging import content_of
+from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import account_of, entered_headers, load_rules, plan_study
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.record import result_folder
@@ -109,7 +109,12 @@ class StudyRoutes:
             return _unknown()
         headers, excluded = entered_headers(self._folder, uid, instances)
         rules = load_rules(planning.rules_file, planning.keep)
-        plan = plan_study(headers, rules, selection=planning.selection, preset=planning.preset, content=content_of)
+        with Renderers.from_settings(
+            self._settings.rendering
+        ) as renderers:  # started by a selection that looks at pixels
+            plan = plan_study(
+                headers, rules, selection=planning.selection, preset=planning.preset, content=renderers.content
+            )
         plan = Plan(uid, plan.series, (*plan.excluded, *excluded))
         account = account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary})
         choice = LabelChoice.load(scoring.chosen, rules.named_label_sets)

@@ -16,15 +16,12 @@ from dicom_pipeline.catalog.revisions import (
     MadeReport,
     WaitingStudy,
     ask_revision,
-    claim_next,
-    finish,
     waiting_studies,
 )
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import ConfigError
-from tests.peers.entries import record_instance
+from tests.peers.entries import SR, finish_next, record_instance
 
 NAMES = ("LUNG", "Bone", "scout", "T1 post")
 AE_TITLES = ("CT1", "CT2", "GATE")
@@ -196,13 +193,6 @@ def test_a_discarded_study_is_looked_at_anew_when_more_comes(catalog, by_setting
     ]
 
 
-def finish_what_is_ready(catalog):
-    claimed = claim_next(catalog, "w")
-    account = Account(dict.fromkeys(claimed.revision.instances, (Outcome.USED, None, "")))
-    made = [MadeReport(f"9.{claimed.revision.number}", "1.2.840.10008.5.1.4.1.1.88.34", "r.dcm", "h", ())]
-    finish(catalog, claimed, account, fingerprint="f", reports=made, at=90.0)
-
-
 @pytest.mark.parametrize("sender", ["GATE", "CT1"])
 def test_a_complete_study_that_waited_for_a_busy_worker_beyond_the_cap_is_complete(catalog, by_settings, sender):
     """The cap is for what is not complete: a queue before the worker must not make a rule discard or hold a study."""
@@ -211,7 +201,7 @@ def test_a_complete_study_that_waited_for_a_busy_worker_beyond_the_cap_is_comple
     assert complete_studies(catalog, by_settings, 20.0) == 1
     receive(catalog, "1.3", "bone", at=30.0, sender=sender)  # late, while the first revision waits for its turn
     assert complete_studies(catalog, by_settings, 9000.0) == 0
-    finish_what_is_ready(catalog)
+    finish_next(catalog, [MadeReport("9.1", SR, "r.dcm", "h", ())], at=90.0)
     assert complete_studies(catalog, by_settings, 9001.0) == 1
     assert service_account(catalog)["revisions"][-1]["cause"] == "quiet"
 

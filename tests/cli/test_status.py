@@ -9,14 +9,14 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import LAST_REVISIONS, service_account
 from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.outbox import due_delivery, record_delivered, record_set_aside
-from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.catalog.revisions import MadeReport
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
-from dicom_pipeline.domain import Account, Outcome
+from dicom_pipeline.domain import Outcome
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.service.status_file import service_status
-from tests.peers.entries import record_instance
+from tests.peers.entries import SR, finish_next, ready_study, record_instance
 from tests.peers.web import context_of, served
 
 
@@ -32,15 +32,9 @@ def catalog(tmp_path):
 
 def add(catalog, number, destinations=(), outcome=Outcome.USED):
     """A study of one instance that was processed, with a report to each destination."""
-    study, sop = f"1.{number}", f"1.{number}.1"
-    record_instance(
-        catalog,
-        Received(sop, "aa", study, "1.9", "1.2.3", "1.2.4", f"instances/{sop}", 10, "AE", "127.0.0.1", None, 1.0),
-    )
-    make_revision(catalog, study, 2.0, "quiet")
-    report = MadeReport(f"9.{number}", "1.2.840.10008.5.1.4.1.1.88.34", "results/x.dcm", "ff", destinations)
-    outcomes = Account({sop: (outcome, None, "")})
-    finish(catalog, claim_next(catalog, "w"), outcomes, fingerprint="f", reports=[report], at=3.0)
+    ready_study(catalog, f"1.{number}")
+    report = MadeReport(f"9.{number}", SR, "results/x.dcm", "ff", destinations)
+    finish_next(catalog, [report], at=3.0, outcome=(outcome, None, ""))
 
 
 def run(tmp_path, *words):

@@ -15,25 +15,21 @@ from pynetdicom import AE, evt
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received
-from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.catalog.revisions import MadeReport
 from dicom_pipeline.cli.network import send_instances
 from dicom_pipeline.delivery.retry import RetryRule, next_attempt
 from dicom_pipeline.delivery.sender import Sender
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import DeliveryError
 from dicom_pipeline.peers.peer import DeliveryOutcome
 from dicom_pipeline.peers.statuses import attempt_of
 from dicom_pipeline.planning import scan
 from tests.peers.cutting import Cut, CuttingRelay
-from tests.peers.entries import record_instance
+from tests.peers.entries import SR, finish_next, ready_study
 from tests.peers.made import dicom_node, folder, orthanc_server
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import ENVIRONMENT, free_port, need, wait_until
 from tests.reporting.made import report
-
-SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 
 @pytest.fixture(scope="module")
@@ -193,20 +189,10 @@ def test_a_wrong_password_is_set_aside(tmp_path, sr):
 def outbox(tmp_path, content, destinations):
     """A catalog with one report that waits for destinations."""
     catalog = Catalog(tmp_path / "catalog.sqlite")
-    record_instance(catalog, Received("1.1", "aa", "1", "1.9", "c", "t", "p", 1, "AE", "h", "t", 1.0))
-    make_revision(catalog, "1", 2.0, "quiet")
+    ready_study(catalog)
     (tmp_path / "report.dcm").write_bytes(content)
     uid = str(pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID)
-    account = Account({"1.1": (Outcome.USED, None, "")})
-    made = MadeReport(uid, SR, "report.dcm", "h", tuple(destinations))
-    finish(
-        catalog,
-        claim_next(catalog, "w"),
-        account,
-        fingerprint="f",
-        reports=[made],
-        at=time.time(),
-    )
+    finish_next(catalog, [MadeReport(uid, SR, "report.dcm", "h", tuple(destinations))], at=time.time())
     return catalog
 
 

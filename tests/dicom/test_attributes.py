@@ -13,7 +13,7 @@ from dicom_pipeline.dicom.attributes import (
     texts_of,
 )
 from dicom_pipeline.domain import Frame, FrameKey
-from dicom_pipeline.imaging.frames import decode
+from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.planning import read_header
 from dicom_pipeline.planning.geometry import groups_of, locate_frames
 from tests.reporting.damaged import damaged, plain_image, tag_of, write

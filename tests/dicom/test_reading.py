@@ -10,8 +10,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
 from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
-from dicom_pipeline.imaging.frames import decode
-from dicom_pipeline.imaging.limits import Limits
+from dicom_pipeline.imaging.decoding.frames import decode
+from dicom_pipeline.imaging.decoding.limits import Limits
 from dicom_pipeline.planning.headers import read_header
 from tests.dicom.made import SOURCE, data_set, deflated
 

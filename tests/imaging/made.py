@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import decode
+from dicom_pipeline.imaging.decoding.frames import decode
 
 LEFT_OUT = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue")
 

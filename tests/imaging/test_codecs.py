@@ -15,7 +15,7 @@ from pydicom.pixels import get_decoder
 from dicom_pipeline.dicom.reading import read_file
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import decode
+from dicom_pipeline.imaging.decoding.frames import decode
 from tests.peers.programs import need
 
 

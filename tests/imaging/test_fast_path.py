@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import Stored
+from dicom_pipeline.imaging.decoding.frames import Stored
 from tests.imaging.plain import plain_render
 
 PRESETS = [
@@ -61,7 +61,7 @@ def test_fast_equals_plain(stored, preset):
 @pytest.mark.parametrize("preset", ["ct-medgemma-report", "ct-single:brain"])
 def test_fast_equals_plain_on_real_ct(corpus: Path, preset):
     from dicom_pipeline.domain import Frame, FrameKey
-    from dicom_pipeline.imaging.frames import decode
+    from dicom_pipeline.imaging.decoding.frames import decode
 
     renderer = SeriesRenderer(load_preset(preset))
     for path in sorted((corpus / "ct_ge_head").glob("*.dcm"))[::9]:

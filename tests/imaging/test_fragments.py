@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_pipeline.imaging.fragments import TruncatedFrameError, frames_of, read_frame
+from dicom_pipeline.imaging.decoding.fragments import TruncatedFrameError, frames_of, read_frame
 
 END = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
 START = b"\xff\x4f\xff\x51"

@@ -15,8 +15,8 @@ from dicom_pipeline.dicom.reading import read_file
 from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
 from dicom_pipeline.errors import PresetError
 from dicom_pipeline.imaging import SeriesRenderer, content_of, list_presets, load_preset
-from dicom_pipeline.imaging.frames import Stored, decode, image_file
-from dicom_pipeline.imaging.limits import Limits
+from dicom_pipeline.imaging.decoding.frames import Stored, decode, image_file
+from dicom_pipeline.imaging.decoding.limits import Limits
 from dicom_pipeline.imaging.windows import Span, rescale, to_grey
 from tests.peers.programs import need
 

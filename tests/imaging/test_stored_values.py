@@ -6,7 +6,7 @@ from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
-from dicom_pipeline.imaging.frames import decode
+from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.imaging.voi import padding_range
 from tests.imaging.made import bars, frame, instance, rendered_bars, stored, write
 

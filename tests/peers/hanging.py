@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
 from dicom_pipeline import faults
 from dicom_pipeline.config import Settings
-from dicom_pipeline.imaging import SeriesRenderer
-from dicom_pipeline.pipeline import stream as pipeline
+from dicom_pipeline.pipeline.renderers import SeriesFrames
 from dicom_pipeline.service.child import Child
 from dicom_pipeline.service.processes import Target
 from tests.peers.crashing import CONTEXT
@@ -59,10 +59,11 @@ def slowed(seconds: float, target: Target) -> Target:
 
 
 def _slowed(seconds: float, target: Target, settings: Settings, owner: str, heartbeat) -> None:
-    class Slow(SeriesRenderer):
-        def render(self, frame):
-            time.sleep(seconds)
-            return super().render(frame)
+    at_once, one_at_a_time = SeriesFrames.submit, ThreadPoolExecutor(1)
 
-    pipeline.SeriesRenderer = Slow
+    def slowly(series, frame):
+        time.sleep(seconds)
+        return at_once(series, frame).result()
+
+    SeriesFrames.submit = lambda series, frame: one_at_a_time.submit(slowly, series, frame)
     _armed("", target, settings, owner, heartbeat)

@@ -14,32 +14,27 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
-from dicom_pipeline.catalog.arrivals import Received
 from dicom_pipeline.catalog.commitment_requests import MAX_FAILURES, due_request, record_result
 from dicom_pipeline.catalog.outbox import Commitment, due_delivery, record_delivered
-from dicom_pipeline.catalog.revisions import MadeReport, claim_next, finish, make_revision
+from dicom_pipeline.catalog.revisions import MadeReport
 from dicom_pipeline.delivery.retry import RetryRule
 from dicom_pipeline.delivery.sender import Sender
-from dicom_pipeline.domain import Account, Outcome
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
-from tests.peers.entries import record_instance
+from tests.peers.entries import SR, finish_next, ready_study
 from tests.peers.made import dicom_node
 from tests.peers.programs import free_port, wait_until
 
-SR = "1.2.840.10008.5.1.4.1.1.88.34"
 DAY = 24 * 3600.0
 
 
 def delivered(folder: Path, count: int, at: float) -> Catalog:
     """A catalog with so many reports that "pacs" took, and whose commitment it is to be asked for; one is still pending."""
     catalog = Catalog(folder / "catalog.sqlite")
-    record_instance(catalog, Received("1.1", "aa", "1", "1.9", "c", "t", "p", 1, "AE", "h", "t", 1.0))
-    make_revision(catalog, "1", 2.0, "quiet")
+    ready_study(catalog)
     (folder / "report.dcm").write_bytes(b"a report")
     reports = [MadeReport(f"9.{number}", SR, "report.dcm", "h", ("pacs",)) for number in range(count + 1)]
-    account = Account({"1.1": (Outcome.USED, None, "")})
-    finish(catalog, claim_next(catalog, "w"), account, fingerprint="f", reports=reports, at=at)
+    finish_next(catalog, reports, at=at)
     for _ in range(count):
         due = due_delivery(catalog, "pacs", at)
         wanted = Commitment(f"2.25.{due.report_uid[2:]}", SR, due.report_uid)

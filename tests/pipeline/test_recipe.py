@@ -151,7 +151,7 @@ def test_another_process_with_other_threads_and_another_hash_seed_gives_the_same
 
 
 def test_the_settings_of_speed_are_no_part_of_it():
-    quick = Settings(encoder={"render_threads": 7, "threads": 1})
+    quick = Settings(rendering={"processes": 7, "frame_seconds": 7}, encoder={"threads": 1})
     encoder = SimpleNamespace(**dataclasses.asdict(ENCODER))
     assert Recipe.from_settings(quick, encoder) == Recipe.from_settings(Settings(), encoder)
 

@@ -1,6 +1,6 @@
-"""Renderings are made ahead by threads, bounded, and given out in order with the failures among them."""
+"""Renderings are made ahead, bounded, and given out in order with the failures among them."""
 
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,14 @@ def frame(number):
 
 
 class Renderer:
-    """Renders by making nothing; remembers what was asked of it. Frame 3 fails."""
+    """Renders by making nothing, in threads; remembers what was asked of it. Frame 3 fails."""
 
-    def __init__(self):
+    def __init__(self, threads=1):
         self.asked = []
+        self.threads = ThreadPoolExecutor(threads)
+
+    def submit(self, wanted):
+        return self.threads.submit(self.render, wanted)
 
     def render(self, wanted):
         self.asked.append(wanted.key.frame)
@@ -38,9 +42,9 @@ def said(item):
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_order_is_the_tasks_own_and_a_failure_is_an_item(threads):
-    renderer = Renderer()
+    renderer = Renderer(threads)
     tasks = [("a", renderer, frame(n)) for n in (1, 2, 3)] + [None] + [("b", renderer, frame(4))]
-    made = [said(item) for item in render_ahead(tasks, threads=threads, depth=2)]
+    made = [said(item) for item in render_ahead(tasks, depth=2)]
     assert made == [("a", 1, 1), ("a", 2, 2), ("a", 3, Reason.TRUNCATED), None, ("b", 4, 4)]
 
 
@@ -52,7 +56,7 @@ def test_no_more_than_the_depth_is_asked_for_before_something_is_taken():
             drawn.append(number)
             yield "a", renderer, frame(number)
 
-    made = render_ahead(tasks(), threads=1, depth=3)
+    made = render_ahead(tasks(), depth=3)
     assert next(made)[1].key.frame == 1
     assert drawn == [1, 2, 4, 5]
     made.close()
@@ -67,21 +71,35 @@ def test_a_none_gives_out_what_is_under_way_before_more_is_asked_for():
         drawn.append("more")
         yield "b", renderer, frame(2)
 
-    made = render_ahead(tasks(), threads=1, depth=8)
+    made = render_ahead(tasks(), depth=8)
     assert (said(next(made)), said(next(made))) == (("a", 1, 1), None)
     assert drawn == []
     assert said(next(made)) == ("b", 2, 2)
 
 
-def test_rendering_goes_on_in_other_threads_and_progress_is_told_by_the_one_that_takes():
-    renderer, threads = Renderer(), []
-    rendered_by = set()
-    plain = renderer.render
-    renderer.render = lambda wanted: (rendered_by.add(threading.get_ident()), plain(wanted))[1]
-    tasks = [("a", renderer, frame(n)) for n in (1, 2)]
-    list(render_ahead(tasks, threads=2, depth=1, progress=lambda: threads.append(threading.get_ident())))
-    assert threads == [threading.get_ident()] * 2
-    assert threading.get_ident() not in rendered_by
+def test_progress_is_told_with_each_rendering_that_is_taken():
+    renderer, told = Renderer(), []
+    made = render_ahead([("a", renderer, frame(n)) for n in (1, 2)], depth=1, progress=lambda: told.append(1))
+    next(made)
+    assert len(told) == 1
+    list(made)
+    assert len(told) == 2
+
+
+def test_what_is_not_taken_any_more_is_cancelled():
+    unmade = [Future() for _ in range(3)]
+    made = Future()
+    made.set_result(Rendering(frame(1), PIXELS))
+    futures = iter([made, *unmade])
+
+    class Slow:
+        def submit(self, _):
+            return next(futures)
+
+    renderings = render_ahead((("a", Slow(), frame(n)) for n in (1, 2, 4, 5)), depth=3)
+    next(renderings)
+    renderings.close()
+    assert all(future.cancelled() for future in unmade)
 
 
 def test_what_nobody_foresaw_ends_the_stream():
@@ -92,4 +110,4 @@ def test_what_nobody_foresaw_ends_the_stream():
 
     renderer.render = broken
     with pytest.raises(RuntimeError):
-        list(render_ahead([("a", renderer, frame(1))], threads=1, depth=1))
+        list(render_ahead([("a", renderer, frame(1))], depth=1))

@@ -103,10 +103,7 @@ def test_a_hang_between_encoding_and_results_costs_an_attempt(place, tmp_path, s
 
 def test_a_long_study_that_gets_on_is_not_killed(place, tmp_path, sample_data, caplog):
     add_study(place, tmp_path, sample_data, "long", count=18)
-    settings = place.settings.model_copy(
-        update={"encoder": place.settings.encoder.model_copy(update={"render_threads": 1})}
-    )
-    with kept(worker(slowed(0.8, run_worker)), settings):
+    with kept(worker(slowed(0.8, run_worker)), place.settings):
         began = time.monotonic()
         wait_for(place, ["done", "done"])
         assert time.monotonic() - began > 2 * SILENT_SECONDS

@@ -16,7 +16,8 @@ from PIL import Image
 
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.errors import DicomPipelineError
-from dicom_pipeline.imaging import SeriesRenderer, load_preset
+from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.research.search.viewers import Viewer
 
 THUMBNAIL = 224
@@ -27,26 +28,27 @@ def search_page(
 ) -> str:
     """HTML with a card a row: thumbnail, what the row says, links. path_of: SOP Instance UID -> file, None where unknown."""
     cards = []
-    for row in rows.drop_columns(["score_labels", "score_kinds", "score_values"]).to_pylist():
-        path = path_of(row["sop_instance_uid"])
-        cards.append(
-            {
-                "row": row,
-                "picture": thumbnail(row, path) if path is not None else "",
-                "links": [(viewer.name, viewer.link(row)) for viewer in viewers],
-            }
-        )
+    with Renderers() as renderers:
+        for row in rows.drop_columns(["score_labels", "score_kinds", "score_values"]).to_pylist():
+            path = path_of(row["sop_instance_uid"])
+            cards.append(
+                {
+                    "row": row,
+                    "picture": thumbnail(row, path, renderers) if path is not None else "",
+                    "links": [(viewer.name, viewer.link(row)) for viewer in viewers],
+                }
+            )
     return _render("search.html", asked=asked, cards=cards, notice=notice)
 
 
-def thumbnail(row: Mapping[str, Any], path: Path) -> str:
+def thumbnail(row: Mapping[str, Any], path: Path, renderers: Renderers) -> str:
     """A data URL of the row's frame under its preset, "" where it cannot be rendered.
 
     A preset that measures its series has only this frame to measure, so grey values may differ from what the model got.
     """
     frame = Frame(FrameKey(row["sop_instance_uid"], row["frame"]), path, row["series_instance_uid"])
     try:
-        pixels = SeriesRenderer(load_preset(row["preset"]), [frame]).render(frame).pixels
+        pixels = renderers.series(load_preset(row["preset"]), [frame]).render(frame).pixels
     except (DicomPipelineError, OSError):
         return ""
     stream = io.BytesIO()

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dicom_pipeline.domain import IMAGE_SIZE, InstanceError, Level, Pixels
 from dicom_pipeline.encoders import Encoder, load_encoder
 from dicom_pipeline.errors import FingerprintError, UsageError
-from dicom_pipeline.imaging import SeriesRenderer, content_of, load_preset
+from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import default_rules, plan_study, read_header
 from dicom_pipeline.research.store.lance import lance_errors
 from dicom_pipeline.research.store.rows import vectors_of
@@ -78,11 +79,12 @@ def _picture(path: Path) -> Pixels | None:
 def _dicom(path: Path) -> Pixels:
     try:
         header = read_header(path)
-        plan = plan_study([header], default_rules(), selection="middle:1", content=content_of)
+        plan = plan_study([header], default_rules(), selection="middle:1")
         for series in plan.series:
             if series.frames:
-                renderer = SeriesRenderer(load_preset(series.preset), series.reference_frames)
-                return renderer.render(series.frames[len(series.frames) // 2]).pixels
+                with Renderers(1) as renderers:
+                    frames = renderers.series(load_preset(series.preset), series.reference_frames)
+                    return frames.render(series.frames[len(series.frames) // 2]).pixels
     except InstanceError as error:
         raise UsageError(f"{path} is neither a picture nor a DICOM image that can be used: {error}") from error
     reasons = sorted({item.reason.sentence for item in plan.all_excluded})

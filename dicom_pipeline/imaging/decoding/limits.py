@@ -1,8 +1,12 @@
-"""What one frame may cost, checked before any memory is taken for it."""
+"""What one frame may cost, checked before any memory is taken for it; and the edge at which its failure stays its own."""
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydicom import Dataset
 
@@ -33,3 +37,21 @@ class Limits:
         if max(rows, columns) > self.max_side or rows * columns > self.max_pixels or frames > self.max_frames:
             raise InstanceError(Reason.TOO_LARGE, f"{rows} x {columns} pixels, {frames} frames")
         return frames
+
+
+@contextmanager
+def frame_edge() -> Iterator[None]:
+    """What nobody foresaw of an odd instance becomes that instance's failure, not its study's and its neighbours'.
+
+    Raises InstanceError: as it came, TOO_LARGE for memory that there was not, RENDER_FAILED for anything else.
+    """
+    try:
+        yield
+    except InstanceError:
+        raise
+    except MemoryError as error:
+        raise InstanceError(Reason.TOO_LARGE, "more memory than there is for it") from error
+    except Exception as error:  # the edge of a frame: an odd value costs no other frame
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+        raise InstanceError(Reason.RENDER_FAILED, place) from error

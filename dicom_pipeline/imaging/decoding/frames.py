@@ -23,9 +23,9 @@ from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, ne
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import Frame, InstanceError, Reason
-from dicom_pipeline.imaging import jpeg12
-from dicom_pipeline.imaging.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
-from dicom_pipeline.imaging.limits import Limits
+from dicom_pipeline.imaging.decoding import jpeg12
+from dicom_pipeline.imaging.decoding.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
+from dicom_pipeline.imaging.decoding.limits import Limits
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""
