@@ -73,13 +73,20 @@ def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) 
                 + "".join(f"\n{note}" for name in ("order_note", "choice_note") if (note := series.get(name))),
                 str(len(series["frames"])),
                 reasons_text(series["excluded"]),
-                "\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top) or label_sets_text(series),
+                ("\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top) or label_sets_text(series))
+                + out_of_domain_text(series),
             )
             study = ""
         if plan["excluded"]:
             made.add_row(study, "other instances", "0", reasons_text(plan["excluded"]), "")
         made.add_section()
     return made
+
+
+def out_of_domain_text(series: Mapping[str, Any]) -> str:
+    """A line that says how many frames of a series are out of the model's domain, "" where none is or none was judged."""
+    count = series.get("out_of_domain")
+    return f"\nOUT OF DOMAIN: {count} of {len(series['frames'])} frames" if count else ""
 
 
 def label_sets_text(series: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ from dicom_pipeline.domain.outcome import (
 )
 from dicom_pipeline.domain.processing import (
     Derivation,
+    Domain,
+    FrameDomain,
     Plan,
     Provenance,
     Score,
@@ -54,9 +56,11 @@ __all__ = [
     "Code",
     "Condition",
     "Derivation",
+    "Domain",
     "Embedding",
     "Excluded",
     "Frame",
+    "FrameDomain",
     "FrameKey",
     "ImageTraits",
     "InstanceError",

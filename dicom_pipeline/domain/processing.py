@@ -69,6 +69,25 @@ class ScoreKind(StrEnum):
     PROBE_PROBABILITY = "probe-probability"
 
 
+class Domain(StrEnum):
+    """Whether a frame looks like those that a model is known for, by the reference of its checkpoint."""
+
+    IN = "in-domain"
+    OUT = "out-of-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDomain:
+    """What the reference says of a frame.
+
+    distance: of its embedding, as a multiple of the reference's limit (its 99.9th percentile); None where the model was not
+    made for the preset at all.
+    """
+
+    domain: Domain
+    distance: float | None
+
+
 class Derivation(StrEnum):
     """How a series score was made of its frame scores."""
 

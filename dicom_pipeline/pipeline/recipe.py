@@ -20,7 +20,7 @@ from dicom_pipeline.errors import ConfigError, FingerprintError
 from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.pipeline.software import build_identity, distribution_of, library_versions
 from dicom_pipeline.planning import Rules, default_rules, load_rules
-from dicom_pipeline.scoring import NO_LABEL_SET, LabelChoice, Probe, load_probe
+from dicom_pipeline.scoring import NO_LABEL_SET, LabelChoice, Probe, Reference, load_probe, load_reference
 
 SR_CLASSES: Mapping[str, str] = {
     "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
@@ -63,10 +63,10 @@ class Recipe:
     """Everything that may change a number or a byte.
 
     label_sets: what is scored, and which series by which set. scores_all_alike: the label sets were chosen for every series, so
-    that the score rules of the table do not count. preset, selection: one choice for every series instead of the rule
-    table's. derivation: how frame scores become a series score. key_frames: frames with the highest scores that get a group
-    of their own in the report. sop_class: a name of SR_CLASSES. companions: objects to make beside the report, by name.
-    versions, build: the software; see `pipeline.software`.
+    that the score rules of the table do not count. reference: by which frames are out of domain. preset, selection: one
+    choice for every series instead of the rule table's. derivation: how frame scores become a series score. key_frames:
+    frames with the highest scores that get a group of their own in the report. sop_class: a name of SR_CLASSES.
+    companions: objects to make beside the report, by name. versions, build: the software; see `pipeline.software`.
 
     Raises ConfigError for a companion that needs a library which is not installed, FingerprintError for a probe that was
     fitted on another encoder's embeddings.
@@ -76,6 +76,7 @@ class Recipe:
     label_sets: LabelChoice = field(default_factory=LabelChoice)
     scores_all_alike: bool = False
     probes: tuple[Probe, ...] = ()
+    reference: Reference | None = None
     rules: Rules = field(default_factory=default_rules)
     preset: str | None = None
     selection: str | None = None
@@ -117,6 +118,7 @@ class Recipe:
             label_sets=LabelChoice.load(chosen or settings.scoring.chosen, rules.named_label_sets),
             scores_all_alike=bool(chosen),
             probes=tuple(load_probe(folder) for folder in settings.scoring.probes),
+            reference=load_reference(getattr(encoder, "reference_file", None), encoder.weights),
             rules=rules,
             preset=preset or settings.planning.preset,
             selection=selection or settings.planning.selection,
@@ -184,6 +186,7 @@ class Recipe:
             "label sets for all series": "yes" if self.scores_all_alike else "",
             "label sets by rule": _named(self.label_sets.by_rule),
             "digests of label sets by rule": "; ".join(label_set.digest for label_set in self.label_sets.by_rule),
+            "domain reference": self.reference.digest if self.reference else "",
             "probes": "; ".join(f"{probe.name} {probe.digest}" for probe in self.probes),
         }
         return {name: value for name, value in values.items() if value}

@@ -11,6 +11,7 @@ from dicom_pipeline.domain import (
     Account,
     Embedding,
     Excluded,
+    FrameDomain,
     FrameKey,
     Outcome,
     Plan,
@@ -39,6 +40,7 @@ class StudyResult:
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
     report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
     applicability: Series Instance UID -> what each of its label sets is to it.
+    domains: what the reference of the checkpoint says of frames; empty without one.
     companions: objects to send beside the report; empty unless asked for.
     renderings: what the encoder got; empty unless asked for.
     """
@@ -54,6 +56,7 @@ class StudyResult:
     report: Dataset | None
     problem: str = ""
     applicability: Mapping[str, tuple[Applicability, ...]] = field(default_factory=dict)
+    domains: Mapping[FrameKey, FrameDomain] = field(default_factory=dict)
     companions: tuple[Dataset, ...] = ()
     renderings: tuple[Rendering, ...] = ()
 
@@ -110,6 +113,7 @@ def study_result(
         series_scores=tuple(aggregated),
         provenance=provenance,
         applicability=recipe.label_sets.applicability(plan),
+        domains=_domains(encoded.embeddings, plan, provenance, recipe),
         report=None,
         renderings=tuple(encoded.renderings),
     )
@@ -128,6 +132,7 @@ def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progres
             result.provenance,
             sop_class_uid=recipe.sop_class_uid,
             key_frames=recipe.key_frames,
+            domains=result.domains,
         )
         companions: list[Dataset] = []
         if recipe.companions:
@@ -164,6 +169,16 @@ def _scores(
         of_frames += [score for score in made if score.derivation is None]
         of_series += [score for score in made if score.derivation is not None]
     return of_frames, [*series_scores(of_frames, derivation=recipe.derivation), *of_series]
+
+
+def _domains(
+    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe
+) -> dict[FrameKey, FrameDomain]:
+    """What the reference says of each frame."""
+    if recipe.reference is None:
+        return {}
+    presets = {s.series_instance_uid: (s.preset, provenance.presets[s.preset]) for s in plan.series}
+    return recipe.reference.judge(embeddings, presets)
 
 
 def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[], object]) -> list[KeyFrame]:

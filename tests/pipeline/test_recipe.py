@@ -20,7 +20,7 @@ from dicom_pipeline.pipeline import EncoderIdentity, Pipeline, Recipe
 from dicom_pipeline.pipeline.recipe import SR_CLASSES
 from dicom_pipeline.planning import default_rules, rules_from
 from dicom_pipeline.reporting import COMPANIONS
-from dicom_pipeline.scoring import LabelChoice, Probe, load_label_set
+from dicom_pipeline.scoring import LabelChoice, Probe, Reference, load_label_set
 
 ENCODER = EncoderIdentity("phantom", "ab" * 32, "cpu-float32", 2, "Trained on drawings only.")
 FRAME = Frame(FrameKey("1.2.3"), Path("x"), "1.2")
@@ -60,6 +60,7 @@ CHANGES = {
         LabelChoice((), (LABELS,)),
     ],
     "scores_all_alike": [True],
+    "reference": [Reference(ENCODER.weights, False, "ef" * 32, {})],
     "probes": [(), (probe("effusion"),), (probe(weight=2.0),), (probe(), probe("effusion"))],
     "rules": [
         rules_from({}),
