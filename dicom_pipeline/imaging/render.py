@@ -20,6 +20,7 @@ from dicom_pipeline.domain import IMAGE_SIZE, Frame, Rendering
 from dicom_pipeline.imaging import colour, resize, serving, statistics, voi
 from dicom_pipeline.imaging.decoding.frames import Stored, decode
 from dicom_pipeline.imaging.decoding.limits import Limits, frame_edge
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.imaging.statistics import ReferenceFrames, Statistics
 from dicom_pipeline.imaging.windows import Span, to_grey
@@ -47,10 +48,13 @@ class SeriesRenderer:
         self._statistics = statistics or ReferenceFrames(reference_frames, self.limits, preset.percentiles)
         self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
 
-    def render(self, frame: Frame) -> Rendering:
-        """The rendering of one frame. Raises InstanceError with the reason where there can be none."""
+    def render(self, frame: Frame, packed: PackedFile | None = None) -> Rendering:
+        """The rendering of one frame. packed: what was read of its header elsewhere.
+
+        Raises InstanceError with the reason where there can be none.
+        """
         with frame_edge():
-            return Rendering(frame, self.render_stored(decode(frame, self.limits), frame.stack))
+            return Rendering(frame, self.render_stored(decode(frame, self.limits, packed), frame.stack))
 
     def render_stored(self, stored: Stored, stack: int = 0) -> npt.NDArray[np.uint8]:
         """Decoded values of a frame of a stack -> uint8 (448, 448, 3)."""

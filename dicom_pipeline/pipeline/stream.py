@@ -18,6 +18,7 @@ from dicom_pipeline.config import Settings, load_settings
 from dicom_pipeline.domain import Embedding, InstanceError, Pixels, Plan, Rendering
 from dicom_pipeline.encoders import CachedTexts, Encoder, encode_stream, load_encoder
 from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.measures import FrameMeasures
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
@@ -182,12 +183,14 @@ class Pipeline:
             study = self._planned(item)
             running.append(study)
             for series in study.plan.series:
-                frames = self.renderers.series(load_preset(series.preset), series.reference_frames)
+                frames = self.renderers.series(load_preset(series.preset), series.reference_frames, study.packed)
                 for frame in series.frames:
                     yield study, frames, frame
 
     def _planned(self, study: StudyInput) -> EncodedStudy:
+        packed = {header.path: PackedFile.of(header.file) for header in study.headers}
         plan = self.plan(study.headers) if study.headers else Plan(study.revision.study_instance_uid, ())
         plan = replace(plan, excluded=plan.excluded + study.excluded)
         shown = plan.frames[:: max(1, -(-len(plan.frames) // self.keep_renderings))] if self.keep_renderings else ()
-        return EncodedStudy(study, plan, len(plan.frames), shown=frozenset(frame.key for frame in shown))
+        shown_keys = frozenset(frame.key for frame in shown)
+        return EncodedStudy(study, plan, packed, len(plan.frames), shown=shown_keys)

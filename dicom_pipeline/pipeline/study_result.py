@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pydicom import Dataset
 
@@ -24,6 +25,7 @@ from dicom_pipeline.domain import (
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
@@ -78,11 +80,12 @@ class StudyResult:
 class EncodedStudy:
     """A study on its way through the stream; complete when no frame is outstanding.
 
-    shown: the frames whose renderings the result hands back.
+    packed: by path, what rendering needs of the headers. shown: the frames whose renderings the result hands back.
     """
 
     study: StudyInput
     plan: Plan
+    packed: Mapping[Path, PackedFile | None]
     outstanding: int
     shown: frozenset[FrameKey] = frozenset()
     embeddings: list[Embedding] = field(default_factory=list)

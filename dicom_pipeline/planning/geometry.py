@@ -65,16 +65,23 @@ class LocatedFrame:
 
 def first_frame(header: Header) -> LocatedFrame:
     """The first frame of an instance with its geometry."""
-    return locate_frames(header, limit=1)[0]
+    return locate_frames(header)[0] if header.frames == 1 or header.located else _located(header, 1)[0]
 
 
-def locate_frames(header: Header, limit: int = 0) -> list[LocatedFrame]:
-    """The frames of an instance with their geometry; all of them, or the first `limit`."""
+def locate_frames(header: Header) -> Sequence[LocatedFrame]:
+    """The frames of an instance with their geometry."""
+    if not header.located:
+        header.located.extend(_located(header, header.frames))
+    return header.located
+
+
+def _located(header: Header, count: int) -> list[LocatedFrame]:
+    """The first `count` frames."""
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
     located = []
-    for index in range(min(header.frames, limit or header.frames)):
+    for index in range(count):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)

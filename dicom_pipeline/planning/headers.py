@@ -6,8 +6,9 @@ pixels are missing is found, and written down, when they are decoded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 
@@ -23,12 +24,11 @@ from dicom_pipeline.domain import Excluded, InstanceError, Reason
 class Header:
     """One instance without its pixels, as planning sees it.
 
-    dataset: every element before the pixel data. rank: where the instance stands by number, for ordering without
-    geometry.
+    file: where it was read from, with every element before the pixel data. located: the geometry of its frames, once it
+    was asked for (planning.geometry): several recognisers ask.
     """
 
-    path: Path
-    dataset: Dataset
+    file: ReadFile
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
@@ -36,6 +36,17 @@ class Header:
     transfer_syntax_uid: str
     modality: str
     frames: int
+    located: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """The instance's file."""
+        return self.file.path
+
+    @property
+    def dataset(self) -> Dataset:
+        """Every element before the pixel data."""
+        return self.file.dataset
 
     def text(self, keyword: str) -> str:
         """An attribute as text; several values joined by a backslash, empty where it is missing or unreadable."""
@@ -71,8 +82,7 @@ def read_header(path: Path) -> Header:
     if ambiguous:
         raise InstanceError(Reason.AMBIGUOUS_IDENTITY)
     return Header(
-        path=path,
-        dataset=dataset,
+        file=file,
         study_instance_uid=uids["StudyInstanceUID"],
         series_instance_uid=uids["SeriesInstanceUID"],
         sop_instance_uid=uids["SOPInstanceUID"],
@@ -88,7 +98,7 @@ def _is_ambiguous(file: ReadFile) -> bool:
     implicit, little_endian = file.dataset.original_encoding
     if implicit is None or little_endian is None:
         return False
-    with file.open() as stream:
+    with file.open_header() as stream:
         stream.seek(file.data_set)
         return is_ambiguous(stream, implicit=implicit, little_endian=little_endian)
 

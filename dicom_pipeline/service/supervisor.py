@@ -19,14 +19,21 @@ from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock
-from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.errors import CatalogError, ConfigError, ModelError, ProbeError
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
 from dicom_pipeline.service.status_file import StatusFile
 from dicom_pipeline.service.systemd import Systemd
-from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, orthanc_of, record_of
+from dicom_pipeline.service.wiring import (
+    check_processing,
+    check_rules,
+    destinations_of,
+    forwarder_of,
+    orthanc_of,
+    record_of,
+)
 from dicom_pipeline.web.app import check_web
 
 log = logging.getLogger(__name__)
@@ -43,6 +50,10 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone
     destinations_of(settings)
     check_rules(settings)
+    try:
+        check_processing(settings)
+    except (ModelError, ProbeError) as error:
+        raise ConfigError(str(error)) from error
     for peer in settings.fetching:
         orthanc_of(peer)
     forwarder_of(settings)
@@ -51,6 +62,11 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     stop = stop or _stop_on_signals()
     with exclusive_lock(folder, "serve.lock"):
         owner = uuid.uuid4().hex
+        if not (folder / "catalog.sqlite").exists() and Spool(folder).has_instances:
+            raise ConfigError(
+                f"{folder} holds received instances and no catalog.sqlite, without which none of them would be processed: "
+                "put the catalog back, or run `dicom-pipeline rebuild`"
+            )
         catalog = Catalog(folder / "catalog.sqlite")
         record = record_of(settings, "service")
         record(Activity(time.time(), started=True))
@@ -101,19 +117,13 @@ def _run(
 
 
 def _end(children: list[Child]) -> None:
-    """SIGTERM to all, then wait; what does not end in time is killed, which loses nothing."""
-    alive = [child for child in children if child.process is not None]
-    for child in alive:
-        assert child.process is not None
-        child.process.terminate()
+    """SIGTERM to all, then wait; what does not end in time is killed, which loses nothing. Some may never have been started."""
+    for child in children:
+        if child.process is not None:
+            child.process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
-    for child in alive:
-        assert child.process is not None
-        child.process.join(max(0.1, deadline - time.monotonic()))
-        if child.process.is_alive():
-            log.error("%s does not end: killed", child.name)
-            child.process.kill()
-            child.process.join()
+    for child in children:
+        child.end(deadline)
 
 
 def _stop_on_signals() -> threading.Event:

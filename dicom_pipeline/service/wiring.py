@@ -15,7 +15,9 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import AnyPeer, DicomPeer, DicomWebPeer, FolderPeer, OrthancPeer, Settings
 from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule
+from dicom_pipeline.encoders import find_encoder
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.storage import Submitter
@@ -66,12 +68,30 @@ def check_rules(settings: Settings) -> None:
             )
 
 
+def check_processing(settings: Settings) -> None:
+    """Raise UsageError or ModelError for what the worker could not load, as far as that is known without a network.
+
+    A hub model that has to be fetched first, and the weights themselves, are looked at by the worker alone.
+    """
+    find_encoder(settings.encoder.model)
+    _label_choice(settings)
+    for folder in settings.scoring.probes:
+        load_probe(folder)
+    if settings.planning.preset is not None:
+        load_preset(settings.planning.preset)
+
+
 def _labels_with_threshold(settings: Settings) -> set[str]:
-    rules = load_rules(settings.planning.rules_file, settings.planning.keep)
-    labels = list(LabelChoice.load(settings.scoring.chosen, rules.named_label_sets).labels)
+    labels = list(_label_choice(settings).labels)
     for folder in settings.scoring.probes:
         labels += load_probe(folder).report_labels
     return {label.name for label in labels if label.threshold is not None}
+
+
+def _label_choice(settings: Settings) -> LabelChoice:
+    """The label sets of the settings and of the score rules. Raises RuleError or LabelSetError."""
+    rules = load_rules(settings.planning.rules_file, settings.planning.keep)
+    return LabelChoice.load(settings.scoring.chosen, rules.named_label_sets)
 
 
 def _destination(peer: AnyPeer, own_ae_title: str) -> Destination:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
+from dicom_pipeline.dicom.reading import ReadFile
 from dicom_pipeline.domain import Plan, SeriesPlan
 from dicom_pipeline.planning import Rules, default_rules, plan_study
 from dicom_pipeline.planning.headers import Header
@@ -29,7 +30,8 @@ def synthetic(number: int, series: str = "1.3", frames: int = 1, **values) -> He
     uid = generate_uid(entropy_srcs=[str(number), series, repr(values)])
     modality = str(ds.Modality)
     sop_class = CLASSES.get(modality, CLASSES["CT"])
-    return Header(Path("x"), ds, "1.2", series, uid, sop_class, "1.2.840.10008.1.2", modality, frames)
+    file = ReadFile(Path("x"), ds, UID("1.2.840.10008.1.2"), 0, 0)
+    return Header(file, "1.2", series, uid, sop_class, "1.2.840.10008.1.2", modality, frames)
 
 
 def stack(count: int, series: str = "1.3", **values) -> list[Header]:

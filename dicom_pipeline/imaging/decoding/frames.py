@@ -26,6 +26,7 @@ from dicom_pipeline.domain import Frame, InstanceError, Reason
 from dicom_pipeline.imaging.decoding import jpeg12
 from dicom_pipeline.imaging.decoding.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
 from dicom_pipeline.imaging.decoding.limits import Limits
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 """Attributes without which no pixel can be read (type 1 in PS3.3 C.7.6.3)."""
@@ -79,14 +80,23 @@ class ImageFile:
 def image_file(path: Path, max_inflated_bytes: int) -> ImageFile:
     """The file's header and the places of its frames. Raises InstanceError. The last few are kept: frames come file by file."""
     try:
-        file = read_file(path, max_inflated_bytes)
+        return located(read_file(path, max_inflated_bytes))
     except InflatedTooLargeError as error:
         raise InstanceError(Reason.TOO_LARGE, str(error)) from error
     except UNPARSABLE as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
-    with file.open() as stream:
-        stream.seek(file.pixel_data)
-        return _located(file, stream)
+
+
+def located(file: ReadFile) -> ImageFile:
+    """A file whose header was read, with the places of its frames. Raises InstanceError: gone, or TOO_LARGE inflated."""
+    try:
+        with file.open() as stream:
+            stream.seek(file.pixel_data)
+            return _located(file, stream)
+    except InflatedTooLargeError as error:
+        raise InstanceError(Reason.TOO_LARGE, str(error)) from error
+    except OSError as error:
+        raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
 
 
 def _located(file: ReadFile, stream: BinaryIO) -> ImageFile:
@@ -111,13 +121,13 @@ def _located(file: ReadFile, stream: BinaryIO) -> ImageFile:
     )
 
 
-def decode(frame: Frame, limits: Limits | None = None) -> Stored:
-    """Stored values of one frame; colour comes as RGB.
+def decode(frame: Frame, limits: Limits | None = None, packed: PackedFile | None = None) -> Stored:
+    """Stored values of one frame; colour comes as RGB. packed: what was read of its header elsewhere.
 
     Raises InstanceError with the reason: a missing attribute, an unsupported syntax, truncated or undecodable data.
     """
     limits = limits or Limits()
-    image = image_file(frame.path, limits.max_inflated_bytes)
+    image = image_file(frame.path, limits.max_inflated_bytes) if packed is None else located(packed.file)
     dataset = image.file.dataset
     _check(dataset, frame, limits)
     with quiet():  # pydicom warns of padding and excess frames that we can live with

@@ -14,6 +14,7 @@ from dicom_pipeline.dicom.same_content import same_content
 from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Pixels, Reason
 from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.imaging.decoding.limits import frame_edge
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.imaging.render import SeriesRenderer, content_of
 from dicom_pipeline.imaging.statistics import Given, Measured, NotMeasuredError, Sample, Statistic, sample_of
@@ -58,15 +59,16 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RenderFrame:
-    """Render a frame with a preset and what is known of its stack."""
+    """Render a frame with a preset and what is known of its stack. packed: its header, where that was read elsewhere."""
 
     frame: Frame
     preset: Preset
     measured: Measured
+    packed: PackedFile | None = None
 
     def run(self, slot: Pixels) -> Answer:
         """The rendering, in the slot."""
-        slot[:] = _renderer(self.preset, self.measured).render(self.frame).pixels
+        slot[:] = _renderer(self.preset, self.measured).render(self.frame, self.packed).pixels
         return Rendered()
 
 
@@ -76,11 +78,12 @@ class SampleFrame:
 
     frame: Frame
     statistic: Statistic
+    packed: PackedFile | None = None
 
     def run(self, slot: Pixels) -> Answer:
         """Float32 of shape (n,)."""
         del slot
-        return sample_of(decode(self.frame), self.statistic)
+        return sample_of(decode(self.frame, packed=self.packed), self.statistic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from dicom_pipeline.domain import Frame, InstanceError
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.pipeline.renderers.child import RenderLimits, Task
 from dicom_pipeline.pipeline.renderers.desk import Desk
@@ -88,9 +90,14 @@ class Renderers:
         self._desk.put(task, first=first)
         return task.future
 
-    def series(self, preset: Preset, reference_frames: Sequence[Frame]) -> SeriesFrames:
-        """The frames of a series, to be rendered with a preset."""
-        return SeriesFrames(self.submit, preset, reference_frames)
+    def series(
+        self,
+        preset: Preset,
+        reference_frames: Sequence[Frame],
+        packed: Mapping[Path, PackedFile | None] = MappingProxyType({}),
+    ) -> SeriesFrames:
+        """The frames of a series, to be rendered with a preset. packed: by path, headers that were read before."""
+        return SeriesFrames(self.submit, preset, reference_frames, packed)
 
     def content(self, frame: Frame) -> float:
         """The share of a frame that is not air, as `imaging.content_of`. Raises InstanceError."""

@@ -7,13 +7,16 @@ whatever process is free, and the frame is asked for again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dicom_pipeline.domain import Frame, InstanceError, Rendering
+from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.imaging.statistics import Measured, Sample, Statistic, frames_of_stack
 from dicom_pipeline.pipeline.renderers.jobs import Job, Missing, RenderFrame, SampleFrame
@@ -39,10 +42,20 @@ class Submit(Protocol):
 
 
 class SeriesFrames:
-    """Renders the frames of a series with one preset; each stack has statistics of its own. Safe to share."""
+    """Renders the frames of a series with one preset; each stack has statistics of its own. Safe to share.
 
-    def __init__(self, submit: Submit, preset: Preset, reference_frames: Sequence[Frame]) -> None:
+    packed: by path, the headers that were read before; the others are read where they are needed.
+    """
+
+    def __init__(
+        self,
+        submit: Submit,
+        preset: Preset,
+        reference_frames: Sequence[Frame],
+        packed: Mapping[Path, PackedFile | None] = MappingProxyType({}),
+    ) -> None:
         self.preset = preset
+        self._packed = packed
         self._submit = submit
         self._reference_frames = tuple(reference_frames)
         self._lock = threading.Lock()
@@ -72,7 +85,7 @@ class SeriesFrames:
             return
         with self._lock:
             measured = self._known(frame.stack)
-        answer = self._submit(RenderFrame(frame, self.preset, measured))
+        answer = self._submit(RenderFrame(frame, self.preset, measured, self._packed.get(frame.path)))
         answer.add_done_callback(partial(self._answered, frame, wanted))
 
     def _answered(self, frame: Frame, wanted: Future[Rendering], answer: Future[Any]) -> None:
@@ -98,7 +111,10 @@ class SeriesFrames:
         elif len(waiting) == 1:
             frames = frames_of_stack(self._reference_frames, stack)
             _Measurement(len(frames), partial(self._measured, stack, statistic)).start(
-                [self._submit(SampleFrame(frame, statistic), first=True) for frame in frames]  # frames wait for them
+                [
+                    self._submit(SampleFrame(frame, statistic, self._packed.get(frame.path)), first=True)
+                    for frame in frames  # first: other frames wait for them
+                ]
             )
 
     def _measured(

@@ -34,7 +34,9 @@ COMPONENTS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
 
 
 def b_value(frame: LocatedFrame) -> float | None:
-    """Diffusion weighting in s/mm2; None where the frame states none."""
+    """Diffusion weighting in s/mm2; None where the frame states none, or is no MR."""
+    if frame.header.modality != "MR":
+        return None
     stated = first_number(frame.value("DiffusionBValue") or None)
     if stated is None:
         values = (_plain_number(private_value(frame.header.dataset, *where)) for where in PRIVATE_B_VALUES)
