@@ -17,7 +17,7 @@ from dicom_pipeline.assembly.assembler import completion_rules
 from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.reporting import read_report
-from dicom_pipeline.scoring import load_label_set
+from dicom_pipeline.scoring import LabelChoice, load_label_set
 from dicom_pipeline.service.wiring import check_rules, destinations_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,9 +101,14 @@ def test_choose_a_model_runs_as_written(workplace):
 
 
 def test_the_label_set_and_rule_table_of_the_docs_are_valid(tmp_path):
-    (label_set,) = blocks(ROOT / "docs" / "label-sets.md", "toml")
+    label_set, scoring, score_rules = blocks(ROOT / "docs" / "label-sets.md", "toml")
     (tmp_path / "mine.toml").write_text(label_set)
-    assert load_label_set(tmp_path / "mine.toml").labels[0].threshold == 0.5
+    mine = load_label_set(tmp_path / "mine.toml")
+    assert (mine.labels[0].threshold, len(mine.applies_to), len(mine.labels[1].applies_to)) == (0.5, 2, 1)
+    (tmp_path / "pipeline.toml").write_text(scoring)
+    settings = load_settings(tmp_path / "pipeline.toml")
+    named = rules_from(tomllib.loads(score_rules)).named_label_sets
+    assert len(LabelChoice.load(settings.scoring.chosen, named).sets) == 3
     (rules,) = blocks(ROOT / "docs" / "selection.md", "toml")
     assert rules_from(tomllib.loads(rules)).one_of_several == "thin"
 

@@ -320,8 +320,8 @@ SELECT path FROM instance WHERE sop_instance_uid = :sop_instance_uid AND is_prim
 -- name: last_finished
 -- The newest finished revision of each study.
 SELECT r.id, r.study_instance_uid, r.number, r.fingerprint FROM revision r
-WHERE r.state IN ('done', 'no-image') AND r.number = (SELECT max(q.number) FROM revision q
-    WHERE q.study_instance_uid = r.study_instance_uid AND q.state IN ('done', 'no-image')) ORDER BY r.id;
+WHERE r.state IN ('done', 'no-label', 'no-image') AND r.number = (SELECT max(q.number) FROM revision q
+    WHERE q.study_instance_uid = r.study_instance_uid AND q.state IN ('done', 'no-label', 'no-image')) ORDER BY r.id;
 
 -- name: used_instances
 -- The instances of a revision of which a frame was used.

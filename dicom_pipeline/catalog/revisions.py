@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dicom_pipeline.catalog.database import Catalog, Run
-from dicom_pipeline.domain import NO_LABEL_FITS, Account, Outcome, Reason, Revision
+from dicom_pipeline.domain import NO_LABEL_APPLIES, NO_USABLE_IMAGE, Account, Outcome, Reason, Revision
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import FilesCleanedError, TransitionError
 
@@ -288,13 +288,13 @@ def enter_results(
         )
         for destination in report.destinations:
             run.execute("add_delivery", report_uid=report.sop_instance_uid, destination=destination, at=due_at)
-    state = RevisionState.DONE if reports else RevisionState.NO_IMAGE
+    state = RevisionState.processed(reported=bool(reports), used=used)
     _finish(run, revision_id, state, fingerprint, "" if reports else missing_report_reason(used), at)
 
 
 def missing_report_reason(used: int) -> str:
     """What a finished revision without a report says to a person. used: how many of its instances were used."""
-    return NO_LABEL_FITS if used else "no usable image"
+    return NO_LABEL_APPLIES if used else NO_USABLE_IMAGE
 
 
 def fail(catalog: Catalog, claimed: Claimed, reason: Reason, message: str, at: float) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 AE_TITLE = "DEMO"
 PATIENCE_SECONDS = 300.0
-ENDED = (RevisionState.DONE, RevisionState.NO_IMAGE, RevisionState.FAILED)
+ENDED = (RevisionState.DONE, RevisionState.NO_LABEL, RevisionState.NO_IMAGE, RevisionState.FAILED)
 
 
 def demo(

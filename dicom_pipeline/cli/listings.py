@@ -59,15 +59,19 @@ def presets(as_json: AsJson = False) -> None:
 
 def labels(as_json: AsJson = False) -> None:
     """List the shipped label sets."""
-    from dicom_pipeline.scoring import list_label_sets
+    from dicom_pipeline.scoring import list_label_sets, scope_of
 
     found = list_label_sets()
     if as_json:
         print_json([asdict(label_set) for label_set in found])
         return
-    made = table("", ("label set", "version", "kind", "labels"))
+    made = table("", ("label set", "version", "kind", "applies to", "labels"))
     for label_set in found:
         made.add_row(
-            label_set.name, label_set.version, label_set.kind.value, ", ".join(x.name for x in label_set.labels)
+            label_set.name,
+            label_set.version,
+            label_set.kind.value,
+            scope_of(label_set),
+            ", ".join(x.name for x in label_set.labels),
         )
     console().print(made)

@@ -1,4 +1,4 @@
-"""`models`, `models fetch`, `models import` and `models info`: which checkpoints there are, and getting more."""
+"""`models`, `models fetch`, `import`, `info`, `reference`: which checkpoints there are, and what each is known for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, print_json, table
+from dicom_pipeline.cli.research.places import Where
 
 models = typer.Typer(help="The models on this machine; fetch, import, look at one.", invoke_without_command=True)
 
@@ -80,3 +81,42 @@ def info(
         )
         made.add_row(key.replace("_", " "), text)
     console().print(made)
+
+
+@models.command("reference")
+def reference(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name from the list, a folder, or a hub id.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="STORE_OR_PROCESS_OUTPUT_DIR",
+            help="A store, or what `process` wrote, of images that it is known for.",
+        ),
+    ],
+    where: Where = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="The model knows nothing else: other presets are out of domain too.")
+    ] = False,
+) -> None:
+    """Make a model's reference, by which frames are marked that are out of its domain; it is written to its folder."""
+    from dicom_pipeline.disk import write_durably
+    from dicom_pipeline.encoders.checkpoint import checkpoint_folder, reference_file, weights_digest
+    from dicom_pipeline.encoders.library import list_models
+    from dicom_pipeline.research.embedding_store import EmbeddingStore
+    from dicom_pipeline.research.reference_fitting import references_of
+    from dicom_pipeline.scoring.reference import reference_bytes
+
+    known = {name: folder for name, _, folder in list_models()}
+    folder = known.get(model) or checkpoint_folder(model)
+    weights = weights_digest(folder)
+    made, without = references_of(EmbeddingStore.open(source, space=weights), weights, where)
+    target = reference_file(folder)
+    write_durably(target, reference_bytes(weights, made, exclusive=exclusive))
+    shown = table("", ("preset", "frames", "studies", "limit", "beyond it when held out"))
+    for name, preset in made.items():
+        shown.add_row(name, str(preset.rows), str(preset.studies), f"{preset.limit:.2f}", f"{preset.held_out:.2%}")
+    console().print(shown)
+    for name, why in without.items():
+        console().print(f"no reference for {name}: {why}", highlight=False)
+    console().print(f"written: {target}", highlight=False, soft_wrap=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
-from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, InstanceError, Outcome, Plan, Rendering
+from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Rendering
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,6 +28,12 @@ Select = Annotated[
         help="all, uniform:N, middle[:N], every-mm:X, body[:N], key-objects or diverse:N, for all series.",
     ),
 ]
+LabelSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-set", metavar="NAME|FILE", help="Label set for all series, several by repetition; see `labels`."
+    ),
+]
 
 
 def process(
@@ -38,7 +45,7 @@ def process(
     model: Annotated[
         str | None, typer.Option(metavar="ID|DIR", help="phantom, a hub id, or a checkpoint folder.")
     ] = None,
-    label_set: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Label set; see `labels`.")] = None,
+    label_set: LabelSets = None,
     as_json: AsJson = False,
 ) -> None:
     """Process files: reports, embeddings, scores, the plan, an overview and a contact sheet into a folder."""
@@ -71,7 +78,7 @@ def process(
         if result.problem:
             typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {result.problem}", err=True)
         elif result.report is None and result.plan.frames:
-            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {NO_LABEL_FITS}", err=True)
+            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {NO_LABEL_APPLIES}", err=True)
     folder.write()
     if as_json:
         print_json({"studies": folder.plans, "reports": sorted(folder.reports), "out": str(out)})
@@ -86,21 +93,26 @@ def explain(
     config: Config = None,
     preset: Preset = None,
     select: Select = None,
+    label_set: LabelSets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the plan: series, frames used, preset, and why anything is left out. Loads no model."""
+    """Show the plan: series, frames used, preset, label sets, and why anything is left out. Loads no model."""
     from dicom_pipeline.config import load_settings
     from dicom_pipeline.imaging import stack_sheets
     from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import account_of, load_rules, plan_study, scan
     from dicom_pipeline.results.folder import write_plan
     from dicom_pipeline.results.plan_json import excluded_to_json, plan_to_json
+    from dicom_pipeline.scoring import LabelChoice
 
     settings = load_settings(config)
     planning, renderers = settings.planning, Renderers.from_settings(settings.rendering)
     found = scan(paths, renderers.same_content)
     _check_preset(preset or planning.preset)
     rules = load_rules(planning.rules_file, planning.keep)
+    if label_set:
+        rules = replace(rules, score=())
+    choice = LabelChoice.load(label_set or settings.scoring.chosen, rules.named_label_sets)
     entries, sheets, failed = [], [], _any_failed(found)
     for uid, headers in sorted(found.studies.items()):
         plan = plan_study(
@@ -116,7 +128,7 @@ def explain(
             sheet, failures = _write_renderings(plan, out / "renderings", renderers)
             sheets += [sheet] if sheet is not None else []
         account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
-        entry = plan_to_json(plan, account)
+        entry = plan_to_json(plan, account, choice.applicability(plan))
         entry["failed_renderings"] = [excluded_to_json(item) for item in failures]
         failed |= bool(account.counts[Outcome.FAILED] or failures)
         entries.append(entry)

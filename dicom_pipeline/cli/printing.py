@@ -58,7 +58,9 @@ def table(title: str, columns: Sequence[str]) -> Table:
 
 def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) -> Table:
     """A row a series: frames used, what was not and why, top labels."""
-    made = table("", ("study", "series", "frames used", "not used, and why", "top labels (uncalibrated)"))
+    made = table(
+        "", ("study", "series", "frames used", "not used, and why", "top labels (uncalibrated), or what is scored")
+    )
     for plan in plans:
         study = f"{short_uid(plan['study_instance_uid'])}\n{plan['instances']['received']} instances"
         for series in plan["series"]:
@@ -71,13 +73,33 @@ def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) 
                 + "".join(f"\n{note}" for name in ("order_note", "choice_note") if (note := series.get(name))),
                 str(len(series["frames"])),
                 reasons_text(series["excluded"]),
-                "\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top),
+                ("\n".join(f"{s.label} {score_text(s.value, 2)}" for s in top) or label_sets_text(series))
+                + out_of_domain_text(series),
             )
             study = ""
         if plan["excluded"]:
             made.add_row(study, "other instances", "0", reasons_text(plan["excluded"]), "")
         made.add_section()
     return made
+
+
+def out_of_domain_text(series: Mapping[str, Any]) -> str:
+    """A line that says how many frames of a series are out of the model's domain, "" where none is or none was judged."""
+    count = series.get("out_of_domain")
+    return f"\nOUT OF DOMAIN: {count} of {len(series['frames'])} frames" if count else ""
+
+
+def label_sets_text(series: Mapping[str, Any]) -> str:
+    """The label sets of a series: how many of their labels apply, and why others do not."""
+    lines = []
+    for each in series.get("label_sets", ()):
+        count = len(each["labels"])
+        lines.append(
+            f"{each['label_set']}: {count or 'no'} label{'' if count == 1 else 's'}"
+            + (" apply" if count != 1 else " applies")
+        )
+        lines += [f"  {reason}" for reason in each["reasons"]]
+    return "\n".join(lines) or "no label set"
 
 
 def reasons_text(excluded: Sequence[Mapping[str, Any]]) -> str:

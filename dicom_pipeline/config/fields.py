@@ -17,6 +17,9 @@ NAME_OR_PATH = "name or path"
 NameOrPath = Annotated[str, NAME_OR_PATH]
 """A name that means something by itself, unless something lies under it beside the settings file."""
 
+NamesOrPaths = Annotated[tuple[str, ...], NAME_OR_PATH]
+"""Several of them."""
+
 
 def _pattern(text: str) -> str:
     """A regular expression that can be read."""

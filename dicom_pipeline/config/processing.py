@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dicom_pipeline.config.fields import NameOrPath, Section
+from dicom_pipeline.config.fields import NameOrPath, NamesOrPaths, Section
 
 
 class PlanningSection(Section):
@@ -67,10 +67,20 @@ class ScoringSection(Section):
     label_set: NameOrPath = Field(
         "phantom", description='Shipped label set (see `dicom-pipeline labels`), TOML file, or "none" for probes alone.'
     )
+    label_sets: NamesOrPaths = Field(
+        (),
+        description="Several label sets in place of label_set: each scores the images that its conditions are met by. "
+        "[[score]] in the rule table chooses sets for single series; see docs/label-sets.md.",
+    )
     probes: tuple[Path, ...] = Field((), description="Folders of fitted probes (see docs/probes.md) that score too.")
     derivation: Literal["max", "mean", "top-k-mean"] = Field(
         "max", description="How frame scores become a series score; max suits findings that few slices show."
     )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The label sets of series that no score rule takes, by name or path."""
+        return self.label_sets or (self.label_set,)
 
 
 class ReportSection(Section):

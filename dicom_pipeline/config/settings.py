@@ -169,7 +169,9 @@ def _rooted(section: T, folder: Path) -> T:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if NAME_OR_PATH in field.metadata:
-            changes[name] = str(folder / value) if (folder / value).exists() else value
+            changes[name] = (
+                tuple(_named(v, folder) for v in value) if isinstance(value, tuple) else _named(value, folder)
+            )
         elif isinstance(value, Path):
             changes[name] = folder / value.expanduser()
         elif isinstance(value, BaseModel):
@@ -177,6 +179,11 @@ def _rooted(section: T, folder: Path) -> T:
         elif isinstance(value, tuple):
             changes[name] = tuple(_rooted_item(item, folder) for item in value)
     return section.model_copy(update=changes)
+
+
+def _named(value: str, folder: Path) -> str:
+    """What is there under a name beside the settings file, else the name."""
+    return str(folder / value) if (folder / value).exists() else value
 
 
 def _rooted_item(item: Any, folder: Path) -> Any:

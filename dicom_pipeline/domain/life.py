@@ -1,7 +1,7 @@
 """The life of a study, a revision, a delivery and a request for Storage Commitment: states, and how one follows another.
 
     study        announced -> receiving -> complete          held: at the hard cap, by a rule, until a person releases it
-    revision     ready <-> processing -> done | no-image | failed;  ready -> failed | discarded
+    revision     ready <-> processing -> done | no-label | no-image | failed;  ready -> failed | discarded
     delivery     pending -> delivered | set-aside | given-up;  a person makes the last two pending again
     commitment   pending -> committed | failed | given-up;  an answer that comes late still counts
 
@@ -52,9 +52,15 @@ class RevisionState(State):
     READY = "ready", "complete; waits for the worker"
     PROCESSING = "processing", "the worker has claimed it"
     DONE = "done", "processed; its report is made"
-    NO_IMAGE = "no-image", "processed; nothing of it could be used or scored, so there is no report"
+    NO_LABEL = "no-label", "processed; no label applies to any of its used images, so there is no report"
+    NO_IMAGE = "no-image", "processed; no image of it could be used, so there is no report"
     FAILED = "failed", "could not be processed; its message says why"
     DISCARDED = "discarded", "was not complete in time, and a completion rule discards such studies"
+
+    @classmethod
+    def processed(cls, *, reported: bool, used: int) -> RevisionState:
+        """The last state of a revision that was processed. used: how many of its instances were."""
+        return cls.DONE if reported else cls.NO_LABEL if used else cls.NO_IMAGE
 
 
 class DeliveryState(State):
@@ -108,7 +114,8 @@ ARROWS = (
     Arrow(RevisionState.READY, RevisionState.DISCARDED, "the rule that ended the waiting says discard"),
     Arrow(RevisionState.PROCESSING, RevisionState.READY, "the worker died or was stopped"),
     Arrow(RevisionState.PROCESSING, RevisionState.DONE, "its report is made"),
-    Arrow(RevisionState.PROCESSING, RevisionState.NO_IMAGE, "there is nothing to report on"),
+    Arrow(RevisionState.PROCESSING, RevisionState.NO_LABEL, "no label applies to a used image"),
+    Arrow(RevisionState.PROCESSING, RevisionState.NO_IMAGE, "no image could be used"),
     Arrow(RevisionState.PROCESSING, RevisionState.FAILED, "its report cannot be made"),
     Arrow(DeliveryState.PENDING, DeliveryState.PENDING, "an attempt failed; the next is later"),
     Arrow(DeliveryState.PENDING, DeliveryState.DELIVERED, "the destination has taken it"),

@@ -137,5 +137,8 @@ class Account:
         return {outcome: tally[outcome] for outcome in Outcome}
 
 
-NO_LABEL_FITS = "no label of the label set is for the modality of a used image, so there is nothing to report"
+NO_LABEL_APPLIES = "no label of the chosen label sets applies to a used image, so there is nothing to report"
 """Why there is no report on a study whose images were used; their embeddings are kept all the same."""
+
+NO_USABLE_IMAGE = "no usable image"
+"""Why there is no report on a study of which no image was used."""

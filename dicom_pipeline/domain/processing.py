@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,7 @@ class SeriesPlan:
         over the stacks that are used, whatever the selection.
     order_note: how the frames were ordered, in words, where it was not by plain geometry.
     choice_note: why this series or these of its stacks were chosen, in words, where there was a choice.
+    label_sets: names of the label sets that a rule chose for it; None where no rule did, then the settings' ones score it.
     """
 
     series_instance_uid: str
@@ -35,6 +36,7 @@ class SeriesPlan:
     body_part: str = ""
     order_note: str = ""
     choice_note: str = ""
+    label_sets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,56 +61,31 @@ class Plan:
         return tuple(item for series in self.series for item in series.excluded) + self.excluded
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A coded concept: value, scheme designator, meaning (PS3.3 section 8.8)."""
-
-    value: str
-    scheme: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One label of a label set.
-
-    positive, negative: prompts; several of one side are averaged as an ensemble. negative may be empty where only
-        zero-shot-sigmoid is wanted.
-    modalities: DICOM modalities it applies to; empty means all.
-    """
-
-    name: str
-    positive: tuple[str, ...]
-    negative: tuple[str, ...] = ()
-    code: Code | None = None
-    site: Code | None = None
-    modalities: tuple[str, ...] = ()
-    threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSet:
-    """A versioned file of labels."""
-
-    name: str
-    version: str
-    labels: tuple[Label, ...]
-    kind: ScoreKind
-    source: str = ""
-    licence: str = ""
-
-    @property
-    def digest(self) -> str:
-        """Sha256 (hex) of what it says."""
-        return digest_of(asdict(self))
-
-
 class ScoreKind(StrEnum):
     """What a score's number means; kinds are never mixed in one column."""
 
     ZERO_SHOT_SIGMOID = "zero-shot-sigmoid"
     ZERO_SHOT_PAIR = "zero-shot-pair"
     PROBE_PROBABILITY = "probe-probability"
+
+
+class Domain(StrEnum):
+    """Whether a frame looks like those that a model is known for, by the reference of its checkpoint."""
+
+    IN = "in-domain"
+    OUT = "out-of-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDomain:
+    """What the reference says of a frame.
+
+    distance: of its embedding, as a multiple of the reference's limit (its 99.9th percentile); None where the model was not
+    made for the preset at all.
+    """
+
+    domain: Domain
+    distance: float | None
 
 
 class Derivation(StrEnum):

@@ -33,11 +33,28 @@ class FrameKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageTraits:
+    """What an image says of itself that decides which labels apply to it; "" and None where it does not say.
+
+    description: series, protocol, study and requested procedure description, a line each. view: View Position, else the
+    meaning of the View Code. laterality: L, R, B or U. age_years: completed years.
+    """
+
+    modality: str
+    body_part: str = ""
+    description: str = ""
+    view: str = ""
+    laterality: str = ""
+    age_years: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One frame that is, or could be, an input of the model, with where it lies.
 
     position_mm: distance along the slice normal in mm, None where the geometry is missing.
     stack: which stack of its series (orientation, echo, time point ...) it belongs to, from 0.
+    traits: of its image; None where they were not read, then every label applies.
     """
 
     key: FrameKey
@@ -45,6 +62,7 @@ class Frame:
     series_instance_uid: str
     position_mm: float | None = None
     stack: int = 0
+    traits: ImageTraits | None = None
 
 
 @dataclass(frozen=True, slots=True)

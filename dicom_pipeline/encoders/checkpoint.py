@@ -12,6 +12,9 @@ from dicom_pipeline.errors import ModelError, ModelGatedError, ModelNotFoundErro
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md")
 
+REFERENCE_NAME = "reference.safetensors"
+"""Statistics of embeddings, which change none: no part of the weights."""
+
 GATED = (
     "{model} is gated: its owner asks everyone to accept its terms first. (1) Open https://huggingface.co/{model}, sign in "
     "and accept the terms. (2) Make a token with read access at https://huggingface.co/settings/tokens. (3) Run "
@@ -34,9 +37,19 @@ def checkpoint_folder(model: str, revision: str | None = None) -> Path:
     folder = Path(model)
     if not folder.is_dir():
         folder = _fetched(model, revision)
-    if not list(folder.glob("*.safetensors")):
+    if not weight_files(folder):
         raise UnsafeWeightsError(f"{model} has no *.safetensors; pickled weights (*.bin, *.pt) are never loaded")
     return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a checkpoint that hold weights."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.name != REFERENCE_NAME)
+
+
+def reference_file(folder: Path) -> Path:
+    """Where the reference statistics of a checkpoint lie, if it has any (scoring/reference.py)."""
+    return folder / REFERENCE_NAME
 
 
 def _fetched(model: str, revision: str | None) -> Path:
@@ -59,9 +72,10 @@ def _fetched(model: str, revision: str | None) -> Path:
 
 
 def weights_digest(folder: Path) -> str:
-    """Sha256 (hex) over the names and bytes of the configuration, tokenizer and weight files."""
+    """Sha256 (hex) over the names and bytes of the configuration, tokenizer and weight files: what makes embeddings."""
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model")):
+    weights = weight_files(folder)
+    for path in sorted([*weights, *(p for p in folder.iterdir() if p.suffix in (".json", ".model"))]):
         with path.open("rb") as stream:
             total.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()

@@ -24,7 +24,8 @@ class Encoder(Protocol):
     name: what it was asked for as. dimension: D. weights: sha256 (hex) of its files. precision: device kind and number
     format, such as "cpu-float32". batch_size: images it runs at once, always in this shape. logit_scale,
     logit_bias: the similarity is sigmoid(exp(logit_scale) * cosine + logit_bias) (Zhai et al. 2023, arXiv:2303.15343).
-    notice: what must be said wherever its scores are shown, or "".
+    notice: what must be said wherever its scores are shown, or "". An encoder may also have `reference_file`: the path where
+    statistics of its embeddings lie, by which frames are marked that are out of its domain.
 
     Safe to call from several threads: the service answers searches while it processes.
     """

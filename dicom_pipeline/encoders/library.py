@@ -10,7 +10,15 @@ from typing import Any
 
 from safetensors import safe_open
 
-from dicom_pipeline.encoders.checkpoint import WANTED, checkpoint_folder, imported_folder, notice_of, weights_digest
+from dicom_pipeline.encoders.checkpoint import (
+    WANTED,
+    checkpoint_folder,
+    imported_folder,
+    notice_of,
+    reference_file,
+    weight_files,
+    weights_digest,
+)
 from dicom_pipeline.errors import ModelError
 
 
@@ -18,7 +26,8 @@ from dicom_pipeline.errors import ModelError
 class ModelInfo:
     """What can be said of a checkpoint without loading it.
 
-    parameters: numbers in its safetensors. weights: sha256 over its files, as in the fingerprint.
+    parameters: numbers in its safetensors. weights: sha256 over its files, as in the fingerprint. reference:
+    whether it carries reference statistics of its embeddings.
     """
 
     name: str
@@ -31,6 +40,7 @@ class ModelInfo:
     licence: str
     notice: str
     weights: str
+    reference: bool
 
 
 def list_models() -> list[tuple[str, str, Path]]:
@@ -78,10 +88,11 @@ def model_info(name: str, folder: Path) -> ModelInfo:
         dimension=vision.get("hidden_size"),
         image_size=vision.get("image_size"),
         text_tokens=text.get("max_position_embeddings"),
-        parameters=sum(_numbers(path) for path in sorted(folder.glob("*.safetensors"))),
+        parameters=sum(_numbers(path) for path in weight_files(folder)),
         licence=_licence(folder),
         notice=notice_of(folder),
         weights=weights_digest(folder),
+        reference=reference_file(folder).is_file(),
     )
 
 

@@ -19,7 +19,13 @@ from transformers.utils import logging as transformers_logging
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 from dicom_pipeline.encoders.batches import run_in_one_shape
-from dicom_pipeline.encoders.checkpoint import check_loaded, checkpoint_folder, notice_of, weights_digest
+from dicom_pipeline.encoders.checkpoint import (
+    check_loaded,
+    checkpoint_folder,
+    notice_of,
+    reference_file,
+    weights_digest,
+)
 from dicom_pipeline.encoders.device import choose_batch, choose_precision
 from dicom_pipeline.errors import ModelError, PromptTooLongError
 
@@ -58,6 +64,7 @@ class SiglipEncoder:
         self.logit_bias = float(model.logit_bias.detach())
         self.weights = weights_digest(folder)
         self.notice = notice_of(folder)
+        self.reference_file = reference_file(folder)
         blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         self.batch_size = choose_batch(self._device, batch_size, lambda n: self._encode(np.repeat(blank, n, 0)))
 

@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 from dicom_pipeline.domain import IMAGE_SIZE, Pixels
 from dicom_pipeline.encoders.batches import run_in_one_shape
-from dicom_pipeline.encoders.checkpoint import checkpoint_folder, notice_of, weights_digest
+from dicom_pipeline.encoders.checkpoint import checkpoint_folder, notice_of, reference_file, weights_digest
 from dicom_pipeline.encoders.device import choose_batch, choose_precision
 from dicom_pipeline.errors import NoTextTowerError
 
@@ -42,6 +42,7 @@ class VisionEncoder:
         self.dimension = int(model.config.hidden_size)
         self.weights = weights_digest(folder)
         self.notice = notice_of(folder)
+        self.reference_file = reference_file(folder)
         blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         self.batch_size = choose_batch(self._device, batch_size, lambda n: self._encode(np.repeat(blank, n, 0)))
 

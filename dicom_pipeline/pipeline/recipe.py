@@ -20,7 +20,7 @@ from dicom_pipeline.errors import ConfigError, FingerprintError
 from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.pipeline.software import build_identity, distribution_of, library_versions
 from dicom_pipeline.planning import Rules, default_rules, load_rules
-from dicom_pipeline.scoring import Probe, load_label_set, load_probe
+from dicom_pipeline.scoring import NO_LABEL_SET, LabelChoice, Probe, Reference, load_probe, load_reference
 
 SR_CLASSES: Mapping[str, str] = {
     "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
@@ -28,9 +28,6 @@ SR_CLASSES: Mapping[str, str] = {
     "enhanced": "1.2.840.10008.5.1.4.1.1.88.22",
 }
 """The report classes by their name in the settings, richest first."""
-
-NO_LABEL_SET = "none"
-"""Name in the settings where only probes score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +62,21 @@ class EncoderIdentity:
 class Recipe:
     """Everything that may change a number or a byte.
 
-    preset, selection: one choice for every series instead of the rule table's. derivation: how frame scores become a series
-    score. key_frames: frames with the highest scores that get a group of their own in the report. sop_class: a name of
-    SR_CLASSES. companions: objects to make beside the report, by name. versions, build: the software; see
-    `pipeline.software`.
+    label_sets: what is scored, and which series by which set. scores_all_alike: the label sets were chosen for every series, so
+    that the score rules of the table do not count. reference: by which frames are out of domain. preset, selection: one
+    choice for every series instead of the rule table's. derivation: how frame scores become a series score. key_frames:
+    frames with the highest scores that get a group of their own in the report. sop_class: a name of SR_CLASSES.
+    companions: objects to make beside the report, by name. versions, build: the software; see `pipeline.software`.
 
     Raises ConfigError for a companion that needs a library which is not installed, FingerprintError for a probe that was
     fitted on another encoder's embeddings.
     """
 
     encoder: EncoderIdentity
-    label_set: LabelSet | None
+    label_sets: LabelChoice = field(default_factory=LabelChoice)
+    scores_all_alike: bool = False
     probes: tuple[Probe, ...] = ()
+    reference: Reference | None = None
     rules: Rules = field(default_factory=default_rules)
     preset: str | None = None
     selection: str | None = None
@@ -99,20 +99,27 @@ class Recipe:
         settings: Settings,
         encoder: Encoder,
         *,
-        label_set: str | None = None,
+        label_set: str | Sequence[str] | None = None,
         preset: str | None = None,
         selection: str | None = None,
     ) -> Recipe:
         """The recipe of the settings for a loaded encoder; keyword arguments win over the settings.
 
+        label_set: one or several, for every series, whatever the settings and the score rules of the rule table say.
+
         Raises LabelSetError, RuleError, ProbeError, ConfigError or FingerprintError.
         """
-        chosen = label_set or settings.scoring.label_set
+        rules = load_rules(settings.planning.rules_file, settings.planning.keep)
+        chosen = (label_set,) if isinstance(label_set, str) else tuple(label_set or ())
+        if chosen:
+            rules = replace(rules, score=())
         return cls(
             encoder=EncoderIdentity.of(encoder),
-            label_set=None if chosen == NO_LABEL_SET else load_label_set(chosen),
+            label_sets=LabelChoice.load(chosen or settings.scoring.chosen, rules.named_label_sets),
+            scores_all_alike=bool(chosen),
             probes=tuple(load_probe(folder) for folder in settings.scoring.probes),
-            rules=load_rules(settings.planning.rules_file, settings.planning.keep),
+            reference=load_reference(getattr(encoder, "reference_file", None), encoder.weights),
+            rules=rules,
             preset=preset or settings.planning.preset,
             selection=selection or settings.planning.selection,
             derivation=Derivation(settings.scoring.derivation),
@@ -128,11 +135,12 @@ class Recipe:
 
     @property
     def labels(self) -> LabelSet:
-        """All labels that scores may have: the label set's and the probes'."""
+        """All labels that scores may have: the label sets' and the probes'."""
         probed = tuple(label for probe in self.probes for label in probe.report_labels)
-        if self.label_set is None:
-            return LabelSet(NO_LABEL_SET, "", probed, ScoreKind.PROBE_PROBABILITY)
-        return replace(self.label_set, labels=self.label_set.labels + probed)
+        sets = self.label_sets.sets
+        kind = sets[0].kind if sets else ScoreKind.PROBE_PROBABILITY
+        name = "; ".join(label_set.name for label_set in sets) or NO_LABEL_SET
+        return LabelSet(name, "", self.label_sets.labels + probed, kind)
 
     def labels_above(self, scores: Sequence[Score]) -> frozenset[str]:
         """Names of the labels of which a score reaches the label's threshold; a label without one is never above."""
@@ -153,8 +161,8 @@ class Recipe:
             precision=self.encoder.precision,
             presets={name: preset.digest for name, preset in presets.items()},
             selection=self.selection or "; ".join(sorted({series.selection for series in plan.series})),
-            label_set=f"{self.label_set.name} {self.label_set.version}" if self.label_set else NO_LABEL_SET,
-            label_set_digest=self.label_set.digest if self.label_set else "",
+            label_set=_named(self.label_sets.default) or NO_LABEL_SET,
+            label_set_digest="; ".join(label_set.digest for label_set in self.label_sets.default),
             software=f"dicom_pipeline {version('dicom-pipeline')}",
             build=self.build,
             versions=dict(self.versions),
@@ -175,6 +183,15 @@ class Recipe:
             "companions": ", ".join(self.companions),
             "preset for all series": self.preset or "",
             "selection for all series": self.selection or "",
+            "label sets for all series": "yes" if self.scores_all_alike else "",
+            "label sets by rule": _named(self.label_sets.by_rule),
+            "digests of label sets by rule": "; ".join(label_set.digest for label_set in self.label_sets.by_rule),
+            "domain reference": self.reference.digest if self.reference else "",
             "probes": "; ".join(f"{probe.name} {probe.digest}" for probe in self.probes),
         }
         return {name: value for name, value in values.items() if value}
+
+
+def _named(label_sets: Sequence[LabelSet]) -> str:
+    """Names and versions of label sets."""
+    return "; ".join(f"{label_set.name} {label_set.version}" for label_set in label_sets)

@@ -40,7 +40,7 @@ class Pipeline:
     progress: called by the thread that takes the results whenever a frame or a batch is through.
 
     Raises FingerprintError where the recipe is for another encoder, NoTextTowerError or PromptTooLongError where the
-    encoder cannot embed the label set.
+    encoder cannot embed a label set.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Pipeline:
         self.keep_renderings = keep_renderings
         self._progress = progress
         self._measures = FrameMeasures(encoder, self.renderers, progress)
-        self._zero_shot = ZeroShot(CachedTexts(encoder), recipe.label_set) if recipe.label_set else None
+        texts = CachedTexts(encoder)
+        self._zero_shot = tuple(ZeroShot(texts, label_set) for label_set in recipe.label_sets.sets)
 
     @classmethod
     def from_config(
@@ -67,7 +68,7 @@ class Pipeline:
         config: Settings | Path | str | None = None,
         *,
         model: str | None = None,
-        label_set: str | None = None,
+        label_set: str | Sequence[str] | None = None,
         preset: str | None = None,
         selection: str | None = None,
         keep_renderings: int = 0,

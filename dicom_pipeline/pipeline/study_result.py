@@ -12,7 +12,9 @@ from dicom_pipeline.domain import (
     Account,
     Embedding,
     Excluded,
+    FrameDomain,
     FrameKey,
+    Outcome,
     Plan,
     Provenance,
     Rendering,
@@ -20,6 +22,7 @@ from dicom_pipeline.domain import (
     Score,
     embedding_space,
 )
+from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.imaging.decoding.packed import PackedFile
@@ -27,7 +30,7 @@ from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
 from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions
-from dicom_pipeline.scoring import ZeroShot, series_scores
+from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class StudyResult:
     headers: SOP Instance UID -> the instance's data set without pixel data.
     embeddings: of each used frame, in the plan's order; `frame_scores` likewise, all labels of a frame together.
     report: the SR data set, None where no frame could be used, or where one cannot be made: then problem says why.
+    applicability: Series Instance UID -> what each of its label sets is to it.
+    domains: what the reference of the checkpoint says of frames; empty without one.
     companions: objects to send beside the report; empty unless asked for.
     renderings: what the encoder got; empty unless asked for.
     """
@@ -52,6 +57,8 @@ class StudyResult:
     provenance: Provenance
     report: Dataset | None
     problem: str = ""
+    applicability: Mapping[str, tuple[Applicability, ...]] = field(default_factory=dict)
+    domains: Mapping[FrameKey, FrameDomain] = field(default_factory=dict)
     companions: tuple[Dataset, ...] = ()
     renderings: tuple[Rendering, ...] = ()
 
@@ -59,6 +66,14 @@ class StudyResult:
     def scores(self) -> tuple[Score, ...]:
         """Series scores, then frame scores."""
         return self.series_scores + self.frame_scores
+
+    @property
+    def state(self) -> RevisionState:
+        """The last state of the revision: done, no-label, no-image, or failed where no valid report can be made."""
+        if self.problem:
+            return RevisionState.FAILED
+        used = self.account.counts[Outcome.USED]
+        return RevisionState.processed(reported=self.report is not None, used=used)
 
 
 @dataclass(slots=True)
@@ -81,11 +96,11 @@ class EncodedStudy:
 def study_result(
     encoded: EncodedStudy,
     recipe: Recipe,
-    zero_shot: ZeroShot | None,
+    zero_shot: Sequence[ZeroShot],
     renderers: Renderers,
     progress: Callable[[], object] = lambda: None,
 ) -> StudyResult:
-    """The result of a study whose frames are all through. zero_shot: the recipe's label set, embedded; None without one."""
+    """The result of a study whose frames are all through. zero_shot: the recipe's label sets, embedded."""
     study = encoded.study
     plan = _carried_out(encoded.plan, encoded.failures)
     provenance = recipe.provenance(plan)
@@ -100,6 +115,8 @@ def study_result(
         frame_scores=tuple(frame_scores),
         series_scores=tuple(aggregated),
         provenance=provenance,
+        applicability=recipe.label_sets.applicability(plan),
+        domains=_domains(encoded.embeddings, plan, provenance, recipe),
         report=None,
         renderings=tuple(encoded.renderings),
     )
@@ -118,6 +135,7 @@ def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progres
             result.provenance,
             sop_class_uid=recipe.sop_class_uid,
             key_frames=recipe.key_frames,
+            domains=result.domains,
         )
         companions: list[Dataset] = []
         if recipe.companions:
@@ -136,21 +154,34 @@ def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progres
 
 
 def _scores(
-    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe, zero_shot: ZeroShot | None
+    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe, zero_shot: Sequence[ZeroShot]
 ) -> tuple[list[Score], list[Score]]:
     """Frame scores and series scores, zero-shot first, then each probe's."""
-    modalities = {series.series_instance_uid: series.modality for series in plan.series}
     spaces = {
         series.series_instance_uid: embedding_space(provenance.weights, provenance.presets[series.preset])
         for series in plan.series
     }
-    of_frames = zero_shot.score(embeddings, modalities) if zero_shot else []
+    of_frames: list[Score] = []
     of_series: list[Score] = []
+    sets = {series.series_instance_uid: recipe.label_sets.sets_for(series) for series in plan.series}
+    for scorer in zero_shot:
+        chosen = [e for e in embeddings if scorer.label_set in sets[e.frame.series_instance_uid]]
+        of_frames += scorer.score(chosen)
     for probe in recipe.probes:
         made = probe.score(embeddings, spaces)
         of_frames += [score for score in made if score.derivation is None]
         of_series += [score for score in made if score.derivation is not None]
     return of_frames, [*series_scores(of_frames, derivation=recipe.derivation), *of_series]
+
+
+def _domains(
+    embeddings: Sequence[Embedding], plan: Plan, provenance: Provenance, recipe: Recipe
+) -> dict[FrameKey, FrameDomain]:
+    """What the reference says of each frame."""
+    if recipe.reference is None:
+        return {}
+    presets = {s.series_instance_uid: (s.preset, provenance.presets[s.preset]) for s in plan.series}
+    return recipe.reference.judge(embeddings, presets)
 
 
 def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[], object]) -> list[KeyFrame]:

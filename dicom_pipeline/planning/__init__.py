@@ -2,7 +2,7 @@
 
 headers (read without pixels), scan (files and folders), inputs (studies to process), recognition (what an image is), geometry
 (frames in space), stacks (their order), rules (the table in data/rules.toml), candidates (series that could be used),
-series_choice, stack_choice, selection (SPEC and strategies), plan.
+series_choice, stack_choice, selection (SPEC and strategies), traits (what labels apply by), plan.
 """
 
 from dicom_pipeline.planning.headers import Header, read_header

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from dicom_pipeline.planning.selection import Measures, Selection, choose, parse
 from dicom_pipeline.planning.series_choice import choose_series, with_preset
 from dicom_pipeline.planning.stack_choice import choose_stacks
 from dicom_pipeline.planning.stacks import stacks_of
+from dicom_pipeline.planning.traits import traits_of
 
 REFERENCE_FRAMES = 32
 """Frames, evenly over the stacks of a series, that make its statistics."""
@@ -59,7 +61,7 @@ def plan_study(
     with quiet():  # once: each attribute that is read would silence and unsilence pydicom anew
         candidates, excluded = candidates_of(ordered, rules)
         chosen, dropped = choose_series(candidates, rules)
-    series = [_series_plan(candidate, rules.keep, fixed, preset, measures) for candidate in chosen]
+    series = [_series_plan(candidate, rules, fixed, preset, measures) for candidate in chosen]
     unused = [item for one in series if not one.frames for item in one.excluded]
     used = tuple(one for one in series if one.frames)
     return Plan(ordered[0].study_instance_uid, used, (*excluded, *dropped, *unused))
@@ -92,13 +94,13 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
 
 
 def _series_plan(
-    candidate: Candidate, keep: frozenset[Reason], fixed: Selection | None, preset: str | None, measures: Measures
+    candidate: Candidate, rules: Rules, fixed: Selection | None, preset: str | None, measures: Measures
 ) -> SeriesPlan:
     with quiet():
         candidate, preset = with_preset(candidate, preset or candidate.rule.preset)
         rule, first = candidate.rule, candidate.first
         stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
-        choice = choose_stacks(stacks, rule.stacks, keep=keep, prefer_axial=candidate.prefer_axial)
+        choice = choose_stacks(stacks, rule.stacks, keep=rules.keep, prefer_axial=candidate.prefer_axial)
     selection = fixed or rule.selection
     frames: list[Frame] = []
     reasons: dict[FrameKey, tuple[Reason, str]] = {
@@ -115,13 +117,22 @@ def _series_plan(
         description=first.text("SeriesDescription"),
         preset=preset,
         selection=str(selection),
-        frames=tuple(frames),
+        frames=_with_traits(frames, candidate.pictures),
         excluded=(*candidate.refused, *_unused(candidate.pictures, reasons, used)),
         reference_frames=_reference_frames([stack.frames for stack in choice.chosen]),
         body_part=first.text("BodyPartExamined"),
         order_note=order_note,
         choice_note="; ".join((*candidate.notes, *choice.notes)),
+        label_sets=rules.label_sets_for(first),
     )
+
+
+def _with_traits(frames: Sequence[Frame], pictures: Sequence[Header]) -> tuple[Frame, ...]:
+    """The frames with what their images say of themselves; a radiograph's views may lie in one series."""
+    used = {frame.key.sop_instance_uid for frame in frames}
+    with quiet():
+        traits = {h.sop_instance_uid: traits_of(h) for h in pictures if h.sop_instance_uid in used}
+    return tuple(replace(frame, traits=traits[frame.key.sop_instance_uid]) for frame in frames)
 
 
 def _reference_frames(stacks: Sequence[Sequence[Frame]]) -> tuple[Frame, ...]:

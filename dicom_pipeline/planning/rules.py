@@ -64,11 +64,19 @@ class RenderRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """The label sets of the series that meet the conditions: names of shipped sets, or paths of TOML files; may be none."""
+
+    conditions: tuple[Condition, ...]
+    label_sets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The whole table.
 
     prefer_axial: modalities of which other planes are used only where no axial stack shows their volume. keep: reasons that
-    are lifted, such as secondary-capture. digest: sha256 of what it says.
+    are lifted, such as secondary-capture. score: which label sets score which series. digest: sha256 of what it says.
     """
 
     version: str
@@ -79,6 +87,7 @@ class Rules:
     prefer_axial: frozenset[str]
     keep: frozenset[Reason]
     digest: str
+    score: tuple[ScoreRule, ...] = ()
 
     def exclusion_reason(self, header: Header) -> Reason | None:
         """The reason of the first exclusion that holds."""
@@ -87,6 +96,21 @@ class Rules:
     def render_rule(self, header: Header) -> RenderRule | None:
         """The first render rule that holds; None where the table takes no such series."""
         return next((rule for rule in self.render if _all_hold(rule.conditions, header)), None)
+
+    @property
+    def named_label_sets(self) -> tuple[str, ...]:
+        """Every label set that a score rule names, as it is given there."""
+        return tuple(dict.fromkeys(text for rule in self.score for text in rule.label_sets))
+
+    def label_sets_for(self, header: Header) -> tuple[str, ...] | None:
+        """Names of the label sets of the first score rule that holds; None where none does."""
+        rule = next((rule for rule in self.score if _all_hold(rule.conditions, header)), None)
+        return None if rule is None else tuple(label_set_name(text) for text in rule.label_sets)
+
+
+def label_set_name(name_or_path: str) -> str:
+    """What a label set is called that is given by its name or by the path of its TOML file."""
+    return Path(name_or_path).stem if name_or_path.endswith(".toml") else name_or_path
 
 
 def default_rules() -> Rules:
@@ -101,13 +125,15 @@ def load_rules(path: Path | None, keep: Sequence[str] = ()) -> Rules:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RuleError(f"cannot read the rule table {path}: {error}") from error
-    return rules_from(table | {"keep": [*table.get("keep", ()), *keep]} if keep else table)
+    folder = Path() if path is None else path.parent
+    return rules_from(table | {"keep": [*table.get("keep", ()), *keep]} if keep else table, folder)
 
 
-def rules_from(table: Mapping[str, Any]) -> Rules:
-    """A table of plain values. Raises RuleError naming the entry."""
-    if unknown := set(table) - {"version", "exclude", "series", "render", "keep"}:
-        raise RuleError(f"rule table: unknown keys {sorted(unknown)}; known are exclude, series, render, keep, version")
+def rules_from(table: Mapping[str, Any], folder: Path = Path()) -> Rules:
+    """A table of plain values. folder: where relative paths of label sets start. Raises RuleError naming the entry."""
+    if unknown := set(table) - {"version", "exclude", "series", "render", "score", "keep"}:
+        known = "exclude, series, render, score, keep, version"
+        raise RuleError(f"rule table: unknown keys {sorted(unknown)}; known are {known}")
     series = dict(table.get("series", {}))
     limit = series.pop("most", 24)
     several = series.pop("one_of_several", "all")
@@ -132,6 +158,7 @@ def rules_from(table: Mapping[str, Any]) -> Rules:
         prefer_axial=frozenset(str(modality) for modality in axial),
         keep=frozenset(_reason(code, "keep") for code in table.get("keep", ())),
         digest=digest_of(dict(table)),
+        score=tuple(_score_rule(i, e, folder) for i, e in enumerate(table.get("score", ()), 1)),
     )
 
 
@@ -151,6 +178,15 @@ def _render_rule(number: int, entry: Mapping[str, Any]) -> RenderRule:
     if stacks not in STACKS:
         raise RuleError(f"{where}: stacks is {stacks!r}; expected one of {', '.join(STACKS)}")
     return RenderRule(_conditions(values, where), preset, parse_selection(selection), stacks)
+
+
+def _score_rule(number: int, entry: Mapping[str, Any], folder: Path) -> ScoreRule:
+    values, where = dict(entry), f"[[score]] {number}"
+    names = values.pop("label_sets", None)
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise RuleError(f"{where}: expected label_sets, a list of names of label sets or of paths of TOML files")
+    paths = (str(folder / name) if name.endswith(".toml") else name for name in names)
+    return ScoreRule(_conditions(values, where), tuple(paths))
 
 
 def _conditions(values: Mapping[str, Any], where: str) -> tuple[Condition, ...]:

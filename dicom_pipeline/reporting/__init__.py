@@ -1,8 +1,8 @@
 """REPORT: scores of a revision -> a DICOM Structured Report, TID 1500, for research use only.
 
 codes (data/codes.toml), evidence (clean headers), equipment (who made it), content (the tree), measurements (its scores),
-image_library, report, simpler_class (the same as another SR class), readback (values again), text (for people). A room of
-its own: companions (key image, key objects, embeddings, PDF).
+domain_mark (frames unlike the model's reference), image_library, report, simpler_class (the same as another SR class),
+readback (values again), text (for people). A room of its own: companions (key image, key objects, embeddings, PDF).
 """
 
 from dicom_pipeline.reporting.companions import (

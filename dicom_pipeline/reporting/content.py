@@ -29,6 +29,7 @@ from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.uids import DEVICE_UID, uid_of
 from dicom_pipeline.domain import (
+    FrameDomain,
     FrameKey,
     Label,
     LabelSet,
@@ -40,6 +41,7 @@ from dicom_pipeline.domain import (
     series_name,
 )
 from dicom_pipeline.reporting import codes, equipment
+from dicom_pipeline.reporting.domain_mark import domain_evaluations
 from dicom_pipeline.reporting.evidence import LO, frames_of, printable
 from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, reference
 
@@ -56,8 +58,9 @@ def content(
     label_set: LabelSet,
     provenance: Provenance,
     key_frames: int,
+    domains: Mapping[FrameKey, FrameDomain],
 ) -> Dataset:
-    """The root content item. headers: cleaned headers by SOP Instance UID."""
+    """The root content item. headers: cleaned headers by SOP Instance UID. domains: what is said of frames."""
     labels = {label.name: label for label in label_set.labels}
     parts: list[_Part] = []
     for series in plan.series:
@@ -73,7 +76,8 @@ def content(
             parameters=stated,
             family=codes.coded("concept", "artificial_intelligence"),
         )
-        groups.append(_group(part, in_report_order(part.scores, ranks), headers, labels, algorithm))
+        marks = domain_evaluations(part.frames, domains)
+        groups.append(_group(part, in_report_order(part.scores, ranks), headers, labels, algorithm, marks))
     device = DeviceObserverIdentifyingAttributes(
         uid=DEVICE_UID,
         name=own_objects.MODEL_NAME,
@@ -166,6 +170,7 @@ def _group(
     headers: Mapping[str, Dataset],
     labels: Mapping[str, Label],
     algorithm: AlgorithmIdentification,
+    marks: Sequence[QualitativeEvaluation],
 ) -> MeasurementsAndQualitativeEvaluations:
     """One measurement group. scores: those of the part, in the report's order.
 
@@ -185,7 +190,7 @@ def _group(
         finding_type=codes.coded("concept", f"group_{part.kind}"),
         algorithm_id=algorithm,
         measurements=measured,
-        qualitative_evaluations=evaluations or None,
+        qualitative_evaluations=[*evaluations, *marks] or None,
         source_images=[SourceImageForMeasurementGroup(*reference(key, headers)) for key in part.frames],
     )
 

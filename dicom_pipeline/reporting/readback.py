@@ -20,6 +20,7 @@ ALGORITHM_PARAMETER = "111002"
 """(DCM) Algorithm Parameters, as TID 4019 has them."""
 
 FINDING = codes.coded("concept", "finding").value
+MODEL_DOMAIN = codes.coded("concept", "model_domain").value
 SERIES_GROUP = codes.coded("concept", "group_series").value
 
 
@@ -28,6 +29,7 @@ class ReportScore:
     """One score of a report.
 
     derivation: how a series score was aggregated, None for a score of one frame. above_threshold: None where none was set.
+    domain: "out_of_domain" or "partly_out_of_domain" where the frames of its group are, or some of them; else "".
     """
 
     label: str
@@ -37,6 +39,7 @@ class ReportScore:
     frame: FrameKey
     series_instance_uid: str
     above_threshold: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,14 @@ def _content(dataset: Dataset) -> ReportContent:
         judged = {
             _concept(item)[1:]: _value(item) == codes.coded("concept", "yes").value for item in _judgements(group)
         }
+        domain = next((str(codes.key_of("concept", _value(x))) for x in _items(group, "CODE", MODEL_DOMAIN)), "")
         of_series = any(_value(item) == SERIES_GROUP for item in _items(group, "CODE", FINDING))
         for item in _items(group, "NUM"):
             score = _score(item, series, judged.get(_concept(item)[1:]))
             if of_series and score.derivation is None:
                 derivation = parameters.get(f"{SERIES_SCORE} {score.label}") or parameters[SERIES_SCORE]
                 score = replace(score, derivation=Derivation(derivation))
-            scores.append(score)
+            scores.append(replace(score, domain=domain))
     before = dataset.get("PredecessorDocumentsSequence")
     return ReportContent(
         sop_instance_uid=str(dataset.SOPInstanceUID),

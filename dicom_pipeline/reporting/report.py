@@ -16,7 +16,7 @@ from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import CODING_SCHEME_UID, report_series_uid, uid_of
 from dicom_pipeline.dicom.warnings import quiet
-from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
+from dicom_pipeline.domain import FrameDomain, FrameKey, LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
@@ -54,8 +54,10 @@ def build_report(
     *,
     sop_class_uid: str = COMPREHENSIVE_3D_SR,
     key_frames: int = 3,
+    domains: Mapping[FrameKey, FrameDomain] | None = None,
 ) -> Dataset:
     """The SR data set of a revision. headers: SOP Instance UID -> data set without pixels; they are not changed.
+    domains: what the reference of the checkpoint says of frames.
 
     Raises ReportError where there is nothing to report or an instance lacks its identity.
     """
@@ -69,7 +71,7 @@ def build_report(
         shown |= {key.sop_instance_uid for key in key_frames_of(scores, series.series_instance_uid, key_frames)}
     instances = {uid: identity_of(headers[uid], uid) for uid in used}
     clean = {uid: _cleaned(headers[uid], instances[uid]) for uid in used if uid in shown}
-    root = content(plan, clean, scores, label_set, provenance, key_frames)
+    root = content(plan, clean, scores, label_set, provenance, key_frames, domains or {})
     first = clean[used[0]]
     with quiet():  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](

@@ -87,7 +87,8 @@ def _line(score: ReportScore, frames: Mapping[str, str]) -> str:
     how = score.derivation.value if score.derivation else "frame"
     where = f"{frames[score.frame.sop_instance_uid]} frame {score.frame.frame}"
     judged = {None: "", True: ", above threshold", False: ", below threshold"}[score.above_threshold]
-    return f"  {score.label:<28} {score_text(score.value):>7} {bar:<20}  {how}, {score.kind.value}, {where}{judged}"
+    domain = f", {score.domain.replace('_', ' ').upper()}" if score.domain else ""
+    return f"  {score.label:<28} {score_text(score.value):>7} {bar:<20}  {how}, {score.kind.value}, {where}{judged}{domain}"
 
 
 def _without_control_characters(line: str) -> str:

@@ -150,6 +150,8 @@ class EmbeddingStore:
         if space not in self.spaces():
             self._database.create_table(space, schema=rows.schema)
         table = self._database.open_table(space)
+        if added := [field for field in rows.schema if field.name not in table.schema.names]:
+            table.add_columns(added)  # of an earlier version; null in the rows that are there
         if new:
             table.add(rows)
             return

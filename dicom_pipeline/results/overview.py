@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, select_autoescape
 from PIL import Image
 
-from dicom_pipeline.domain import NO_LABEL_FITS, Excluded, Level, Reason, score_text
+from dicom_pipeline.domain import NO_LABEL_APPLIES, NO_USABLE_IMAGE, Excluded, Level, Reason, score_text
 from dicom_pipeline.results.score_rows import ScoreRow
 
 
@@ -38,7 +38,7 @@ def render_overview(
         reports=reports,
         pictures=[_data_url(sheet) if sheet is not None else "" for sheet in sheets],
         excluded=excluded,
-        no_report=NO_LABEL_FITS if any(plan["instances"]["used"] for plan in plans) else "no usable image",
+        no_report=NO_LABEL_APPLIES if any(plan["instances"]["used"] for plan in plans) else NO_USABLE_IMAGE,
         sentences={reason.value: reason.sentence for reason in Reason},
         notices=sorted({plan["notice"] for plan in plans if plan.get("notice")}),
     )

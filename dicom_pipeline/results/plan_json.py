@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dicom_pipeline.domain import Account, Excluded, Frame, Outcome, Plan, SeriesPlan
+from dicom_pipeline.scoring import Applicability
 
 PLAN_SCHEMA = "dicom_pipeline/plan/1"
 
 
-def plan_to_json(plan: Plan, account: Account) -> dict[str, Any]:
-    """The plan with its account: received = used + excluded + failed, to the instance."""
+def plan_to_json(
+    plan: Plan, account: Account, applicability: Mapping[str, Sequence[Applicability]] | None = None
+) -> dict[str, Any]:
+    """The plan with its account: received = used + excluded + failed, to the instance.
+
+    applicability: Series Instance UID -> what each of its label sets is to it.
+    """
+    label_sets = applicability or {}
     reasons = Counter(reason.value for _, reason, _ in account.outcomes.values() if reason is not None)
     counts = account.counts
     return {
@@ -23,12 +32,12 @@ def plan_to_json(plan: Plan, account: Account) -> dict[str, Any]:
             "failed": counts[Outcome.FAILED],
             "reasons": dict(sorted(reasons.items())),
         },
-        "series": [_series(series) for series in plan.series],
+        "series": [_series(series, label_sets.get(series.series_instance_uid, ())) for series in plan.series],
         "excluded": [excluded_to_json(item) for item in plan.excluded],
     }
 
 
-def _series(series: SeriesPlan) -> dict[str, Any]:
+def _series(series: SeriesPlan, label_sets: Sequence[Applicability]) -> dict[str, Any]:
     return {
         "series_instance_uid": series.series_instance_uid,
         "modality": series.modality,
@@ -38,6 +47,7 @@ def _series(series: SeriesPlan) -> dict[str, Any]:
         "selection": series.selection,
         "order_note": series.order_note,
         "choice_note": series.choice_note,
+        "label_sets": [asdict(each) for each in label_sets],
         "frames": [_frame(frame) for frame in series.frames],
         "excluded": [excluded_to_json(item) for item in series.excluded],
     }

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dicom_pipeline.domain import Derivation, Level, Provenance, Score, ScoreKind
+from dicom_pipeline.domain import Derivation, Domain, FrameDomain, FrameKey, Level, Provenance, Score, ScoreKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class ScoreRow:
     """One score with all that names it; the fields are the columns of scores.csv.
 
     level: frame or series; of a series, sop_instance_uid and frame name its highest-scoring frame, and derivation says how
-    the frame scores were aggregated. derivation is None for a frame. value: 0..1, as it was computed.
+    the frame scores were aggregated. derivation is None for a frame. value: 0..1, as it was computed. domain: of the frame that
+    is named, None where the checkpoint has no reference for it.
     """
 
     study_instance_uid: str
@@ -33,10 +34,14 @@ class ScoreRow:
     value: float
     encoder: str
     fingerprint: str
+    domain: Domain | None = None
 
     @classmethod
-    def of(cls, score: Score, study_instance_uid: str, provenance: Provenance) -> ScoreRow:
-        """The row of a score of a study."""
+    def of(
+        cls, score: Score, study_instance_uid: str, provenance: Provenance, domains: Mapping[FrameKey, FrameDomain]
+    ) -> ScoreRow:
+        """The row of a score of a study. domains: of the study's frames."""
+        found = domains.get(score.frame)
         return cls(
             study_instance_uid=study_instance_uid,
             series_instance_uid=score.series_instance_uid,
@@ -49,12 +54,13 @@ class ScoreRow:
             value=score.value,
             encoder=provenance.encoder,
             fingerprint=provenance.fingerprint,
+            domain=found.domain if found else None,
         )
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> ScoreRow:
         """A row as scores.csv has it. Raises ValueError for a column that is missing or does not hold what it should."""
-        if missing := [name for name in SCORE_COLUMNS if texts.get(name) is None]:
+        if missing := [name for name in REQUIRED if texts.get(name) is None]:
             raise ValueError(f"a row of scores has no {', '.join(missing)}")
         return cls(
             study_instance_uid=texts["study_instance_uid"],
@@ -68,15 +74,19 @@ class ScoreRow:
             value=float(texts["value"]),
             encoder=texts["encoder"],
             fingerprint=texts["fingerprint"],
+            domain=Domain(text) if (text := texts.get("domain")) else None,
         )
 
     def values(self) -> dict[str, Any]:
-        """Column -> value, plain enough for CSV and JSON; an empty derivation is ""."""
-        return {**asdict(self), "derivation": self.derivation or ""}
+        """Column -> value, plain enough for CSV and JSON; an empty derivation or domain is ""."""
+        return {**asdict(self), "derivation": self.derivation or "", "domain": self.domain or ""}
 
 
 SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))
 """Columns of scores.csv."""
+
+REQUIRED = tuple(name for name in SCORE_COLUMNS if name != "domain")
+"""Those that files of earlier versions have too."""
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:

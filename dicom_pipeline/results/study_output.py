@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.domain import score_text
+from dicom_pipeline.domain import Domain, score_text
 from dicom_pipeline.imaging import contact_sheet
 from dicom_pipeline.pipeline import StudyResult
 from dicom_pipeline.results.plan_json import plan_to_json
@@ -45,17 +45,30 @@ class StudyOutput:
         reports = {}
         if result.report is not None:
             reports[f"{result.report.SOPInstanceUID}.dcm"] = encode(result.report)
-        entry = plan_to_json(result.plan, result.account)
+        entry = plan_to_json(result.plan, result.account, result.applicability)
+        entry["state"] = result.state.value
+        entry["state_sentence"] = result.state.sentence
         entry["revision"] = result.revision.number
         entry["fingerprint"] = result.provenance.fingerprint
         entry["encoder"] = result.provenance.encoder
         entry["notice"] = result.provenance.notice
+        for series in entry["series"]:
+            series["out_of_domain"] = _beyond(result, series["series_instance_uid"])
         return cls(
             plan=entry,
             embeddings=embedding_table(
-                result.embeddings, result.plan, result.headers, result.provenance, dimension, result.revision.number
+                result.embeddings,
+                result.plan,
+                result.headers,
+                result.provenance,
+                dimension,
+                result.revision.number,
+                result.domains,
             ),
-            scores=[ScoreRow.of(score, result.plan.study_instance_uid, result.provenance) for score in result.scores],
+            scores=[
+                ScoreRow.of(score, result.plan.study_instance_uid, result.provenance, result.domains)
+                for score in result.scores
+            ],
             reports=reports,
             sheet=_sheet(result) if result.renderings else None,
             companions={f"{made.SOPInstanceUID}.dcm": encode(made) for made in result.companions},
@@ -75,6 +88,13 @@ class StudyOutput:
         )
 
 
+def _beyond(result: StudyResult, series_instance_uid: str) -> int | None:
+    """How many frames of a series are out of domain; None where the checkpoint has no reference for them."""
+    keys = [e.frame.key for e in result.embeddings if e.frame.series_instance_uid == series_instance_uid]
+    judged = [result.domains[key].domain for key in keys if key in result.domains]
+    return judged.count(Domain.OUT) if judged else None
+
+
 def _sheet(result: StudyResult) -> Image.Image:
     """The study's contact sheet: renderings evenly over all series, each with its highest score."""
     best: dict[Any, Any] = {}
@@ -88,6 +108,8 @@ def _sheet(result: StudyResult) -> Image.Image:
         top = best.get(rendering.frame.key)
         where = rendering.frame.position_mm
         second = f"{top.label} {score_text(top.value, 2)}" if top else ""
+        if (judged := result.domains.get(rendering.frame.key)) and judged.domain is Domain.OUT:
+            second = f"{second}  OUT OF DOMAIN".strip()
         distance = f"  {where:.0f} mm" if where is not None else ""
         captions.append(f"{names[rendering.frame.series_instance_uid]}{distance}\n{second}")
     title = f"Study …{result.plan.study_instance_uid[-12:]}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"

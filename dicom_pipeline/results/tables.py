@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from pydicom import Dataset
 
-from dicom_pipeline.domain import Embedding, Plan, Provenance, embedding_space
+from dicom_pipeline.domain import Embedding, FrameDomain, FrameKey, Plan, Provenance, embedding_space
 from dicom_pipeline.results.tags import NUMBER_TAGS, TEXT_TAGS, acquisition_tags, patient_of, study_date_of
 
-EMBEDDINGS_SCHEMA_VERSION = "2"
+EMBEDDINGS_SCHEMA_VERSION = "3"
+READABLE_VERSIONS = ("2", "3")
+"""Version 2 has no domain and domain_distance."""
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
@@ -33,6 +35,8 @@ def embeddings_schema(dimension: int) -> pa.Schema:
         pa.field("revision", pa.int32()),
         pa.field("patient_id", pa.string()),
         pa.field("study_date", pa.date32()),
+        pa.field("domain", pa.string()),
+        pa.field("domain_distance", pa.float64()),
     ]
     fields += [pa.field(column, pa.string()) for column in (*TEXT_TAGS, "age_band")]
     fields += [pa.field(column, pa.float64()) for column in NUMBER_TAGS]
@@ -46,8 +50,13 @@ def embedding_table(
     provenance: Provenance,
     dimension: int,
     revision: int = 1,
+    domains: Mapping[FrameKey, FrameDomain] | None = None,
 ) -> pa.Table:
-    """One row a frame, in the order of the embeddings. The vectors are raw: normalise before you compare them."""
+    """One row a frame, in the order of the embeddings. The vectors are raw: normalise before you compare them.
+
+    domains: what the reference of the checkpoint says of frames.
+    """
+    judged = [(domains or {}).get(embedding.frame.key) for embedding in embeddings]
     presets = {series.series_instance_uid: series.preset for series in plan.series}
     vectors = np.stack([e.vector for e in embeddings]) if embeddings else np.zeros((0, dimension), np.float32)
     frames = [embedding.frame for embedding in embeddings]
@@ -71,6 +80,8 @@ def embedding_table(
         "revision": [revision] * len(frames),
         "patient_id": [patient_of(source) for source in sources],
         "study_date": [study_date_of(source) for source in sources],
+        "domain": [each.domain.value if each else None for each in judged],
+        "domain_distance": [each.distance if each else None for each in judged],
     }
     columns |= {column: [tag[column] for tag in tags] for column in (*TEXT_TAGS, "age_band", *NUMBER_TAGS)}
     return pa.table(columns, schema=embeddings_schema(dimension))

@@ -10,9 +10,10 @@ from typing import Any
 
 from dicom_pipeline.domain import Code, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import LabelSetError
+from dicom_pipeline.scoring.conditions import conditions_from
 
-SET_KEYS = {"version", "kind", "source", "licence", "label"}
-LABEL_KEYS = {"name", "positive", "negative", "code", "site", "modalities", "threshold"}
+SET_KEYS = {"version", "kind", "source", "licence", "applies_to", "label"}
+LABEL_KEYS = {"name", "positive", "negative", "code", "site", "modalities", "applies_to", "threshold"}
 
 
 def list_label_sets() -> tuple[LabelSet, ...]:
@@ -64,6 +65,7 @@ def label_set_from(name: str, table: Mapping[str, Any]) -> LabelSet:
         kind=kind,
         source=str(table.get("source", "")),
         licence=str(table.get("licence", "")),
+        applies_to=conditions_from(f"label set {name}", table.get("applies_to", [])),
     )
 
 
@@ -89,6 +91,7 @@ def _label(where: str, entry: Mapping[str, Any], kind: ScoreKind) -> Label:
         site=_code(where, entry, "site"),
         modalities=tuple(str(m) for m in entry.get("modalities", ())),
         threshold=float(threshold) if threshold is not None else None,
+        applies_to=conditions_from(where, entry.get("applies_to", [])),
     )
 
 

@@ -10,13 +10,14 @@ prompts of one side are an ensemble: their normalised vectors are averaged and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from dicom_pipeline.domain import Embedding, LabelSet, Score, ScoreKind
+from dicom_pipeline.domain import Embedding, ImageTraits, LabelSet, Score, ScoreKind
+from dicom_pipeline.scoring.applicability import labels_for
 
 
 class TextEncoder(Protocol):
@@ -52,21 +53,21 @@ class ZeroShot:
             positive = positive - (images @ self._negative.T * self._scale + self._bias)
         return 1 / (1 + np.exp(-np.clip(positive, -700, 700)))
 
-    def score(self, embeddings: Sequence[Embedding], modalities: Mapping[str, str] | None = None) -> list[Score]:
-        """Frame scores, all labels of one frame together.
-
-        modalities: Series Instance UID -> modality; labels made for other modalities are left out of such a series.
-        """
+    def score(self, embeddings: Sequence[Embedding]) -> list[Score]:
+        """Frame scores of the labels that apply to each frame's image, all labels of one frame together."""
         if not embeddings:
             return []
         values = self.matrix(np.stack([embedding.vector for embedding in embeddings]))
+        applying: dict[ImageTraits | None, frozenset[str]] = {}
         scores = []
         for embedding, row in zip(embeddings, values, strict=True):
-            series = embedding.frame.series_instance_uid
-            modality = (modalities or {}).get(series)
+            frame = embedding.frame
+            if frame.traits not in applying:
+                applying[frame.traits] = frozenset(x.name for x in labels_for(self.label_set, frame.traits))
             for label, value in zip(self.label_set.labels, row, strict=True):
-                if not label.modalities or modality is None or modality in label.modalities:
-                    scores.append(Score(label.name, float(value), self.label_set.kind, series, embedding.frame.key))
+                if label.name in applying[frame.traits]:
+                    score = Score(label.name, float(value), self.label_set.kind, frame.series_instance_uid, frame.key)
+                    scores.append(score)
         return scores
 
 

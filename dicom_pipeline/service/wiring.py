@@ -26,9 +26,8 @@ from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
 from dicom_pipeline.peers.orthanc import OrthancServer
 from dicom_pipeline.peers.peer import Destination
-from dicom_pipeline.pipeline.recipe import NO_LABEL_SET
 from dicom_pipeline.planning import load_rules
-from dicom_pipeline.scoring import load_label_set, load_probe
+from dicom_pipeline.scoring import LabelChoice, load_probe
 from dicom_pipeline.sources.poller import Poller
 
 
@@ -75,21 +74,24 @@ def check_processing(settings: Settings) -> None:
     A hub model that has to be fetched first, and the weights themselves, are looked at by the worker alone.
     """
     find_encoder(settings.encoder.model)
-    if settings.scoring.label_set != NO_LABEL_SET:
-        load_label_set(settings.scoring.label_set)
+    _label_choice(settings)
     for folder in settings.scoring.probes:
         load_probe(folder)
-    load_rules(settings.planning.rules_file, settings.planning.keep)
     if settings.planning.preset is not None:
         load_preset(settings.planning.preset)
 
 
 def _labels_with_threshold(settings: Settings) -> set[str]:
-    chosen = settings.scoring.label_set
-    labels = [] if chosen == "none" else list(load_label_set(chosen).labels)
+    labels = list(_label_choice(settings).labels)
     for folder in settings.scoring.probes:
         labels += load_probe(folder).report_labels
     return {label.name for label in labels if label.threshold is not None}
+
+
+def _label_choice(settings: Settings) -> LabelChoice:
+    """The label sets of the settings and of the score rules. Raises RuleError or LabelSetError."""
+    rules = load_rules(settings.planning.rules_file, settings.planning.keep)
+    return LabelChoice.load(settings.scoring.chosen, rules.named_label_sets)
 
 
 def _destination(peer: AnyPeer, own_ae_title: str) -> Destination:

@@ -27,6 +27,7 @@ from dicom_pipeline.planning import account_of, entered_headers, load_rules, pla
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.record import result_folder
 from dicom_pipeline.results.score_rows import read_scores
+from dicom_pipeline.scoring import LabelChoice
 from dicom_pipeline.web.answer import Answer
 
 MAX_EXPECTED = 10_000_000
@@ -101,8 +102,8 @@ class StudyRoutes:
         )
 
     def _explain(self, uid: str) -> Answer:
-        """The plan of the instances that are held now, with the service's rules; no model, no scores."""
-        planning = self._settings.planning
+        """The plan of the instances that are held now, with the service's rules and label sets; no model, no scores."""
+        planning, scoring = self._settings.planning, self._settings.scoring
         instances = held_instances(self._catalog, uid)
         if not instances:
             return _unknown()
@@ -115,9 +116,9 @@ class StudyRoutes:
                 headers, rules, selection=planning.selection, preset=planning.preset, content=renderers.content
             )
         plan = Plan(uid, plan.series, (*plan.excluded, *excluded))
-        return Answer.of(
-            200, plan_to_json(plan, account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary}))
-        )
+        account = account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary})
+        choice = LabelChoice.load(scoring.chosen, rules.named_label_sets)
+        return Answer.of(200, plan_to_json(plan, account, choice.applicability(plan)))
 
     def _scores(self, uid: str) -> Answer:
         """The series scores of the last revision that has any, highest first."""

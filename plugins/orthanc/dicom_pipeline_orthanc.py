@@ -75,6 +75,9 @@ SERIES_SCORE = "series_score"
 SERIES_GROUP = "SERIES-SCORES"
 """Code value that says of a measurement group that its scores are a series'."""
 
+MODEL_DOMAIN = "MODEL-DOMAIN"
+"""Concept of a measurement group's item that says that its frames are out of the model's domain."""
+
 STATES = {
     "announced": "sent",
     "receiving": "sent",
@@ -147,6 +150,7 @@ EXPLORER = r"""// The MedSigLIP section on the study and series pages of Orthanc
       track.appendChild(element('div', undefined, 'height: 10px; background: #2f6f9f; border-radius: 5px; width: ' + width));
       row.appendChild(element('td')).appendChild(track);
       row.appendChild(element('td', label.series_description, 'padding-left: 16px; color: #66717d;'));
+      if (label.domain) row.appendChild(element('td', label.domain, 'padding-left: 16px; color: #b3372f;'));
     });
     return table;
   }
@@ -1488,9 +1492,13 @@ class Report:
         for group in content_items(tags):
             children = group.get("ContentSequence") or ()
             of_series = any(concept(child, "ConceptCodeSequence")[0] == SERIES_GROUP for child in children)
+            marks = [
+                concept(child, "ConceptCodeSequence")[1] for child in children if concept(child)[0] == MODEL_DOMAIN
+            ]
+            domain = marks[0] if marks else ""
             for child in children:
                 if child.get("ValueType") == "NUM":
-                    self.scores.append(self._score(child, of_series))
+                    self.scores.append({**self._score(child, of_series), "domain": domain})
 
     def _score(self, item: dict[str, Any], of_series: bool) -> dict[str, Any]:
         """A NUM item's score; how a series score was aggregated stands among the parameters, in older reports below it."""

@@ -190,9 +190,9 @@ def test_a_folder_that_may_not_be_written_is_said_before_the_work(tmp_path, samp
 def test_no_report_for_want_of_a_label_is_said_so(tmp_path, sample_data):
     study = sample_data / "studies" / "mr-brain-normal"
     result = run("process", study, "--out", tmp_path, "--label-set", "cxr-13", "--select", "uniform:1")
-    assert "no label of the label set" in result.stderr
+    assert "no label of the chosen label sets applies" in result.stderr
     page = (tmp_path / "report.html").read_text()
-    assert "no label of the label set" in page
+    assert "no label of the chosen label sets applies" in page
     assert "no usable image" not in page
 
 

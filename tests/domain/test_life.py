@@ -146,3 +146,9 @@ def test_states_are_not_mistaken_for_one_another():
     assert isinstance(DeliveryState.PENDING, State)
     assert sources(DeliveryState.DELIVERED) == (DeliveryState.PENDING, DeliveryState.GIVEN_UP)
     assert all(type(arrow.source) is type(arrow.target) for arrow in ARROWS)
+
+
+def test_a_processed_revision_ends_by_what_came_of_it():
+    assert RevisionState.processed(reported=True, used=3) is RevisionState.DONE
+    assert RevisionState.processed(reported=False, used=3) is RevisionState.NO_LABEL
+    assert RevisionState.processed(reported=False, used=0) is RevisionState.NO_IMAGE

@@ -75,7 +75,7 @@ class Service:
             states = {r["state"] for r in account["revisions"]}
             pending = any("pending" in states for states in account["deliveries"].values())
             done = account["totals"]["instances"] >= instances and not account["totals"]["waiting"] and not pending
-            return account if done and states <= {"done", "no-image", "failed"} else None
+            return account if done and states <= {"done", "no-label", "no-image", "failed"} else None
 
         return wait_until(settled, seconds, f"not settled: {self.log.read_text()[-3000:]}")
 

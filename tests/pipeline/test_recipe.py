@@ -13,26 +13,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_pipeline.config import Settings
-from dicom_pipeline.domain import Derivation, Frame, FrameKey, Label, LabelSet, Plan, ScoreKind, SeriesPlan
+from dicom_pipeline.domain import Condition, Derivation, Frame, FrameKey, Label, LabelSet, Plan, ScoreKind, SeriesPlan
 from dicom_pipeline.encoders import load_encoder
 from dicom_pipeline.errors import FingerprintError
 from dicom_pipeline.pipeline import EncoderIdentity, Pipeline, Recipe
 from dicom_pipeline.pipeline.recipe import SR_CLASSES
 from dicom_pipeline.planning import default_rules, rules_from
 from dicom_pipeline.reporting import COMPANIONS
-from dicom_pipeline.scoring import Probe, load_label_set
+from dicom_pipeline.scoring import LabelChoice, Probe, Reference, load_label_set
 
 ENCODER = EncoderIdentity("phantom", "ab" * 32, "cpu-float32", 2, "Trained on drawings only.")
 FRAME = Frame(FrameKey("1.2.3"), Path("x"), "1.2")
 PLAN = Plan("1.1", (SeriesPlan("1.2", "CT", "chest", "ct-medgemma-report", "all", (FRAME,)),))
 LABELS = LabelSet("t", "1", (Label("A", ("a",)),), ScoreKind.ZERO_SHOT_SIGMOID)
+KNEES = ((Condition("body_part", ("knee",)),),)
 
 
 def probe(name="nodule", weight=1.0):
     return Probe(name, ("A",), np.full((1, 4), weight, np.float32), np.zeros(1, np.float32), ("s",), ENCODER.weights)
 
 
-RECIPE = Recipe(ENCODER, LABELS, (probe(),), selection="all")
+RECIPE = Recipe(ENCODER, LabelChoice((LABELS,)), probes=(probe(),), selection="all")
 
 CHANGES = {
     "encoder": [
@@ -45,15 +46,27 @@ CHANGES = {
             "package": "their-encoder 2.0",
         }.items()
     ],
-    "label_set": [
-        None,
-        dataclasses.replace(LABELS, version="2"),
-        dataclasses.replace(LABELS, labels=(Label("A", ("a", "b")),)),
-        dataclasses.replace(LABELS, labels=(Label("A", ("a",), threshold=0.5),)),
-        load_label_set("phantom"),
+    "label_sets": [
+        LabelChoice(),
+        LabelChoice((dataclasses.replace(LABELS, version="2"),)),
+        LabelChoice((dataclasses.replace(LABELS, labels=(Label("A", ("a", "b")),)),)),
+        LabelChoice((dataclasses.replace(LABELS, labels=(Label("A", ("a",), threshold=0.5),)),)),
+        LabelChoice((dataclasses.replace(LABELS, labels=(Label("A", ("a",), applies_to=KNEES),)),)),
+        LabelChoice((dataclasses.replace(LABELS, applies_to=KNEES),)),
+        LabelChoice((load_label_set("phantom"),)),
+        LabelChoice((LABELS, load_label_set("phantom"))),
+        LabelChoice((LABELS,), (LABELS,)),
+        LabelChoice((LABELS,), (load_label_set("phantom"),)),
+        LabelChoice((), (LABELS,)),
     ],
+    "scores_all_alike": [True],
+    "reference": [Reference(ENCODER.weights, False, "ef" * 32, {})],
     "probes": [(), (probe("effusion"),), (probe(weight=2.0),), (probe(), probe("effusion"))],
-    "rules": [rules_from({}), rules_from({"series": {"most": 3}})],
+    "rules": [
+        rules_from({}),
+        rules_from({"series": {"most": 3}}),
+        rules_from({"score": [{"Modality": ["MR"], "label_sets": []}]}),
+    ],
     "preset": ["ct-medgemma-report", "ct-single:lung"],
     "selection": [None, "uniform:3"],
     "derivation": [Derivation.MEAN, Derivation.TOP_K_MEAN],
@@ -76,7 +89,7 @@ def test_any_change_of_the_recipe_changes_the_fingerprint(name, value):
 
 def test_other_weights_change_the_fingerprint():
     other = dataclasses.replace(ENCODER, weights="cd" * 32)
-    assert fingerprint(Recipe(other, LABELS)) != fingerprint(Recipe(ENCODER, LABELS))
+    assert fingerprint(Recipe(other)) != fingerprint(Recipe(ENCODER))
 
 
 def test_each_field_of_the_recipe_and_of_the_encoder_is_tried_above():
@@ -97,7 +110,7 @@ encoders = st.builds(
 recipes = st.builds(
     Recipe,
     encoders,
-    st.sampled_from([None, LABELS, load_label_set("phantom")]),
+    st.sampled_from([LabelChoice(), LabelChoice((LABELS,)), LabelChoice.load(["phantom"], ["mr-brain"])]),
     rules=st.sampled_from([default_rules(), rules_from({})]),
     preset=st.sampled_from([None, "xray", "ct-single:lung"]),
     selection=st.sampled_from([None, "all", "uniform:3"]),
@@ -146,14 +159,14 @@ def test_the_settings_of_speed_are_no_part_of_it():
 
 def test_a_pipeline_refuses_the_recipe_of_another_encoder():
     encoder = load_encoder("phantom", device="cpu", dtype="float32")
-    recipe = Recipe(dataclasses.replace(EncoderIdentity.of(encoder), batch_size=3), None)
+    recipe = Recipe(dataclasses.replace(EncoderIdentity.of(encoder), batch_size=3))
     with pytest.raises(FingerprintError, match="batch_size=3"):
         Pipeline(encoder, recipe)
 
 
 def test_the_result_carries_what_the_recipe_says(sample_data):
     encoder = load_encoder("phantom", device="cpu", dtype="float32")
-    recipe = Recipe(EncoderIdentity.of(encoder), load_label_set("phantom"), selection="middle:1", key_frames=1)
+    recipe = Recipe(EncoderIdentity.of(encoder), LabelChoice.load(["phantom"]), selection="middle:1", key_frames=1)
     result = Pipeline(encoder, recipe).process_study([sample_data / "studies" / "cr-chest-normal"])
     assert result.provenance == recipe.provenance(result.plan)
     assert result.provenance.versions == dict(recipe.versions)

@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind
+from dicom_pipeline.domain import Derivation, Domain, FrameDomain, FrameKey, Label, LabelSet, ScoreKind
 from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.made import SMALL, SOP_CLASSES, report
@@ -46,7 +46,12 @@ def labelled(*names, **options):
     return LabelSet("t", "1", tuple(Label(name, ("x",), ("y",), **options) for name in names), ScoreKind.ZERO_SHOT_PAIR)
 
 
+OUT = FrameDomain(Domain.OUT, 2.5)
+FRAMES = [FrameKey(f"2.25.{2000 + number}", frame) for number in range(4) for frame in (1, 2, 3)]
+
 SHAPES = {
+    "out-of-domain": {"label_set": SMALL, "domains": dict.fromkeys(FRAMES, OUT)},
+    "partly-out-of-domain": {"label_set": SMALL, "domains": {FRAMES[-1]: OUT}, "series": 2},
     "probe": {"label_set": replace(SMALL, kind=ScoreKind.PROBE_PROBABILITY)},
     "sigmoid": {"label_set": replace(SMALL, kind=ScoreKind.ZERO_SHOT_SIGMOID)},
     "mean": {"label_set": SMALL, "derivation": Derivation.MEAN},

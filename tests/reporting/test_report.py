@@ -18,7 +18,7 @@ from pydicom.data import get_testdata_file
 
 from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.part10 import encode, named
-from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind, score_text
+from dicom_pipeline.domain import Derivation, Domain, FrameDomain, FrameKey, Label, LabelSet, ScoreKind, score_text
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report, report_html, report_text
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
@@ -582,3 +582,27 @@ def test_two_revisions_agree_on_patient_study_and_series(tmp_path):
     command = [need("dcentvfy"), tmp_path / "1.dcm", tmp_path / "2.dcm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout + done.stderr).strip() == ""
+
+
+def test_a_group_whose_frames_are_out_of_domain_is_marked(tmp_path):
+    out, inside = FrameDomain(Domain.OUT, 3.0), FrameDomain(Domain.IN, 0.4)
+    frames = [FrameKey(f"2.25.{2000 + number}") for number in range(4)]
+
+    def marks(domains):
+        made, _ = report("CT", label_set=SMALL, key_frames=2, domains=domains)
+        return [(s.derivation is not None, s.domain) for s in read_report(made).scores if s.label == "Lung Lesion"]
+
+    assert marks({}) == marks(dict.fromkeys(frames, inside)) == [(True, ""), (False, ""), (False, "")]
+    assert marks(dict.fromkeys(frames, out)) == [
+        (True, "out_of_domain"),
+        (False, "out_of_domain"),
+        (False, "out_of_domain"),
+    ]
+    assert marks({**dict.fromkeys(frames, inside), frames[3]: out})[1:] == [(False, "out_of_domain"), (False, "")]
+    made, _ = report("CT", label_set=SMALL, key_frames=1, domains=dict.fromkeys(frames, out))
+    assert "OUT OF DOMAIN" in report_text(read_report(made))
+    assert "out of domain" in report_html(read_report(made))
+    items = [item for group in made.ContentSequence[-1].ContentSequence for item in group.ContentSequence]
+    found = [i for i in items if i.ValueType == "CODE" and i.ConceptNameCodeSequence[0].CodeValue == "MODEL-DOMAIN"]
+    assert [i.ConceptCodeSequence[0].CodeValue for i in found] == ["OUT-OF-DOMAIN"] * 2
+    assert {i.RelationshipType for i in found} == {"CONTAINS"}

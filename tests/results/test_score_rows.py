@@ -90,7 +90,7 @@ def test_a_small_score_does_not_look_like_none(value, digits, text):
 def small(tmp_path_factory, sample_data):
     """A study whose scores are all SMALL: its output, and the folder that holds it."""
     pipeline = Pipeline.from_config(Settings(), keep_renderings=1)
-    pipeline._zero_shot.matrix = lambda vectors: np.full((len(vectors), len(pipeline.recipe.label_set.labels)), SMALL)
+    pipeline._zero_shot[0].matrix = lambda vectors: np.full((len(vectors), len(pipeline.recipe.labels.labels)), SMALL)
     result = pipeline.process_study([sample_data / "studies" / "cr-chest-normal"])
     output = StudyOutput.of(result, pipeline.encoder.dimension)
     folder = OutputFolder(tmp_path_factory.mktemp("small"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_pipeline.domain import Derivation, Embedding, Frame, FrameKey, Label, LabelSet, ScoreKind
+from dicom_pipeline.domain import Derivation, Embedding, Frame, FrameKey, ImageTraits, Label, LabelSet, ScoreKind
 from dicom_pipeline.errors import LabelSetError
 from dicom_pipeline.scoring import ZeroShot, label_set_from, list_label_sets, load_label_set, series_scores
 
@@ -24,8 +24,8 @@ class Texts:
         return np.stack([self.vectors[t] for t in texts])
 
 
-def embedding(vector, uid="1", series="s"):
-    return Embedding(Frame(FrameKey(uid), Path("x"), series), np.asarray(vector, np.float32))
+def embedding(vector, uid="1", series="s", traits=None):
+    return Embedding(Frame(FrameKey(uid), Path("x"), series, traits=traits), np.asarray(vector, np.float32))
 
 
 def label_set(kind, **prompts):
@@ -75,7 +75,9 @@ def test_scores_lie_in_0_to_1_and_ignore_the_length_of_embeddings(vectors, facto
 def test_labels_of_other_modalities_are_left_out():
     made = LabelSet("t", "1", (Label("A", ("a",), modalities=("MR",)), Label("B", ("a",))), ScoreKind.ZERO_SHOT_SIGMOID)
     scorer = ZeroShot(Texts({"a": [1, 0]}), made)
-    assert [s.label for s in scorer.score([embedding([1, 0])], {"s": "CT"})] == ["B"]
+    assert [s.label for s in scorer.score([embedding([1, 0], traits=ImageTraits("CT"))])] == ["B"]
+    assert [s.label for s in scorer.score([embedding([1, 0], traits=ImageTraits("MR"))])] == ["A", "B"]
+    assert [s.label for s in scorer.score([embedding([1, 0])])] == ["A", "B"]  # nothing is known of the image
 
 
 def test_series_scores_name_the_frame_that_made_them():

@@ -111,9 +111,10 @@ def evaluate(
         width = pipeline.encoder.dimension
         made = [StudyOutput.of(result, width).embeddings for result in pipeline.process_paths(paths or [])]
         rows = pa.concat_tables(made) if made else embeddings_schema(width).empty_table()
-    if pipeline.recipe.label_set is None:
-        raise UsageError("an evaluation needs a label set")
-    result = measure(rows, known, pipeline.recipe.label_set, pipeline.encoder, probe=not no_probe, seed=seed)
+    sets = pipeline.recipe.label_sets.sets
+    if len(sets) != 1:
+        raise UsageError("an evaluation needs one label set")
+    result = measure(rows, known, sets[0], pipeline.encoder, probe=not no_probe, seed=seed)
     write_evaluation(result, out)
     shown = table("", ("finding", "rows", "positive", "zero-shot AUC", "linear probe AUC", "published"))
     for row in result["findings"]:

@@ -25,6 +25,8 @@ COLUMNS: Mapping[str, str] = {
     "revision": "revision of the study, from 1; a newer one replaced the older",
     "patient_id": "the patient (pseudonym unless identified): split training and test sets by this column",
     "study_date": "date of the study; moved by an unknown number of days, the same for all of a patient's, unless identified",
+    "domain": "whether the frame is like those that the model is known for: in-domain or out-of-domain; empty where not judged",
+    "domain_distance": "distance of the frame from those, as a multiple of the limit of in-domain",
     "modality": "DICOM modality",
     "body_part": "BodyPartExamined",
     "view": "ViewPosition",

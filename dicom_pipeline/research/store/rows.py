@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import StoreError
 from dicom_pipeline.results.score_rows import ScoreRow, read_scores
-from dicom_pipeline.results.tables import EMBEDDINGS_SCHEMA_VERSION, embeddings_schema
+from dicom_pipeline.results.tables import READABLE_VERSIONS, embeddings_schema
 
 SCORE_LISTS = {
     "score_labels": pa.list_(pa.string()),
@@ -49,6 +49,11 @@ def store_rows(embeddings: pa.Table, scores: Iterable[ScoreRow]) -> pa.Table:
     for score in scores:
         if score.level is Level.FRAME:
             of_frame[score.sop_instance_uid, score.frame].append(score)
+    for name in ("domain", "domain_distance"):
+        if name not in embeddings.column_names:  # of an earlier version
+            column = pa.nulls(embeddings.num_rows, row_schema(dimension_of(embeddings)).field(name).type)
+            place = embeddings.column_names.index("study_date") + 1 + (name == "domain_distance")
+            embeddings = embeddings.add_column(place, name, column)
     keys = zip(embeddings["sop_instance_uid"].to_pylist(), embeddings["frame"].to_pylist(), strict=True)
     mine = [of_frame.get(key, []) for key in keys]
     lists = {
@@ -77,9 +82,9 @@ def read_output(folder: Path) -> pa.Table:
             f"cannot read embeddings.parquet and scores.csv of {folder}: {type(error).__name__}"
         ) from error
     version = (table.schema.metadata or {}).get(b"dicom_pipeline.schema", b"?").decode()
-    if version != EMBEDDINGS_SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise StoreError(
-            f"{path} has schema {version}, this program reads {EMBEDDINGS_SCHEMA_VERSION}: process the studies again"
+            f"{path} has schema {version}, this program reads {' and '.join(READABLE_VERSIONS)}: process the studies again"
         )
     return store_rows(table, scores)
 

@@ -47,6 +47,9 @@ SERIES_SCORE = content.SERIES_SCORE
 SERIES_GROUP = readback.SERIES_GROUP
 """Code value that says of a measurement group that its scores are a series'."""
 
+MODEL_DOMAIN = readback.MODEL_DOMAIN
+"""Concept of a measurement group's item that says that its frames are out of the model's domain."""
+
 STATES = {
     StudyState.ANNOUNCED.value: "sent",
     StudyState.RECEIVING.value: "sent",

@@ -37,6 +37,7 @@
       track.appendChild(element('div', undefined, 'height: 10px; background: #2f6f9f; border-radius: 5px; width: ' + width));
       row.appendChild(element('td')).appendChild(track);
       row.appendChild(element('td', label.series_description, 'padding-left: 16px; color: #66717d;'));
+      if (label.domain) row.appendChild(element('td', label.domain, 'padding-left: 16px; color: #b3372f;'));
     });
     return table;
   }

@@ -10,6 +10,7 @@ from medsiglip.constants import (
     DERIVATION,
     DERIVATIONS,
     MEASUREMENT_METHOD,
+    MODEL_DOMAIN,
     SCORE_FOR,
     SERIES_GROUP,
     SERIES_SCORE,
@@ -36,9 +37,13 @@ class Report:
         for group in content_items(tags):
             children = group.get("ContentSequence") or ()
             of_series = any(concept(child, "ConceptCodeSequence")[0] == SERIES_GROUP for child in children)
+            marks = [
+                concept(child, "ConceptCodeSequence")[1] for child in children if concept(child)[0] == MODEL_DOMAIN
+            ]
+            domain = marks[0] if marks else ""
             for child in children:
                 if child.get("ValueType") == "NUM":
-                    self.scores.append(self._score(child, of_series))
+                    self.scores.append({**self._score(child, of_series), "domain": domain})
 
     def _score(self, item: dict[str, Any], of_series: bool) -> dict[str, Any]:
         """A NUM item's score; how a series score was aggregated stands among the parameters, in older reports below it."""

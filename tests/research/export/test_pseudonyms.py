@@ -191,7 +191,7 @@ def test_terms_of_real_scanners_pass(column, text):
 
 
 def test_every_tag_has_its_terms():
-    assert {*TEXT_TAGS, *NUMBER_TAGS, "age_band", "encoder", "position_mm"} == set(Vocabulary.load().terms)
+    assert {*TEXT_TAGS, *NUMBER_TAGS, "age_band", "encoder", "position_mm", "domain"} == set(Vocabulary.load().terms)
 
 
 def test_numbers_that_cannot_be_are_left_out():

@@ -141,3 +141,12 @@ def test_the_store_holds_the_newest_revision_of_each_study(tmp_path_factory, wri
     if store.space:
         for study, (_, frames) in expected.items():
             assert store.count(f"study_instance_uid = '1.{study}'") == frames
+
+
+def test_a_store_of_an_earlier_version_takes_rows_with_further_columns(store):
+    store.write(made_rows("1.2.1").drop_columns(["domain", "domain_distance"]))
+    assert "domain" not in store.schema.names
+    store.write(made_rows("1.2.2", domain="out-of-domain", domain_distance=2.5))
+    assert store.count("domain = 'out-of-domain' AND domain_distance > 2") == store.count("domain IS NULL") == 4
+    store.write(made_rows("1.2.1", revision=2, domain="in-domain"))
+    assert store.count("domain = 'in-domain'") == store.count("domain = 'out-of-domain'") == 4
