@@ -19,7 +19,7 @@ from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
-from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
+from dicom_pipeline.reporting.content import content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
     Identity,
     clean_header,
@@ -32,6 +32,7 @@ from dicom_pipeline.reporting.evidence import (
 )
 from dicom_pipeline.reporting.image_library import add_image_library
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
+from dicom_pipeline.reporting.summary import STATEMENT, add_summary
 
 SR_CLASSES = {
     COMPREHENSIVE_3D_SR: Comprehensive3DSR,
@@ -86,7 +87,8 @@ def build_report(
         )
     report.ContentSequence = root.ContentSequence
     _finish(report, first, headers[used[0]], revision, provenance)
-    add_image_library(report, plan, instances)
+    add_summary(report, plan, scores, clean, provenance.notice)
+    add_image_library(report, plan, instances, clean)
     report.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(instances.values())
     if "PertinentOtherEvidenceSequence" in report:
         del report.PertinentOtherEvidenceSequence
