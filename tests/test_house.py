@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import dicom_pipeline
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import Settings
+from dicom_pipeline.domain import Reason
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dicom_pipeline"
@@ -135,6 +136,12 @@ def test_every_command_and_setting_is_in_the_docs():
         fields = getattr(field.annotation, "model_fields", {})
         for name in fields:
             assert f"`{name}`" in pages, f"{section}.{name}"
+
+
+def test_every_reason_is_in_the_docs_with_its_sentence():
+    page = (ROOT / "docs" / "selection.md").read_text()
+    rows = [f"| `{reason.value}` | {reason.outcome.value} | {reason.sentence} |" for reason in Reason]
+    assert re.findall(r"^\| `[a-z-]+` \| (?:excluded|failed) \|.*$", page, re.MULTILINE) == rows
 
 
 def test_every_statement_of_the_catalog_is_run_and_every_function_is_called():

@@ -139,6 +139,11 @@ FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id WHERE ri.revi
 -- Revisions of workers that are gone are ready again.
 UPDATE revision SET state = 'ready', owner = NULL WHERE state = 'processing' AND owner != :owner;
 
+-- name: hand_back
+-- A worker that is stopped in order gives back what it has not finished; that was no attempt.
+UPDATE revision SET state = :state, owner = NULL, attempts = attempts - 1 WHERE id = :revision_id AND owner = :owner
+AND state IN (SELECT value FROM json_each(:sources));
+
 -- name: worn_out
 -- Ready revisions that were begun too often.
 SELECT id FROM revision WHERE state = 'ready' AND attempts >= :most;

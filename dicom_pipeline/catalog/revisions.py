@@ -217,6 +217,12 @@ def claim_next(catalog: Catalog, owner: str) -> Claimed | None:
     return Claimed(row["id"], revision, instances, row["attempts"] + 1)
 
 
+def hand_back(catalog: Catalog, claimed: Claimed, owner: str) -> None:
+    """Make ready again what a worker that is stopped in order has not finished; its claim does not count as an attempt."""
+    with catalog.transaction() as run:
+        run.move("hand_back", RevisionState.READY, revision_id=claimed.revision_id, owner=owner)
+
+
 def next_attempts(catalog: Catalog) -> int:
     """How often the revision that claim_next would give was claimed before; 0 where nothing is ready."""
     return next((int(row["attempts"]) for row in catalog.read("next_ready")), 0)

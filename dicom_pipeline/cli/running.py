@@ -169,6 +169,8 @@ def _print_account(account: dict[str, Any]) -> None:
     screen.print(f"service {service['state']}{processes}")
     for words in service["silent"]:
         screen.print(f"silent: {words}")
+    for words in service["down"]:
+        screen.print(words)
     for incident, count in service["incidents"].items():
         screen.print(f"{count} {incident.replace('-', ' ')} since the worker started")
     screen.print(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, TypeGuard
 
 from dicom_pipeline.config.peers import DeliverSection, FetchSection
+
+log = logging.getLogger(__name__)
 
 Values = dict[str, Any]
 
@@ -43,14 +46,17 @@ def with_peers(values: Values) -> tuple[Values, list[str]]:
     return values, advice
 
 
-def with_rendering(values: Values, advice: list[str]) -> Values:
-    """The values with [rendering] in place of the threads that it was before. advice: gets a sentence where they were set."""
-    encoder, rendering = values.get("encoder"), values.get("rendering", {})
+def with_rendering(values: Any) -> Any:
+    """The values of file and environment with [rendering] in place of the threads that it was; a line in the log says so."""
+    encoder, rendering = (
+        (values.get(name, {}) for name in ("encoder", "rendering")) if isinstance(values, dict) else ((), ())
+    )
     if not isinstance(encoder, dict) or "render_threads" not in encoder or not isinstance(rendering, dict):
         return values
     encoder = dict(encoder)
-    advice.append("encoder.render_threads is now rendering.processes")
-    return {**values, "encoder": encoder, "rendering": {"processes": encoder.pop("render_threads"), **rendering}}
+    processes = encoder.pop("render_threads")
+    log.warning("encoder.render_threads is now rendering.processes; the older form is read for one more version")
+    return {**values, "encoder": encoder, "rendering": {"processes": processes, **rendering}}
 
 
 def _are_tables(value: Any) -> TypeGuard[list[Values]]:

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     audit: AuditSection = AuditSection()
     peers: tuple[AnyPeer, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names(cls, values: Any) -> Any:
+        return with_rendering(values)
+
     @model_validator(mode="after")
     def _names_are_used_once(self) -> Self:
         """A name stands for one peer in the outbox and in the cursors of sources."""
@@ -117,16 +122,12 @@ def load_settings(path: Path | str | None = None) -> Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} is not valid TOML: {error}") from error
     values, advice = with_peers(_with_older_environment(values))
-    values = with_rendering(values, advice)
     for sentence in advice:
         log.warning("%s: %s; the older form is read for one more version", path or "environment", sentence)
     try:
         return _rooted(Settings(**values), folder)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, values.get("peers", ()))) from error
-
-
-RENDER_THREADS = "DICOM_PIPELINE_ENCODER__RENDER_THREADS"
 
 
 def _with_older_environment(values: dict[str, Any]) -> dict[str, Any]:
@@ -138,8 +139,6 @@ def _with_older_environment(values: dict[str, Any]) -> dict[str, Any]:
                 found[table] = json.loads(text)
             except ValueError as error:
                 raise ConfigError(f"{variable} is not valid JSON: {error}") from error
-    if (threads := os.environ.get(RENDER_THREADS)) is not None and isinstance(values.get("encoder", {}), dict):
-        found["encoder"] = {**values.get("encoder", {}), "render_threads": threads}
     return values | found
 
 

@@ -16,7 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.dicom.own_objects import is_own_object
-from dicom_pipeline.dicom.reading import InflatedTooLargeError, inflate
+from dicom_pipeline.dicom.reading import MAX_HEADER_BYTES, InflatedTooLargeError, inflate
 from dicom_pipeline.dicom.top_level import top_level_tags
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import quiet
@@ -34,7 +34,6 @@ WANTED = {
 EQUIPMENT = 0x0018A001
 IDENTIFYING = frozenset((*WANTED, EQUIPMENT))
 MAX_VALUE_BYTES = 65536
-MAX_HEADER_BYTES = 64 * 1024**2
 MAX_INFLATED_BYTES = 1024**3
 
 

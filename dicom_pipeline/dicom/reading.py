@@ -6,6 +6,7 @@ PS3.5 annex A.5 (deflated).
 
 from __future__ import annotations
 
+import functools
 import io
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ PREAMBLE = 132
 TRANSFER_SYNTAX = 0x00020010
 INFLATE_STEP = 256 * 1024
 MAX_INFLATED_BYTES = 4 * 1024**3
+MAX_HEADER_BYTES = 64 * 1024**2
+"""As much of a deflated data set is inflated to read its header."""
 
 
 class InflatedTooLargeError(Exception):
@@ -41,7 +44,7 @@ class ReadFile:
 
     dataset: every element before the pixel data. syntax: the transfer syntax that the file states, else the one that its
     bytes show. pixel_data: position of the pixel data element in what `open` gives. deflated_at: where the deflated data set
-    of the file begins, None where it is not deflated; it is inflated anew by each `open`, and not kept.
+    of the file begins, None where it is not deflated; what is inflated is kept until another file is.
     """
 
     path: Path
@@ -56,19 +59,26 @@ class ReadFile:
         """A stream in which `pixel_data` is a position. Raises OSError; of a deflated file also as `inflate`."""
         if self.deflated_at is None:
             return self.path.open("rb")
-        return _inflated(self.path, self.deflated_at, self.max_inflated_bytes)
+        return io.BytesIO(_inflated(self.path, self.path.stat().st_mtime_ns, self.deflated_at, self.max_inflated_bytes))
+
+    def open_header(self) -> BinaryIO:
+        """A stream of the data set as far as its header goes, at least. Raises as `open`."""
+        return self.path.open("rb") if self.deflated_at is None else _start(self.path, self.deflated_at)
 
 
 def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadFile:
     """Everything before the pixel data of a file. What is no DICOM file may give an empty data set.
 
+    max_inflated_bytes: applied where `open` inflates a deflated data set; the header takes no more than MAX_HEADER_BYTES.
     Raises what `dicom.attributes.UNPARSABLE` lists, and InflatedTooLargeError.
     """
     with path.open("rb") as stream, quiet():
         stated, start = read_file_meta(stream)
         if stated == DeflatedExplicitVRLittleEndian:
-            inner = _inflated(path, start, max_inflated_bytes)
+            inner = _start(path, start)
             dataset = dcmread(inner, stop_before_pixels=True, force=True)
+            if inner.tell() >= MAX_HEADER_BYTES:
+                raise InflatedTooLargeError(f"the header inflates to more than {MAX_HEADER_BYTES} bytes")
             return ReadFile(path, dataset, UID(stated), inner.tell(), 0, start, max_inflated_bytes)
         stream.seek(0)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
@@ -110,10 +120,25 @@ def inflate(stream: BinaryIO, most: int) -> Iterator[bytes]:
         pending = inflater.unconsumed_tail or stream.read(INFLATE_STEP)
 
 
-def _inflated(path: Path, start: int, most: int) -> BinaryIO:
+@functools.lru_cache(maxsize=1)
+def _inflated(path: Path, changed: int, start: int, most: int) -> bytes:
+    """The whole data set; the last one is kept, as its frames come one after another. changed: time of the file's change."""
+    del changed
     with path.open("rb") as stream:
         stream.seek(start)
-        return io.BytesIO(b"".join(inflate(stream, most)))
+        return b"".join(inflate(stream, most))
+
+
+def _start(path: Path, start: int) -> io.BytesIO:
+    """The first MAX_HEADER_BYTES of a deflated data set."""
+    found = bytearray()
+    with path.open("rb") as stream:
+        stream.seek(start)
+        for piece in inflate(stream, MAX_INFLATED_BYTES):
+            found += piece
+            if len(found) >= MAX_HEADER_BYTES:
+                break
+    return io.BytesIO(found[:MAX_HEADER_BYTES])
 
 
 def _shown(dataset: Dataset) -> UID:

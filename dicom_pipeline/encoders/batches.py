@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -15,24 +17,36 @@ T = TypeVar("T")
 
 
 def encode_stream(encoder: Encoder, items: Iterable[tuple[T, Pixels] | None]) -> Iterator[tuple[T, Vector] | None]:
-    """(token, rendering) pairs in -> (token, vector) pairs out, in order; at most one batch is held.
+    """(token, rendering) pairs in -> (token, vector) pairs out, in order; at most two batches are held.
 
-    None in the stream says that nothing waits now: a part-filled batch goes through at once, and the None is passed on.
+    The encoder runs in a thread of its own: while it works on a batch, the next one is filled, and whoever takes the results
+    makes reports of those that are done. None in the stream says that nothing waits now: what there is goes through, and the
+    None is passed on.
     """
-    batch_size = encoder.batch_size
-    tokens: list[T] = []
-    pixels: list[Pixels] = []
-    for item in items:
-        if item is not None:
-            tokens.append(item[0])
-            pixels.append(item[1])
-        if tokens and (item is None or len(tokens) == batch_size):
-            yield from zip(tokens, encoder.encode_images(np.stack(pixels)), strict=True)
-            tokens, pixels = [], []
-        if item is None:
-            yield None
-    if tokens:
-        yield from zip(tokens, encoder.encode_images(np.stack(pixels)), strict=True)
+    with ThreadPoolExecutor(1, thread_name_prefix="encoder") as thread:
+        running: deque[tuple[list[T], Future[npt.NDArray[np.float32]]]] = deque()
+        tokens: list[T] = []
+        pixels: list[Pixels] = []
+        for item in items:
+            if item is not None:
+                tokens.append(item[0])
+                pixels.append(item[1])
+            if tokens and (item is None or len(tokens) == encoder.batch_size):
+                running.append((tokens, thread.submit(encoder.encode_images, np.stack(pixels))))
+                tokens, pixels = [], []
+            yield from _results(running, 0 if item is None else 1)
+            if item is None:
+                yield None
+        if tokens:
+            running.append((tokens, thread.submit(encoder.encode_images, np.stack(pixels))))
+        yield from _results(running, 0)
+
+
+def _results(running: deque[tuple[list[T], Future[npt.NDArray[np.float32]]]], most: int) -> Iterator[tuple[T, Vector]]:
+    """What the oldest batches gave, until at most so many run."""
+    while len(running) > most:
+        tokens, vectors = running.popleft()
+        yield from zip(tokens, vectors.result(), strict=True)
 
 
 def run_in_one_shape(

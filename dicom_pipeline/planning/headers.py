@@ -98,7 +98,7 @@ def _is_ambiguous(file: ReadFile) -> bool:
     implicit, little_endian = file.dataset.original_encoding
     if implicit is None or little_endian is None:
         return False
-    with file.open() as stream:
+    with file.open_header() as stream:
         stream.seek(file.data_set)
         return is_ambiguous(stream, implicit=implicit, little_endian=little_endian)
 

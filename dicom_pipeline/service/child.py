@@ -29,6 +29,9 @@ from dicom_pipeline.service.processes import (
 log = logging.getLogger(__name__)
 
 FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.5, 60.0
+HEALTHY_SECONDS = 300.0
+"""A child that was ready for so long has recovered: its next restart comes as soon as the first did."""
+
 SILENT_SHARE = 0.5
 """Share of the time that a child may be silent after which it is shown so."""
 
@@ -51,13 +54,15 @@ class Child:
     deaths: int = 0
     start_at: float = 0.0
     killed_at: float | None = None
+    ready_at: float | None = None
+    why_down: str = ""
 
     @property
     def state(self) -> ChildState:
         """Whether it is there, ready, and making progress."""
         process, heartbeat = self.process, self.heartbeat  # another thread may change them
         if process is None or heartbeat is None or not process.is_alive():
-            return ChildState(State.DOWN)
+            return ChildState(State.DOWN, why=self.why_down)
         part, seconds = self.stalls.longest
         if self.limit and seconds > SILENT_SHARE * self.limit:
             return ChildState(State.SILENT, part, seconds, heartbeat.incidents)
@@ -70,18 +75,39 @@ class Child:
             self._look(settings, now)
             return
         if self.process is not None:
-            wait = backoff_seconds(self.deaths, FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS)
-            log.error("%s ended with %s; again in %.1f s", self.name, self.process.exitcode, wait)
-            self.deaths, self.start_at, self.process = self.deaths + 1, now + wait, None
+            if self.ready_at is not None and now - self.ready_at > HEALTHY_SECONDS:
+                self.deaths = 0
+            self._start_later(now, f"ended with {self.process.exitcode}")
+            self.process = None
         if now >= self.start_at:
-            self._start(settings, owner, context)
+            self._start(settings, owner, context, now)
 
-    def _start(self, settings: Settings, owner: str, context: SpawnContext) -> None:
-        self.heartbeat, self.stalls, self.killed_at = None, StallDetector(), None
-        self.heartbeat = Heartbeat(context, self.parts, self.incidents)
-        arguments = (settings, owner, self.heartbeat)
-        self.process = context.Process(target=log_crash(self.target), args=arguments, name=self.name)
-        self.process.start()
+    def _start(self, settings: Settings, owner: str, context: SpawnContext, now: float) -> None:
+        """Start it; without a file handle, memory or a process to be had that is tried again later."""
+        try:
+            heartbeat = Heartbeat(context, self.parts, self.incidents)
+            process = context.Process(target=log_crash(self.target), args=(settings, owner, heartbeat), name=self.name)
+            process.start()
+        except OSError as error:
+            self._start_later(now, f"cannot be started: {error.strerror or type(error).__name__}")
+            return
+        self.process, self.heartbeat, self.stalls = process, heartbeat, StallDetector()
+        self.killed_at, self.ready_at, self.why_down = None, None, ""
+
+    def _start_later(self, now: float, why: str) -> None:
+        wait = backoff_seconds(self.deaths, FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS)
+        log.error("%s %s; again in %.1f s", self.name, why, wait)
+        self.deaths, self.start_at, self.why_down = self.deaths + 1, now + wait, why
+
+    def end(self, deadline: float) -> None:
+        """SIGTERM was sent: wait until `deadline` (monotonic), then kill it, which loses nothing."""
+        if self.process is None:
+            return
+        self.process.join(max(0.1, deadline - time.monotonic()))
+        if self.process.is_alive():
+            log.error("%s does not end: killed", self.name)
+            self.process.kill()
+            self.process.join()
 
     def _look(self, settings: Settings, now: float) -> None:
         """Count its silence; kill it, which loses nothing, after the time that the settings give it."""
@@ -93,6 +119,8 @@ class Child:
                 self.killed_at = float("inf")  # said once
             return
         is_ready = self.heartbeat.is_ready
+        if is_ready and self.ready_at is None:
+            self.ready_at = now
         name, limit = (
             ("silent_seconds", settings.service.silent_seconds)
             if is_ready

@@ -26,18 +26,19 @@ class State(StrEnum):
 class ChildState:
     """The state of a child process. part: which of its threads is silent, and for how many seconds.
 
-    incidents: what happened since it started, and how often.
+    incidents: what happened since it started, and how often. why: it is down, where that is known.
     """
 
     state: State
     part: str = ""
     seconds: float = 0.0
     incidents: Mapping[str, int] = field(default_factory=dict)
+    why: str = ""
 
     def sentence(self, name: str) -> str:
         """A sentence for a person; name: of the child."""
         if self.state is not State.SILENT:
-            return f"the {name} is {self.state.value}"
+            return f"the {name} is {self.state.value}{f': it {self.why}' if self.why else ''}"
         part = "" if self.part == name else f" ({self.part})"
         return f"the {name}{part} is silent: it made no progress for {self.seconds:.0f} s"
 

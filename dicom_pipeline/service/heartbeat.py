@@ -39,7 +39,7 @@ class Heartbeat:
         """Called by the one thread that does this part: it made progress, or waits for something that may take long."""
         self._counts[self._parts.index(part)] += 1
 
-    def tell(self, incidents: Mapping[str, int]) -> None:
+    def record(self, incidents: Mapping[str, int]) -> None:
         """Called by the child: how often each incident has happened since it started."""
         for name, count in incidents.items():
             self._happened[self._incidents.index(name)] = count

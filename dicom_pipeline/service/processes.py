@@ -88,7 +88,7 @@ def run_worker(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
         questions=owner,
         running=heartbeat.ready,
         progress=partial(heartbeat.beat, "worker"),
-        lost_renderers=lambda *counts: heartbeat.tell(dict(zip(WORKER_INCIDENTS, counts, strict=True))),
+        lost_renderers=lambda *counts: heartbeat.record(dict(zip(WORKER_INCIDENTS, counts, strict=True))),
     )
     worker.run()
     end_process(0)

@@ -25,13 +25,13 @@ class StatusFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._states: dict[str, tuple[State, Mapping[str, int]]] = {}
+        self._states: dict[str, tuple[State, Mapping[str, int], str]] = {}
         self._written_at = float("-inf")
         self._text = ""
 
     def write(self, children: Mapping[str, ChildState], now: float) -> None:
         """Write what has changed, at once for another state; else only the file's time, now and then. now: monotonic."""
-        states = {name: (child.state, child.incidents) for name, child in children.items()}
+        states = {name: (child.state, child.incidents, child.why) for name, child in children.items()}
         if states == self._states and now - self._written_at < EVERY_SECONDS:
             return
         self._states, self._written_at = states, now
@@ -53,20 +53,21 @@ class StatusFile:
 
 
 def service_status(folder: Path) -> dict[str, Any]:
-    """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent in words.
+    """Of a data folder's service: its state (running, not-running, silent), its processes', what is silent or down in words.
 
     incidents: what happened in its processes since they started, and how often.
     """
     age, children = _read(folder)
     if age is None:
-        return {"state": "not-running", "processes": {}, "silent": [], "incidents": {}}
+        return {"state": "not-running", "processes": {}, "silent": [], "down": [], "incidents": {}}
     if age > LATE_SECONDS:
         why = f"the service wrote no status for {age:.0f} s: it was killed, or hangs"
-        return {"state": "silent", "processes": {}, "silent": [why], "incidents": {}}
+        return {"state": "silent", "processes": {}, "silent": [why], "down": [], "incidents": {}}
     return {
         "state": "running",
         "processes": {name: child.state.value for name, child in children.items()},
         "silent": [child.sentence(name) for name, child in children.items() if child.state is State.SILENT],
+        "down": [child.sentence(name) for name, child in children.items() if child.state is State.DOWN],
         "incidents": {name: count for child in children.values() for name, count in child.incidents.items()},
     }
 
@@ -90,10 +91,10 @@ def _read(folder: Path) -> tuple[float | None, dict[str, ChildState]]:
     except (FileNotFoundError, ValueError):
         return None, {}
     return age, {
-        name: ChildState(State(state), part, seconds, incidents)
-        for name, (state, part, seconds, incidents) in states.items()
+        name: ChildState(State(state), part, seconds, incidents, why)
+        for name, (state, part, seconds, incidents, why) in states.items()
     }
 
 
 def _as_list(child: ChildState) -> list[Any]:
-    return [child.state, child.part, child.seconds, child.incidents]
+    return [child.state, child.part, child.seconds, child.incidents, child.why]

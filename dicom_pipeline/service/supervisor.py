@@ -101,19 +101,13 @@ def _run(
 
 
 def _end(children: list[Child]) -> None:
-    """SIGTERM to all, then wait; what does not end in time is killed, which loses nothing."""
-    alive = [child for child in children if child.process is not None]
-    for child in alive:
-        assert child.process is not None
-        child.process.terminate()
+    """SIGTERM to all, then wait; what does not end in time is killed, which loses nothing. Some may never have been started."""
+    for child in children:
+        if child.process is not None:
+            child.process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
-    for child in alive:
-        assert child.process is not None
-        child.process.join(max(0.1, deadline - time.monotonic()))
-        if child.process.is_alive():
-            log.error("%s does not end: killed", child.name)
-            child.process.kill()
-            child.process.join()
+    for child in children:
+        child.end(deadline)
 
 
 def _stop_on_signals() -> threading.Event:

@@ -22,6 +22,7 @@ from dicom_pipeline.catalog.revisions import (
     claim_next,
     fail,
     finish,
+    hand_back,
     next_attempts,
     release_stale,
 )
@@ -40,6 +41,7 @@ from dicom_pipeline.results.folder import OutputFolder
 from dicom_pipeline.results.record import result_folder, write_record
 from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
 from dicom_pipeline.service.auditing import report_made
+from dicom_pipeline.service.stopping import STOP_SECONDS, StopDeadline, StoppedError
 from dicom_pipeline.service.wiring import record_of
 from dicom_pipeline.service.worker_rpc import RpcServer
 
@@ -57,6 +59,7 @@ class Worker:
 
     questions: the run of the service, whose other processes may ask; None where none may. running: called once it works.
     progress: called whenever it made progress (a header, a frame, a batch, a step of a study's end) or waits on purpose.
+    stop_seconds: how long after `stop` a study may take to be finished; then it is handed back.
     lost_renderers: told after each study how many render processes have crashed, and how many ran out of time.
     """
 
@@ -69,6 +72,7 @@ class Worker:
         running: Callable[[], object] = lambda: None,
         progress: Callable[[], object] = lambda: None,
         lost_renderers: Callable[[int, int], object] = lambda *_: None,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.settings = settings
         self.owner = owner
@@ -77,7 +81,8 @@ class Worker:
         self._stop = stop
         self._asked_as = questions
         self._running = running
-        self._progress = progress
+        self._told = progress
+        self._deadline = StopDeadline(stop, stop_seconds)
         self._lost_renderers = lost_renderers
         self._record = record_of(settings, "worker")
         self._store = StoreWriter(settings)
@@ -95,12 +100,28 @@ class Worker:
         self._running()
         try:
             for result in pipeline.process(self._studies()):
-                self._finish(self._claimed.popleft(), result, pipeline)
+                with self._deadline.suspended():
+                    self._finish(self._claimed.popleft(), result, pipeline)
                 self._lost_renderers(pipeline.renderers.crashed, pipeline.renderers.out_of_time)
+        except StoppedError:
+            self._hand_back()
         finally:
             pipeline.close()
             if questions is not None:
                 questions.stop()
+
+    def _progress(self) -> None:
+        self._told()
+        self._deadline.check()
+
+    def _hand_back(self) -> None:
+        """What was begun and cannot be finished before the service is killed; it was no attempt."""
+        log.info("stopped: %d revision(s) are handed back", len(self._claimed))
+        for claimed in self._claimed:
+            try:
+                hand_back(self.catalog, claimed, self.owner)
+            except CatalogError as error:
+                log.error("a revision could not be handed back and counts as an attempt: %s", error)
 
     def _studies(self) -> Iterator[StudyInput | None]:
         while not self._stop.is_set():

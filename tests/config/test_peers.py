@@ -131,6 +131,16 @@ def test_older_tables_of_the_environment_are_read_too(tmp_path, monkeypatch):
         loaded(tmp_path, "")
 
 
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_the_threads_that_rendered_are_read_as_processes(tmp_path, monkeypatch, caplog, place):
+    if place == "environment":
+        monkeypatch.setenv("DICOM_PIPELINE_ENCODER__RENDER_THREADS", "3")
+    settings = loaded(tmp_path, "" if place == "environment" else "[encoder]\nrender_threads = 3\nthreads = 2\n")
+    assert settings.rendering.processes == 3
+    assert settings.encoder.threads == (None if place == "environment" else 2)
+    assert "encoder.render_threads is now rendering.processes" in caplog.text
+
+
 FOLDER = '[[peers]]\ntype = "folder"\nname = "files"\npath = "out"\n'
 ORTHANC = '[[peers]]\ntype = "orthanc"\nname = "o"\nurl = "http://h"\n'
 

@@ -8,7 +8,7 @@ import pytest
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
+from dicom_pipeline.dicom.reading import MAX_HEADER_BYTES, InflatedTooLargeError, read_file
 from dicom_pipeline.domain import Frame, FrameKey, InstanceError, Reason
 from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.imaging.decoding.limits import Limits
@@ -61,9 +61,20 @@ def test_a_bomb_is_refused_before_it_is_kept(tmp_path):
         meta(DeflatedExplicitVRLittleEndian) + deflated(data_set(ExplicitVRLittleEndian) + b"\0" * 50_000_000)
     )
     with pytest.raises(InflatedTooLargeError):
-        read_file(path, 10_000_000)
+        read_file(path, 10_000_000).open()
     with pytest.raises(InstanceError) as caught:
         decode(Frame(FrameKey("1"), path, "1"), Limits(max_inflated_bytes=10_000_000))
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_a_header_that_inflates_beyond_its_limit_is_refused_by_planning(tmp_path):
+    """A private value of zeros before the pixel data; the planner, which every study needs, takes no more than the limit."""
+    path = tmp_path / "bomb.dcm"
+    element = pydicom.DataElement(0x00091001, "OB", b"\0" * (MAX_HEADER_BYTES + 1000))
+    content = data_set(ExplicitVRLittleEndian, extra=[element], at=0x00100000)
+    path.write_bytes(meta(DeflatedExplicitVRLittleEndian) + deflated(content))
+    with pytest.raises(InstanceError) as caught:
+        read_header(path)
     assert caught.value.reason is Reason.TOO_LARGE
 
 

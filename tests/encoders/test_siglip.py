@@ -1,6 +1,7 @@
 """Embeddings and scores equal transformers run the plain way, whatever else is in the batch; loading says what is wrong."""
 
 import shutil
+import threading
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +116,37 @@ def test_the_stream_keeps_order_and_fills_batches(encoder, pixels):
     out = list(encode_stream(Counting(), [*items[:4], None, *items[4:]]))
     assert [item[0] if item else None for item in out] == [0, 1, 2, 3, None, 4, 5, 6]
     assert calls == [3, 1, 3]
+
+
+def test_the_next_batch_is_filled_while_one_is_encoded(pixels):
+    """The first batch ends only when the second has been drawn: a stream that waits for it would stand still."""
+    drawn = threading.Event()
+
+    class Slow:
+        batch_size = 2
+
+        def encode_images(self, batch):
+            assert drawn.wait(60)
+            return np.zeros((len(batch), 4), np.float32)
+
+    def items():
+        for number in range(6):
+            if number == 3:
+                drawn.set()
+            yield number, pixels[0]
+
+    assert [item[0] for item in encode_stream(Slow(), items())] == list(range(6))
+
+
+def test_what_an_encoder_raises_ends_the_stream(pixels):
+    class Broken:
+        batch_size = 2
+
+        def encode_images(self, batch):
+            raise RuntimeError("no kernel image")
+
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        list(encode_stream(Broken(), [(number, pixels[0]) for number in range(8)]))
 
 
 def test_wrong_models_say_what_is_wrong(tmp_path):

@@ -43,3 +43,10 @@ def test_signs_are_seen_as_they_are_given():
     with pytest.raises(ValueError, match="tuple"):
         heartbeat.beat("other")
     assert Heartbeat(multiprocessing.get_context("spawn"), ()).counts == {}
+
+
+def test_incidents_are_counted_by_the_child_and_what_has_not_happened_is_left_out():
+    heartbeat = Heartbeat(multiprocessing.get_context("spawn"), (), ("crashed", "out-of-time"))
+    assert heartbeat.incidents == {}
+    heartbeat.record({"crashed": 2, "out-of-time": 0})
+    assert heartbeat.incidents == {"crashed": 2}

@@ -45,6 +45,18 @@ def test_a_service_that_runs_or_hangs_or_is_gone(tmp_path):
     assert service_status(tmp_path)["state"] == "not-running"
 
 
+def test_what_happened_in_a_process_is_shown_at_once(tmp_path):
+    status_file = StatusFile(tmp_path)
+    status_file.write(GOOD, 100.0)
+    assert "render processes" not in status(tmp_path)[1]
+    worker = ChildState(State.RUNNING, incidents={"render-processes-crashed": 2})
+    status_file.write({**GOOD, "worker": worker}, 100.25)
+    assert service_status(tmp_path)["incidents"] == {"render-processes-crashed": 2}
+    code, text = status(tmp_path)
+    assert code == 0
+    assert "2 render processes crashed since the worker started" in text
+
+
 def test_a_supervisor_without_a_word_is_silent(tmp_path):
     status_file = StatusFile(tmp_path)
     status_file.write(GOOD, 100.0)

@@ -88,11 +88,13 @@ def image_file(path: Path, max_inflated_bytes: int) -> ImageFile:
 
 
 def located(file: ReadFile) -> ImageFile:
-    """A file whose header was read, with the places of its frames. Raises InstanceError where it is gone."""
+    """A file whose header was read, with the places of its frames. Raises InstanceError: gone, or TOO_LARGE inflated."""
     try:
         with file.open() as stream:
             stream.seek(file.pixel_data)
             return _located(file, stream)
+    except InflatedTooLargeError as error:
+        raise InstanceError(Reason.TOO_LARGE, str(error)) from error
     except OSError as error:
         raise InstanceError(Reason.UNREADABLE, type(error).__name__) from error
 
