@@ -66,8 +66,8 @@ def content(
     for part in parts:
         stated = everything if not groups else everything[-1:]
         algorithm = AlgorithmIdentification(
-            name=own_objects.MODEL_NAME,
-            version=equipment.version_of(provenance),
+            name=equipment.model_name(provenance),
+            version=equipment.model_version(provenance),
             parameters=stated,
             family=codes.coded("concept", "artificial_intelligence"),
         )

@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import integer_of, texts_of
+from dicom_pipeline.dicom.attributes import integer_of, items_of, texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -29,6 +29,12 @@ LO, SH, PN, MAX_UID_LENGTH = 64, 16, 64, 64
 both are kept."""
 
 IDENTIFIERS: Mapping[str, int] = {"PatientID": LO, "IssuerOfPatientID": LO, "StudyID": SH, "AccessionNumber": SH}
+REQUEST: Mapping[str, int] = {
+    "AccessionNumber": SH,
+    "RequestedProcedureID": SH,
+    "PlacerOrderNumberImagingServiceRequest": LO,
+    "FillerOrderNumberImagingServiceRequest": LO,
+}
 TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
@@ -185,6 +191,38 @@ def clean_header(source: Dataset) -> Dataset:
             del clean[keyword]
     clean.SpecificCharacterSet = "ISO_IR 192"
     return clean
+
+
+def referenced_requests(source: Dataset, study_instance_uid: str) -> DicomSequence:
+    """Referenced Request Sequence (PS3.3 C.17.2): the orders that the images fulfil, as their Request Attributes say.
+
+    One item a requested procedure, empty where the images name none.
+    """
+    made = dict[tuple[str, str], Dataset]()
+    for stated in items_of(source, "RequestAttributesSequence"):
+        item = Dataset()
+        item.StudyInstanceUID = study_instance_uid
+        item.ReferencedStudySequence = DicomSequence()
+        for keyword, length in REQUEST.items():
+            setattr(item, keyword, identifier_of(stated if keyword in stated else source, keyword, length))
+        item.RequestedProcedureDescription = text_of(stated, "RequestedProcedureDescription", LO)
+        item.RequestedProcedureCodeSequence = DicomSequence(_codes(stated))
+        if item.RequestedProcedureID or item.AccessionNumber:
+            made.setdefault((item.AccessionNumber, item.RequestedProcedureID), item)
+    return DicomSequence(made.values())
+
+
+def _codes(stated: Dataset) -> list[Dataset]:
+    """The codes of a requested procedure that are whole (PS3.3 8.8)."""
+    made = []
+    for code in items_of(stated, "RequestedProcedureCodeSequence"):
+        item = Dataset()
+        item.CodeValue = identifier_of(code, "CodeValue", SH)
+        item.CodingSchemeDesignator = identifier_of(code, "CodingSchemeDesignator", SH)
+        item.CodeMeaning = text_of(code, "CodeMeaning", LO)
+        if item.CodeValue and item.CodingSchemeDesignator and item.CodeMeaning:
+            made.append(item)
+    return made
 
 
 def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

@@ -26,6 +26,7 @@ from dicom_pipeline.reporting.evidence import (
     evidence_sequence,
     frames_of,
     identity_of,
+    referenced_requests,
     size_of,
     timezone_of,
     without_series_time,
@@ -117,6 +118,8 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
     report.DeviceSerialNumber = provenance.fingerprint[:16]
     report.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)
     report.CodingSchemeIdentificationSequence = codes.scheme_identification(CODING_SCHEME_UID)
+    if requests := referenced_requests(source, revision.study_instance_uid):
+        report.ReferencedRequestSequence = requests
     for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if keyword in first:
             setattr(report, keyword, first.get(keyword))

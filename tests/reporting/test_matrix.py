@@ -46,6 +46,12 @@ def labelled(*names, **options):
     return LabelSet("t", "1", tuple(Label(name, ("x",), ("y",), **options) for name in names), ScoreKind.ZERO_SHOT_PAIR)
 
 
+def _order(procedure):
+    order = pydicom.Dataset()
+    order.RequestedProcedureID, order.AccessionNumber = procedure, "A1"
+    return order
+
+
 SHAPES = {
     "probe": {"label_set": replace(SMALL, kind=ScoreKind.PROBE_PROBABILITY)},
     "sigmoid": {"label_set": replace(SMALL, kind=ScoreKind.ZERO_SHOT_SIGMOID)},
@@ -53,6 +59,8 @@ SHAPES = {
     "top-k-mean": {"label_set": SMALL, "derivation": Derivation.TOP_K_MEAN},
     "three-series": {"label_set": SMALL, "series": 3},
     "predecessor": {"label_set": SMALL, "number": 2, "predecessor": "2.25.77"},
+    "orders": {"label_set": SMALL, "tags": {"RequestAttributesSequence": [_order("P1"), _order("P2")]}},
+    "forty-labels": {"label_set": labelled(*(f"Label {number}" for number in range(40)))},
     "no-key-frames": {"label_set": SMALL, "key_frames": 0},
     "name-of-1": {"label_set": labelled("A")},
     "name-of-200": {"label_set": labelled("long " * 39 + "names")},

@@ -20,7 +20,7 @@ from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.part10 import encode, named
 from dicom_pipeline.domain import Derivation, Label, LabelSet, ScoreKind, score_text
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report, report_html, report_text
+from dicom_pipeline.reporting import SR_CLASSES, as_class, equipment, read_report, report_html, report_text
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SMALL, STUDY, made_scores, report
 from tests.reporting.test_companions import companions
@@ -323,18 +323,58 @@ def test_only_the_highest_frames_of_each_series(key_frames):
     assert shown == highest
 
 
-def test_who_made_it_is_one_identity():
-    """Equipment, Contributing Equipment, device observer and algorithm say the same (IHE AI Results)."""
+def test_the_pipeline_and_the_model_are_each_one_identity():
+    """The pipeline: equipment and device observer; the model: the algorithm. Both contributed (IHE AI Results)."""
     made, _ = report("CT", label_set=SMALL)
-    (equipment,) = made.ContributingEquipmentSequence
+    pipeline, model = made.ContributingEquipmentSequence
     by_code = {}
     for item in (*made.ContentSequence, *made.ContentSequence[-1].ContentSequence[0].ContentSequence):
         by_code[str(item.ConceptNameCodeSequence[0].CodeValue)] = item
-    assert equipment.DeviceUID == by_code["121012"].UID
-    assert by_code["121014"].TextValue == equipment.Manufacturer == made.Manufacturer
-    assert by_code["121015"].TextValue == equipment.ManufacturerModelName == made.ManufacturerModelName
-    assert by_code["111001"].TextValue == equipment.ManufacturerModelName
-    assert by_code["111003"].TextValue == equipment.SoftwareVersions == made.SoftwareVersions
+    assert pipeline.DeviceUID == by_code["121012"].UID
+    assert by_code["121014"].TextValue == pipeline.Manufacturer == made.Manufacturer
+    assert by_code["121015"].TextValue == pipeline.ManufacturerModelName == made.ManufacturerModelName
+    assert pipeline.SoftwareVersions == made.SoftwareVersions
+    assert by_code["111001"].TextValue == model.ManufacturerModelName == "phantom"
+    assert by_code["111003"].TextValue == model.SoftwareVersions == PROVENANCE.weights
+
+
+def test_the_model_s_device_uid_follows_its_weights_and_not_its_name():
+    def device(**changes):
+        pipeline, model = equipment.contributing_equipment(replace(PROVENANCE, **changes))
+        assert pipeline.DeviceUID != model.DeviceUID
+        return model
+
+    assert device(encoder="other").DeviceUID == device().DeviceUID != device(weights="cd" * 32).DeviceUID
+    hub, folder = device(encoder="google/medsiglip-448"), device(encoder="/models/of/a/site/mine/")
+    assert (hub.Manufacturer, hub.ManufacturerModelName) == ("google", "medsiglip-448")
+    assert (folder.Manufacturer, folder.ManufacturerModelName) == ("unknown", "mine")
+
+
+def requested(**attributes):
+    item = pydicom.Dataset()
+    for keyword, value in attributes.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def test_orders_of_the_images_are_referred_to():
+    code = requested(CodeValue="CTHEAD", CodingSchemeDesignator="99SITE", CodeMeaning="CT of the head")
+    half = requested(CodeValue="X")
+    orders = [
+        requested(
+            RequestedProcedureID="P1", RequestedProcedureDescription="Head", RequestedProcedureCodeSequence=[half, code]
+        ),
+        requested(RequestedProcedureID="P1", ScheduledProcedureStepID="S2"),
+        requested(RequestedProcedureID="P2", AccessionNumber="A2"),
+        requested(RequestedProcedureID="P3", AccessionNumber=["A3", "A4"]),
+    ]
+    tags = {"RequestAttributesSequence": orders, "PlacerOrderNumberImagingServiceRequest": "PL"}
+    made = report("CT", tags, label_set=SMALL)[0].ReferencedRequestSequence
+    assert [(i.AccessionNumber, i.RequestedProcedureID) for i in made] == [("A1", "P1"), ("A2", "P2"), ("", "P3")]
+    assert {i.StudyInstanceUID for i in made} == {"2.25.1001"}
+    assert [c.CodeValue for c in made[0].RequestedProcedureCodeSequence] == ["CTHEAD"]
+    assert (made[0].RequestedProcedureDescription, made[0].PlacerOrderNumberImagingServiceRequest) == ("Head", "PL")
+    assert "ReferencedRequestSequence" not in report("CT", label_set=SMALL)[0]
 
 
 def test_text_and_page_group_by_series_and_judge_thresholds():
