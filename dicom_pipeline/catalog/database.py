@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from dicom_pipeline.domain.life import State, sources
 from dicom_pipeline.errors import CatalogError
@@ -29,15 +30,17 @@ MAX_AHEAD_SECONDS = 3600.0
 class Catalog:
     """A catalog file, made with its schema where there is none, and migrated where it is of an earlier version.
 
-    Safe to share between threads. Raises CatalogError for a file of a later version. Commits are synchronous (FULL): what is
-    committed survives a power cut.
+    create: False where a missing file is an error, because its owner has made it. Safe to share between threads. Raises
+    CatalogError for a file of a later version. Commits are synchronous (FULL): what is committed survives a power cut. A
+    file that is removed or replaced while it is open is noticed: nothing is committed to one that is not at its path.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._local = threading.local()
         self._statements = _read_statements()
+        self._mode = "rwc" if create else "rw"
         with self.transaction() as run:
             version = run.connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
@@ -47,18 +50,24 @@ class Catalog:
                     run.connection.execute(statement)
             if version < SCHEMA_VERSION:
                 run.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._mode = "rw"  # one that is removed from now on is lost, and no empty one may take its place
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
-        """A write transaction: committed as a whole on success, undone on any exception. Raises CatalogError."""
+        """A write transaction: committed as a whole on success, undone on any exception. Raises CatalogError.
+
+        Also where the file was removed or replaced meanwhile: what was committed is then not there for anybody else.
+        """
         try:
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
+            self._check_place(error)
             raise CatalogError(f"the catalog is locked or its disk is full: {error}") from error
         try:
             yield Run(connection, self._statements, self.path.parent)
             connection.execute("COMMIT")
+            self._check_place()
         except sqlite3.Error as error:
             self._roll_back(connection)
             raise CatalogError(f"the catalog could not be written: {error}") from error
@@ -80,10 +89,29 @@ class Catalog:
             connection.close()
             self._local.connection = None
 
+    def _check_place(self, cause: Exception | None = None) -> None:
+        """Raise CatalogError unless this thread's connection writes to the file at the path."""
+        place = _file_at(self.path)
+        if place is None or getattr(self._local, "file", place) != place:
+            self.close()
+            raise CatalogError(
+                f"{self.path} was removed or replaced while it was in use; stop the service, and put it back or run "
+                "`dicom-pipeline rebuild`"
+            ) from cause
+
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.file != _file_at(self.path):
+            self.close()
+            connection = None
         if connection is None:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                f"file:{quote(str(self.path))}?mode={self._mode}",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
             try:
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -93,7 +121,7 @@ class Catalog:
             except sqlite3.Error:
                 connection.close()
                 raise
-            self._local.connection = connection
+            self._local.connection, self._local.file = connection, _file_at(self.path)
         return connection
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
@@ -102,6 +130,15 @@ class Catalog:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:  # the disk is full or failing: the next transaction begins on a new connection
             self.close()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path; None without one."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Run:

@@ -159,7 +159,7 @@ def open_catalog(settings: Settings) -> Catalog:
     path = settings.spool.folder / "catalog.sqlite"
     if not path.exists():
         raise UsageError(f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?")
-    return Catalog(path)
+    return Catalog(path, create=False)
 
 
 def _print_account(account: dict[str, Any]) -> None:

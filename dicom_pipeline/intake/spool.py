@@ -119,6 +119,11 @@ class Spool:
         """Bytes that are free on the spool's disk."""
         return shutil.disk_usage(self.folder).free
 
+    @property
+    def has_instances(self) -> bool:
+        """Whether any received instance is there."""
+        return next((self.folder / "instances").glob("*/*.dcm"), None) is not None
+
     def clear_incoming(self, *, ended: bool = False) -> int:
         """Remove what a killed process left half-written; returns how many files.
 

@@ -65,7 +65,9 @@ def handshake_checks(settings: Settings) -> list[Check]:
     path = settings.spool.folder / "catalog.sqlite"
     if not path.exists():
         return []
-    counts = {reason: count for reason, count in refusals(Catalog(path)).items() if handshake_advice(reason)}
+    counts = {
+        reason: count for reason, count in refusals(Catalog(path, create=False)).items() if handshake_advice(reason)
+    }
     return [
         (f"failed handshakes: {reason}", (True, f"{count} so far: {handshake_advice(reason)}"))
         for reason, count in counts.items()

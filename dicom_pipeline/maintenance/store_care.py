@@ -47,7 +47,7 @@ class StoreCare:
             raise CatalogError(
                 f"there is no catalog at {path}; has `dicom-pipeline serve` run with this configuration?"
             )
-        self.catalog = Catalog(path)
+        self.catalog = Catalog(path, create=False)
         self.store = EmbeddingStore.open(store_uri(settings), create=True)
 
     def findings(self) -> list[Finding]:

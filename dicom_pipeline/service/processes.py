@@ -54,7 +54,7 @@ def run_listener(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     stop = _begin(settings)
     spool = Spool(settings.spool.folder)
     spool.clear_incoming(ended=True)  # a listener that was killed left it
-    catalog = Catalog(settings.spool.folder / "catalog.sqlite")
+    catalog = Catalog(settings.spool.folder / "catalog.sqlite", create=False)
     record = record_of(settings, "listener")
     forget_interrupted(catalog, record, "")  # no study may wait for an association of a listener that was killed
     watermark = settings.spool.min_free_bytes
@@ -99,7 +99,7 @@ def run_sender(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
-    catalog = Catalog(folder / "catalog.sqlite")
+    catalog = Catalog(folder / "catalog.sqlite", create=False)
     audit = Deliveries(record_of(settings, "sender"), settings.delivering)
     sender = Sender(catalog, folder, destinations_of(settings), retry_rules_of(settings), audit, heartbeat.beat)
     sender.start()
@@ -113,7 +113,7 @@ def run_poller(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     del owner
     stop = _begin(settings)
     folder = settings.spool.folder
-    catalog = Catalog(folder / "catalog.sqlite")
+    catalog = Catalog(folder / "catalog.sqlite", create=False)
     receiver = receiver_of(settings, catalog, record_of(settings, "poller"))
     pollers = pollers_of(settings, catalog, receiver)
     threads = [threading.Thread(target=poller.run, args=(stop,), name=poller.name) for poller in pollers]
@@ -131,7 +131,7 @@ def run_web(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
 
     stop = _begin(settings)
     section, folder = settings.service, settings.spool.folder
-    catalog, record = Catalog(folder / "catalog.sqlite"), record_of(settings, "web")
+    catalog, record = Catalog(folder / "catalog.sqlite", create=False), record_of(settings, "web")
     committer = Committer(catalog)
     committer.start()
     context = WebContext(
@@ -155,7 +155,7 @@ def run_cleaner(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
     """Clean what may go from the spool until told to stop."""
     del owner
     stop = _begin(settings)
-    catalog, record = Catalog(settings.spool.folder / "catalog.sqlite"), record_of(settings, "cleaner")
+    catalog, record = Catalog(settings.spool.folder / "catalog.sqlite", create=False), record_of(settings, "cleaner")
     heartbeat.ready()
     while not stop.is_set():
         began = time.monotonic()

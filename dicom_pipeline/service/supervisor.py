@@ -19,7 +19,7 @@ from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock
-from dicom_pipeline.errors import CatalogError
+from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
 from dicom_pipeline.service.child import Child, children_of
@@ -51,6 +51,11 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     stop = stop or _stop_on_signals()
     with exclusive_lock(folder, "serve.lock"):
         owner = uuid.uuid4().hex
+        if not (folder / "catalog.sqlite").exists() and Spool(folder).has_instances:
+            raise ConfigError(
+                f"{folder} holds received instances and no catalog.sqlite, without which none of them would be processed: "
+                "put the catalog back, or run `dicom-pipeline rebuild`"
+            )
         catalog = Catalog(folder / "catalog.sqlite")
         record = record_of(settings, "service")
         record(Activity(time.time(), started=True))

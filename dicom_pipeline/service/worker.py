@@ -77,7 +77,7 @@ class Worker:
         self.settings = settings
         self.owner = owner
         self.folder = settings.spool.folder
-        self.catalog = Catalog(self.folder / "catalog.sqlite")
+        self.catalog = Catalog(self.folder / "catalog.sqlite", create=False)
         self._stop = stop
         self._asked_as = questions
         self._running = running

@@ -247,3 +247,29 @@ def test_a_folder_whose_sync_failed_is_not_trusted_the_next_time(tmp_path, monke
     first = (tmp_path / stored.path).stat().st_ino
     assert kept(spool, "1.2", b"content", header).fresh
     assert (tmp_path / stored.path).stat().st_ino != first, "the name was not written anew"
+
+
+@pytest.mark.parametrize("kind", ["removed", "replaced"])
+def test_a_catalog_that_is_gone_answers_no_success_and_none_takes_its_place(listener, tmp_path, kind):
+    """Its open file would take entries that nobody else could ever read."""
+    path, aside = tmp_path / "catalog.sqlite", tmp_path / "aside"
+    aside.mkdir()
+    peer = RawSender(listener.settings.port)
+    with peer.socket:
+        assert peer.store("1.2.1", data_set("1.2.1", "1.3", bytes(900))) == 0
+        for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
+            (tmp_path / name).rename(aside / name)
+        if kind == "replaced":
+            Catalog(path).close()
+        status = peer.store("1.2.2", data_set("1.2.2", "1.3", bytes(900)))
+        if kind == "removed":
+            assert status == OUT_OF_RESOURCES
+            assert not path.exists()
+        else:
+            assert (
+                set(instances(tmp_path)) == {"1.2.2"} if status == 0 else set()
+            )  # what is acknowledged is in what is there
+        for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
+            (aside / name).replace(tmp_path / name)
+        assert peer.store("1.2.3", data_set("1.2.3", "1.3", bytes(900))) == 0
+    assert {"1.2.1", "1.2.3"} <= set(instances(tmp_path))

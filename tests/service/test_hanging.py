@@ -17,7 +17,7 @@ from dicom_pipeline.intake.dicom_services import PARTS
 from dicom_pipeline.pipeline import Pipeline
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import State
-from dicom_pipeline.service.processes import run_listener, run_sender, run_worker
+from dicom_pipeline.service.processes import WORKER_INCIDENTS, run_listener, run_sender, run_worker
 from tests.peers.crashing import start_worker
 from tests.peers.hanging import armed, kept, slowed, with_service
 from tests.peers.place import INSTANCES, Place
@@ -56,7 +56,7 @@ def add_study(place: Place, folder, sample_data, name: str, count: int = INSTANC
 
 
 def worker(target=None) -> Child:
-    return Child("worker", target or armed("", run_worker), ("worker",))
+    return Child("worker", target or armed("", run_worker), ("worker",), WORKER_INCIDENTS)
 
 
 def wait_for(place: Place, states: list[str], seconds: float = 120) -> None:

@@ -1,6 +1,8 @@
 """Crashes, late instances and broken input: nothing acknowledged is lost, nothing is reported twice."""
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -179,3 +181,19 @@ def test_sigterm_ends_cleanly_and_quickly(service):
     start = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - start < 30
+
+
+def test_a_spool_whose_catalog_is_gone_is_not_served(service, sample_data):
+    """An empty catalog beside a full spool would be silence: nothing of it would ever be processed."""
+    (headers,) = scan([sample_data / "studies" / "cr-chest-normal"]).studies.values()
+    service.start()
+    assert set(send_instances(headers, "DICOMPIPE", "127.0.0.1", service.port, "TEST").values()) == {0}
+    service.wait_settled(len(headers))
+    service.stop()
+    for path in service.data.glob("catalog.sqlite*"):
+        path.unlink()
+    command = [sys.executable, "-m", "dicom_pipeline", "serve", "--config", service.config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "dicom-pipeline rebuild" in done.stderr
+    assert not (service.data / "catalog.sqlite").exists()

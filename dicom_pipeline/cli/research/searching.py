@@ -202,7 +202,7 @@ def _paths(settings: Settings, images: Sequence[Path] | None) -> Callable[[str],
     path = settings.spool.folder / "catalog.sqlite"
     if not path.exists():
         return lambda _: None
-    catalog = Catalog(path)
+    catalog = Catalog(path, create=False)
 
     def in_spool(uid: str) -> Path | None:
         relative = path_of_instance(catalog, uid)
