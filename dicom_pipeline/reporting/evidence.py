@@ -35,6 +35,12 @@ REQUEST: Mapping[str, int] = {
     "PlacerOrderNumberImagingServiceRequest": LO,
     "FillerOrderNumberImagingServiceRequest": LO,
 }
+OF_THE_PATIENT_AT_THE_STUDY: Mapping[str, re.Pattern[str]] = {
+    "PatientAge": re.compile(r"\d{3}[DWMY]"),
+    "PatientSize": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
+    "PatientWeight": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
+}
+"""Patient Study module (PS3.3 C.7.2.2): what makes sense; the rest is left out."""
 TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
@@ -185,6 +191,9 @@ def clean_header(source: Dataset) -> Dataset:
     clean.StudyDate, clean.StudyTime = date_of(source, "StudyDate"), time_of(source, "StudyTime")
     sex = text_of(source, "PatientSex", 16).upper()  # whole: MISSING is not male
     clean.PatientSex = sex if sex in ("M", "F", "O") else ""
+    for keyword, pattern in OF_THE_PATIENT_AT_THE_STUDY.items():
+        if pattern.fullmatch(text := text_of(source, keyword, 16)):
+            setattr(clean, keyword, text)
     clean.Modality = text_of(source, "Modality", 16) or "OT"
     for keyword in ("IssuerOfPatientID", "InstitutionName", "StudyDescription"):
         if not clean.get(keyword):

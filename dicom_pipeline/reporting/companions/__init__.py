@@ -147,9 +147,8 @@ def _companion(
     """Patient, study, series and equipment of a companion, taken from the report."""
     made = Dataset()
     made.update(clean_header(report))
-    for keyword in ("FrameOfReferenceUID", "StudyDescription"):
-        if keyword in made:
-            del made[keyword]
+    if "FrameOfReferenceUID" in made:
+        del made.FrameOfReferenceUID
     made.SOPClassUID, made.Modality = sop_class, modality
     made.SeriesInstanceUID = uid_of(f"{kind}-series", str(report.StudyInstanceUID))
     made.SeriesNumber, made.InstanceNumber = SERIES_NUMBERS[kind], number
