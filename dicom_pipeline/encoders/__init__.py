@@ -6,7 +6,7 @@ machine), text_cache. Importing this loads no torch.
 """
 
 from dicom_pipeline.encoders.batches import encode_stream
-from dicom_pipeline.encoders.encoder import Encoder, load_encoder
+from dicom_pipeline.encoders.encoder import Encoder, find_encoder, load_encoder
 from dicom_pipeline.encoders.text_cache import CachedTexts
 
-__all__ = ["CachedTexts", "Encoder", "encode_stream", "load_encoder"]
+__all__ = ["CachedTexts", "Encoder", "encode_stream", "find_encoder", "load_encoder"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,16 @@ def load_encoder(
 
     Raises ModelNotFoundError, ModelGatedError or UnsafeWeightsError.
     """
+    point, rest = find_encoder(model)
+    encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision, batch_size=batch_size)
+    return encoder
+
+
+def find_encoder(model: str) -> tuple[EntryPoint, str]:
+    """The entry point that loads `model`, and what it is to load; looks at folders, loads nothing and asks no network.
+
+    Raises ModelNotFoundError.
+    """
     name, _, rest = model.partition(":")
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in found:
@@ -76,8 +86,7 @@ def load_encoder(
             f"no encoder {model!r}: expected one of {names}, an imported model (see `dicom-pipeline models`), a folder with "
             "config.json and safetensors, or a hub id such as google/medsiglip-448"
         )
-    encoder: Encoder = point.load()(rest, device=device, dtype=dtype, revision=revision, batch_size=batch_size)
-    return encoder
+    return point, rest
 
 
 def _family(folder: Path) -> str:

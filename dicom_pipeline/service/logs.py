@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.errors import CatalogError, FingerprintError, ModelError, ProbeError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class JsonLine(logging.Formatter):
 def one_line(text: str) -> str:
     r"""A text with every control character written out, as \n or \x1b."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+OF_SETTINGS = (UsageError, ModelError, ProbeError, FingerprintError, CatalogError)
+"""Errors that speak of settings, models and our own files, never of what was received."""
 
 
 def places_of(error: BaseException | None) -> str:
@@ -122,7 +126,7 @@ def end_process(status: int) -> NoReturn:
 def _log_end(what: str, error: BaseException | None) -> None:
     if isinstance(error, KeyboardInterrupt):
         return
-    if isinstance(error, ConfigError):  # words of ours on settings, which whoever reads the log must know
+    if isinstance(error, OF_SETTINGS):  # words of ours on settings, which whoever reads the log must know
         log.critical("%s ended: %s", what, error)
     else:
         log.critical("%s ended: %s", what, places_of(error))

@@ -19,14 +19,21 @@ from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock
-from dicom_pipeline.errors import CatalogError, ConfigError
+from dicom_pipeline.errors import CatalogError, ConfigError, ModelError, ProbeError
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
 from dicom_pipeline.service.status_file import StatusFile
 from dicom_pipeline.service.systemd import Systemd
-from dicom_pipeline.service.wiring import check_rules, destinations_of, forwarder_of, orthanc_of, record_of
+from dicom_pipeline.service.wiring import (
+    check_processing,
+    check_rules,
+    destinations_of,
+    forwarder_of,
+    orthanc_of,
+    record_of,
+)
 from dicom_pipeline.web.app import check_web
 
 log = logging.getLogger(__name__)
@@ -43,6 +50,10 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone
     destinations_of(settings)
     check_rules(settings)
+    try:
+        check_processing(settings)
+    except (ModelError, ProbeError) as error:
+        raise ConfigError(str(error)) from error
     for peer in settings.fetching:
         orthanc_of(peer)
     forwarder_of(settings)

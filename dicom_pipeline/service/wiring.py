@@ -15,7 +15,9 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import AnyPeer, DicomPeer, DicomWebPeer, FolderPeer, OrthancPeer, Settings
 from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule
+from dicom_pipeline.encoders import find_encoder
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.storage import Submitter
@@ -24,6 +26,8 @@ from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
 from dicom_pipeline.peers.orthanc import OrthancServer
 from dicom_pipeline.peers.peer import Destination
+from dicom_pipeline.pipeline.recipe import NO_LABEL_SET
+from dicom_pipeline.planning import load_rules
 from dicom_pipeline.scoring import load_label_set, load_probe
 from dicom_pipeline.sources.poller import Poller
 
@@ -63,6 +67,21 @@ def check_rules(settings: Settings) -> None:
                 f"{where}: it answers Storage Commitment by calling the listener, which does not admit it: "
                 f"add {answering!r} to listener.calling_ae_titles"
             )
+
+
+def check_processing(settings: Settings) -> None:
+    """Raise UsageError or ModelError for what the worker could not load, as far as that is known without a network.
+
+    A hub model that has to be fetched first, and the weights themselves, are looked at by the worker alone.
+    """
+    find_encoder(settings.encoder.model)
+    if settings.scoring.label_set != NO_LABEL_SET:
+        load_label_set(settings.scoring.label_set)
+    for folder in settings.scoring.probes:
+        load_probe(folder)
+    load_rules(settings.planning.rules_file, settings.planning.keep)
+    if settings.planning.preset is not None:
+        load_preset(settings.planning.preset)
 
 
 def _labels_with_threshold(settings: Settings) -> set[str]:
