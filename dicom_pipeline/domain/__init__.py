@@ -9,7 +9,7 @@ UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6).
 
 from dicom_pipeline.domain.labels import AppliesTo, Code, Condition, Label, LabelSet
 from dicom_pipeline.domain.level import PROBE_LEVELS, ROW_LEVELS, Level, level_of
-from dicom_pipeline.domain.naming import image_name, series_name
+from dicom_pipeline.domain.naming import distinct_names, image_name, series_name
 from dicom_pipeline.domain.outcome import (
     NO_LABEL_APPLIES,
     NO_USABLE_IMAGE,
@@ -79,6 +79,7 @@ __all__ = [
     "SeriesPlan",
     "Vector",
     "digest_of",
+    "distinct_names",
     "embedding_space",
     "image_name",
     "level_of",

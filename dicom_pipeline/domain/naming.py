@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
 
 def series_name(modality: str, description: str, number: int | None) -> str:
     """A series, such as "MR FLAIR (series 301)". What is missing or empty is left out."""
@@ -13,3 +19,13 @@ def image_name(number: int | None, frame: int, frames: int) -> str:
     """An image of a series, such as "image 12" or, of one with several frames, "image 1, frame 3". number: Instance Number."""
     name = "image without a number" if number is None else f"image {number}"
     return name if frames <= 1 else f"{name}, frame {frame}"
+
+
+def distinct_names(names: Mapping[Key, str]) -> dict[Key, str]:
+    """Names in the same order; one that several share is counted, such as "CT Chest [2]"."""
+    same, seen = Counter(names.values()), Counter[str]()
+    made = {}
+    for key, name in names.items():
+        seen[name] += 1
+        made[key] = name if same[name] == 1 else f"{name} [{seen[name]}]"
+    return made

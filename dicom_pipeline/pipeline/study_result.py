@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.domain import (
     Account,
     Embedding,
@@ -29,7 +30,7 @@ from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
-from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions
+from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, series_names
 from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
 
 
@@ -123,6 +124,10 @@ def study_result(
     return _reported(result, recipe, renderers, progress) if aggregated else result
 
 
+SHOWN_AS_STORED = ("voi", "colour")
+"""Methods of presets whose renderings are what a workstation shows at first."""
+
+
 def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progress: Callable[[], object]) -> StudyResult:
     """The result with its report and companions, or with the problem for which there can be none."""
     try:
@@ -185,17 +190,24 @@ def _domains(
 
 
 def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[], object]) -> list[KeyFrame]:
-    """The best frame of each series that has a score, as the model saw it."""
-    shown = []
+    """The best frame of each series that has a score, as the model saw it and in its object's own window."""
+    shown, names = [], series_names(result.plan, result.headers)
     for series in result.plan.series:
         mine = [s for s in result.series_scores if s.series_instance_uid == series.series_instance_uid]
         if not mine:
             continue
-        ranked = sorted(mine, key=lambda s: -s.value)
-        (frame,) = [f for f in series.frames if f.key == ranked[0].frame]
-        pixels = renderers.series(load_preset(series.preset), series.reference_frames).render(frame).pixels
+        best = max(mine, key=lambda s: s.value)
+        (frame,) = [f for f in series.frames if f.key == best.frame]
+        preset = load_preset(series.preset)
+        pixels = renderers.series(preset, series.reference_frames).render(frame).pixels
+        own_window = None
+        grey = integer_of(result.headers[frame.key.sop_instance_uid], "SamplesPerPixel") == 1
+        if grey and preset.method not in SHOWN_AS_STORED:
+            own_window = renderers.series(load_preset("own-window"), series.reference_frames).render(frame).pixels
         progress()
-        shown.append(key_frame(frame.key, pixels, ranked, result.headers[frame.key.sop_instance_uid]))
+        scores = [s for s in result.scores if s.series_instance_uid == series.series_instance_uid]
+        name = names[series.series_instance_uid]
+        shown.append(key_frame(frame, name, pixels, own_window, scores, result.headers))
     return shown
 
 

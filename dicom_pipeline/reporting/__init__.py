@@ -1,7 +1,8 @@
 """REPORT: scores of a revision -> a DICOM Structured Report, TID 1500, for research use only.
 
 codes (data/codes.toml), evidence (clean headers), equipment (who made it), content (the tree), measurements (its scores),
-domain_mark (frames unlike the model's reference), image_library, report, simpler_class (the same as another SR class),
+domain_mark (frames unlike the model's reference), names and summary (what a person reads first), image_library, report,
+simpler_class (the same as another SR class),
 readback (values again), text (for people). A room of its own: companions (key image, key objects, embeddings, PDF).
 """
 
@@ -13,6 +14,7 @@ from dicom_pipeline.reporting.companions import (
     object_kind,
     read_embeddings_object,
 )
+from dicom_pipeline.reporting.names import series_names
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
 from dicom_pipeline.reporting.report import SR_CLASSES, build_report
 from dicom_pipeline.reporting.simpler_class import as_class, classes_for
@@ -34,4 +36,5 @@ __all__ = [
     "read_report",
     "report_html",
     "report_text",
+    "series_names",
 ]

@@ -26,7 +26,6 @@ from highdicom.sr import (
 from pydicom import Dataset
 
 from dicom_pipeline.dicom import own_objects
-from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.uids import DEVICE_UID, uid_of
 from dicom_pipeline.domain import (
     FrameDomain,
@@ -37,15 +36,13 @@ from dicom_pipeline.domain import (
     Provenance,
     Score,
     SeriesPlan,
-    image_name,
-    series_name,
 )
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.domain_mark import domain_evaluations
-from dicom_pipeline.reporting.evidence import LO, frames_of, printable
+from dicom_pipeline.reporting.evidence import LO, printable
 from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, reference
-
-STATEMENT = "Research use only, not for diagnosis."
+from dicom_pipeline.reporting.names import image_name_of, series_names
+from dicom_pipeline.reporting.summary import STATEMENT
 
 SERIES_SCORE = "series_score"
 """The parameter that says how frame scores became series scores; with a label's name behind it, for that label alone."""
@@ -62,17 +59,18 @@ def content(
 ) -> Dataset:
     """The root content item. headers: cleaned headers by SOP Instance UID. domains: what is said of frames."""
     labels = {label.name: label for label in label_set.labels}
+    titles = series_names(plan, headers)
     parts: list[_Part] = []
     for series in plan.series:
         if series.frames:
-            parts += _parts(series, headers, scores, key_frames)
+            parts += _parts(series, titles[series.series_instance_uid], headers, scores, key_frames)
     ranks = ranks_of([score for part in parts for score in part.scores])
     everything, groups = parameters(provenance, scores), list[MeasurementsAndQualitativeEvaluations]()
     for part in parts:
         stated = everything if not groups else everything[-1:]
         algorithm = AlgorithmIdentification(
-            name=own_objects.MODEL_NAME,
-            version=equipment.version_of(provenance),
+            name=equipment.model_name(provenance),
+            version=equipment.model_version(provenance),
             parameters=stated,
             family=codes.coded("concept", "artificial_intelligence"),
         )
@@ -152,15 +150,17 @@ class _Part:
     frames: Sequence[FrameKey]
 
 
-def _parts(series: SeriesPlan, headers: Mapping[str, Dataset], scores: Sequence[Score], key_frames: int) -> list[_Part]:
-    """The groups of a series: its own scores, then each key frame's."""
-    uid, title = series.series_instance_uid, _series_name(series, headers)
+def _parts(
+    series: SeriesPlan, title: str, headers: Mapping[str, Dataset], scores: Sequence[Score], key_frames: int
+) -> list[_Part]:
+    """The groups of a series: its own scores, then each key frame's. title: the series for a person."""
+    uid = series.series_instance_uid
     mine = [s for s in scores if s.series_instance_uid == uid]
     aggregated = [s for s in mine if s.derivation is not None]
     parts = [_Part("series", uid, title, aggregated, tuple(dict.fromkeys(s.frame for s in aggregated)))]
     for key in key_frames_of(mine, uid, key_frames):
         own = [s for s in mine if s.frame == key and s.derivation is None]
-        parts.append(_Part("frame", _frame_id(key), f"{title}, {_image_name(key, headers)}", own, (key,)))
+        parts.append(_Part("frame", _frame_id(key), f"{title}, {image_name_of(key, headers)}", own, (key,)))
     return [part for part in parts if part.scores]
 
 
@@ -193,18 +193,6 @@ def _group(
         qualitative_evaluations=[*evaluations, *marks] or None,
         source_images=[SourceImageForMeasurementGroup(*reference(key, headers)) for key in part.frames],
     )
-
-
-def _series_name(series: SeriesPlan, headers: Mapping[str, Dataset]) -> str:
-    """A series for a person. Its number stands in the header of any of its instances that the report refers to."""
-    uids = (frame.key.sop_instance_uid for frame in series.frames)
-    header = next((headers[uid] for uid in uids if uid in headers), Dataset())
-    return series_name(series.modality, series.description, integer_of(header, "SeriesNumber"))
-
-
-def _image_name(key: FrameKey, headers: Mapping[str, Dataset]) -> str:
-    header = headers[key.sop_instance_uid]
-    return image_name(integer_of(header, "InstanceNumber"), key.frame, frames_of(header) or 1)
 
 
 def _frame_id(key: FrameKey) -> str:

@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import integer_of, texts_of
+from dicom_pipeline.dicom.attributes import integer_of, items_of, texts_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -29,6 +29,18 @@ LO, SH, PN, MAX_UID_LENGTH = 64, 16, 64, 64
 both are kept."""
 
 IDENTIFIERS: Mapping[str, int] = {"PatientID": LO, "IssuerOfPatientID": LO, "StudyID": SH, "AccessionNumber": SH}
+REQUEST: Mapping[str, int] = {
+    "AccessionNumber": SH,
+    "RequestedProcedureID": SH,
+    "PlacerOrderNumberImagingServiceRequest": LO,
+    "FillerOrderNumberImagingServiceRequest": LO,
+}
+OF_THE_PATIENT_AT_THE_STUDY: Mapping[str, re.Pattern[str]] = {
+    "PatientAge": re.compile(r"\d{3}[DWMY]"),
+    "PatientSize": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
+    "PatientWeight": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
+}
+"""Patient Study module (PS3.3 C.7.2.2): what makes sense; the rest is left out."""
 TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
@@ -179,12 +191,47 @@ def clean_header(source: Dataset) -> Dataset:
     clean.StudyDate, clean.StudyTime = date_of(source, "StudyDate"), time_of(source, "StudyTime")
     sex = text_of(source, "PatientSex", 16).upper()  # whole: MISSING is not male
     clean.PatientSex = sex if sex in ("M", "F", "O") else ""
+    for keyword, pattern in OF_THE_PATIENT_AT_THE_STUDY.items():
+        if pattern.fullmatch(text := text_of(source, keyword, 16)):
+            setattr(clean, keyword, text)
     clean.Modality = text_of(source, "Modality", 16) or "OT"
     for keyword in ("IssuerOfPatientID", "InstitutionName", "StudyDescription"):
         if not clean.get(keyword):
             del clean[keyword]
     clean.SpecificCharacterSet = "ISO_IR 192"
     return clean
+
+
+def referenced_requests(source: Dataset, study_instance_uid: str) -> DicomSequence:
+    """Referenced Request Sequence (PS3.3 C.17.2): the orders that the images fulfil, as their Request Attributes say.
+
+    One item a requested procedure, empty where the images name none.
+    """
+    made = dict[tuple[str, str], Dataset]()
+    for stated in items_of(source, "RequestAttributesSequence"):
+        item = Dataset()
+        item.StudyInstanceUID = study_instance_uid
+        item.ReferencedStudySequence = DicomSequence()
+        for keyword, length in REQUEST.items():
+            setattr(item, keyword, identifier_of(stated if keyword in stated else source, keyword, length))
+        item.RequestedProcedureDescription = text_of(stated, "RequestedProcedureDescription", LO)
+        item.RequestedProcedureCodeSequence = DicomSequence(_codes(stated))
+        if item.RequestedProcedureID or item.AccessionNumber:
+            made.setdefault((item.AccessionNumber, item.RequestedProcedureID), item)
+    return DicomSequence(made.values())
+
+
+def _codes(stated: Dataset) -> list[Dataset]:
+    """The codes of a requested procedure that are whole (PS3.3 8.8)."""
+    made = []
+    for code in items_of(stated, "RequestedProcedureCodeSequence"):
+        item = Dataset()
+        item.CodeValue = identifier_of(code, "CodeValue", SH)
+        item.CodingSchemeDesignator = identifier_of(code, "CodingSchemeDesignator", SH)
+        item.CodeMeaning = text_of(code, "CodeMeaning", LO)
+        if item.CodeValue and item.CodingSchemeDesignator and item.CodeMeaning:
+            made.append(item)
+    return made
 
 
 def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

@@ -11,22 +11,32 @@ from highdicom.sr import CodedConcept
 from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
-from dicom_pipeline.domain import Plan
+from dicom_pipeline.dicom.attributes import integer_of
+from dicom_pipeline.domain import Plan, SeriesPlan
 from dicom_pipeline.reporting import codes
-from dicom_pipeline.reporting.evidence import Identity, reference_to
+from dicom_pipeline.reporting.evidence import LO, Identity, printable, reference_to
+from dicom_pipeline.reporting.names import series_number_of
 
 IMAGING_MEASUREMENTS = "126010"
 IMAGE_ITEM = (DataElement("RelationshipType", "CS", "CONTAINS"), DataElement("ValueType", "CS", "IMAGE"))
 
 
-def add_image_library(report: Dataset, plan: Plan, instances: Mapping[str, Identity]) -> None:
-    """Put the library where TID 1500 has it: before the measurements."""
+def add_image_library(
+    report: Dataset, plan: Plan, instances: Mapping[str, Identity], headers: Mapping[str, Dataset]
+) -> None:
+    """Put the library where TID 1500 has it: before the measurements.
+
+    headers: cleaned headers of the images that scores refer to; they give the numbers by which a workstation knows series
+    and images (TID 1602), which those of all the other images would only make long.
+    """
     groups = []
     for series in plan.series:
         uids = dict.fromkeys(frame.key.sop_instance_uid for frame in series.frames)
         if uids:
             group = _container("image_library_group")
-            group.ContentSequence = DicomSequence(_image(instances[uid]) for uid in uids)
+            group.ContentSequence = DicomSequence(
+                [*_of_series(series, headers), *(_image(instances[uid], headers.get(uid)) for uid in uids)]
+            )
             groups.append(group)
     library = _container("image_library")
     template = Dataset()
@@ -47,10 +57,28 @@ def _container(name: str) -> Dataset:
     return item
 
 
-def _image(instance: Identity) -> Dataset:
+def _of_series(series: SeriesPlan, headers: Mapping[str, Dataset]) -> list[Dataset]:
+    """What all images of a group share: the series' number and description, where they are known."""
+    number, description = series_number_of(series, headers), printable(series.description, LO)
+    numbered = [] if number is None else [_described("series_number", str(number))]
+    return numbered + ([_described("series_description", description)] if description else [])
+
+
+def _image(instance: Identity, header: Dataset | None) -> Dataset:
     """An IMAGE item; TID 1601 gives it no concept name."""
     item = Dataset({element.tag: element for element in IMAGE_ITEM})
     item.ReferencedSOPSequence = DicomSequence([reference_to(instance.sop_class, instance.sop_instance)])
+    number = None if header is None else integer_of(header, "InstanceNumber")
+    if number is not None:
+        item.ContentSequence = DicomSequence([_described("instance_number", str(number))])
+    return item
+
+
+def _described(name: str, text: str) -> Dataset:
+    item = Dataset()
+    item.RelationshipType, item.ValueType = "HAS ACQ CONTEXT", "TEXT"
+    item.ConceptNameCodeSequence = DicomSequence([_plain(codes.coded("concept", name))])
+    item.TextValue = text
     return item
 
 

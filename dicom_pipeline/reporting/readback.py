@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import MALFORMED, read_value
 from dicom_pipeline.dicom.own_objects import is_own_object
-from dicom_pipeline.domain import Derivation, FrameKey, ScoreKind
+from dicom_pipeline.domain import Derivation, FrameKey, ScoreKind, distinct_names, image_name, series_name
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes
 from dicom_pipeline.reporting.content import SERIES_SCORE
@@ -19,6 +19,11 @@ from dicom_pipeline.reporting.content import SERIES_SCORE
 ALGORITHM_PARAMETER = "111002"
 """(DCM) Algorithm Parameters, as TID 4019 has them."""
 
+TRACKING_IDENTIFIER = "112039"
+"""(DCM) Tracking Identifier."""
+
+LIBRARY_GROUP = codes.coded("concept", "image_library_group").value
+SUMMARY = codes.coded("concept", "summary").value
 FINDING = codes.coded("concept", "finding").value
 MODEL_DOMAIN = codes.coded("concept", "model_domain").value
 SERIES_GROUP = codes.coded("concept", "group_series").value
@@ -30,6 +35,7 @@ class ReportScore:
 
     derivation: how a series score was aggregated, None for a score of one frame. above_threshold: None where none was set.
     domain: "out_of_domain" or "partly_out_of_domain" where the frames of its group are, or some of them; else "".
+    series_name, image_name: the series, and the frame's image in it, for a person; no two of a report are alike.
     """
 
     label: str
@@ -40,6 +46,8 @@ class ReportScore:
     series_instance_uid: str
     above_threshold: bool | None = None
     domain: str = ""
+    series_name: str = ""
+    image_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class ReportContent:
 
     content_date, content_time, timezone: YYYYMMDD, HHMMSS and &ZZXX, the revision's time.
     parameters: provenance by name. sources: SOP Instance UIDs of the evidence. predecessor: the report before, if any.
+    summary: its first lines, for a person; none in reports of earlier versions.
     """
 
     sop_instance_uid: str
@@ -60,6 +69,7 @@ class ReportContent:
     parameters: dict[str, str]
     sources: tuple[str, ...]
     predecessor: str | None
+    summary: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -87,8 +97,9 @@ def read_report(dataset: Dataset) -> ReportContent:
 
 def _content(dataset: Dataset) -> ReportContent:
     scores: list[ReportScore] = []
-    series = dict(_sources(dataset))
+    series, titles = dict(_sources(dataset)), dict[str, str]()
     groups = list(_containers(dataset))
+    described, numbers = _library(groups, series)
     parameters = dict(_parameter(item) for group in groups for item in _items(group, "TEXT", ALGORITHM_PARAMETER))
     for group in groups:
         judged = {
@@ -97,11 +108,13 @@ def _content(dataset: Dataset) -> ReportContent:
         domain = next((str(codes.key_of("concept", _value(x))) for x in _items(group, "CODE", MODEL_DOMAIN)), "")
         of_series = any(_value(item) == SERIES_GROUP for item in _items(group, "CODE", FINDING))
         for item in _items(group, "NUM"):
-            score = _score(item, series, judged.get(_concept(item)[1:]))
+            score = _score(item, series, numbers, judged.get(_concept(item)[1:]))
             if of_series and score.derivation is None:
                 derivation = parameters.get(f"{SERIES_SCORE} {score.label}") or parameters[SERIES_SCORE]
                 score = replace(score, derivation=Derivation(derivation))
             scores.append(replace(score, domain=domain))
+            if of_series:
+                titles.setdefault(score.series_instance_uid, _title(group))
     before = dataset.get("PredecessorDocumentsSequence")
     return ReportContent(
         sop_instance_uid=str(dataset.SOPInstanceUID),
@@ -110,13 +123,63 @@ def _content(dataset: Dataset) -> ReportContent:
         content_date=str(dataset.ContentDate),
         content_time=str(dataset.ContentTime),
         timezone=str(dataset.get("TimezoneOffsetFromUTC", "+0000")),
-        scores=tuple(scores),
+        scores=_named(scores, titles, described),
         parameters=parameters,
         sources=tuple(series),
         predecessor=str(before[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
         if before
         else None,
+        summary=tuple(str(item.TextValue) for item in _items(dataset, "TEXT", SUMMARY)),
     )
+
+
+def _named(
+    scores: Sequence[ReportScore], titles: Mapping[str, str], described: Mapping[str, str]
+) -> tuple[ReportScore, ...]:
+    """The scores with names of series and images of which no two are alike.
+
+    titles, described: by Series Instance UID, what a group of series scores and what the image library call it.
+    """
+    uids = dict.fromkeys(score.series_instance_uid for score in scores)
+    series = distinct_names({uid: titles.get(uid) or described.get(uid) or series_name("", "", None) for uid in uids})
+    images: dict[FrameKey, str] = {}
+    for uid in uids:
+        images |= distinct_names({s.frame: s.image_name for s in scores if s.series_instance_uid == uid})
+    return tuple(replace(s, series_name=series[s.series_instance_uid], image_name=images[s.frame]) for s in scores)
+
+
+def _title(group: Dataset) -> str:
+    """A group's Tracking Identifier; "" in reports of earlier versions, whose identifiers are made of UIDs."""
+    text = next((str(item.TextValue) for item in _items(group, "TEXT", TRACKING_IDENTIFIER)), "")
+    return "" if text.startswith("AI RESEARCH") else text
+
+
+def _library(containers: Sequence[Dataset], series: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
+    """Names of series by their UIDs and Instance Numbers by SOP Instance UID, as the image library says them."""
+    names, numbers = dict[str, str](), dict[str, int]()
+    for group in containers:
+        if _concept(group) != LIBRARY_GROUP:
+            continue
+        for image in _items(group, "IMAGE"):
+            uid = str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+            if uid in series:
+                names[series[uid]] = series_name(
+                    "", _said(group, "series_description"), _number(group, "series_number")
+                )
+            if (number := _number(image, "instance_number")) is not None:
+                numbers[uid] = number
+    return names, numbers
+
+
+def _said(item: Dataset, concept: str) -> str:
+    """The text of an item's descriptor, "" where it has none."""
+    code = codes.coded("concept", concept).value
+    return next((str(child.TextValue) for child in _items(item, "TEXT", code)), "")
+
+
+def _number(item: Dataset, concept: str) -> int | None:
+    text = _said(item, concept)
+    return int(text) if text else None
 
 
 def _containers(item: Dataset) -> Iterator[Dataset]:
@@ -148,7 +211,9 @@ def _concept(item: Dataset) -> str:
     return str(names[0].CodeValue) if names else ""
 
 
-def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | None) -> ReportScore:
+def _score(
+    item: Dataset, series: Mapping[str, str], numbers: Mapping[str, int], above_threshold: bool | None
+) -> ReportScore:
     children: dict[str, Any] = {}
     for child in item.get("ContentSequence") or ():
         if child.ValueType == "SCOORD":  # of the whole frame; the image is that which it was selected from
@@ -158,7 +223,8 @@ def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | Non
     kind = codes.key_of("method", method)
     derived = children.get("121401")
     reference = children["image"].ReferencedSOPSequence[0]
-    number = reference.get("ReferencedFrameNumber") or 1
+    number = reference.get("ReferencedFrameNumber")
+    uid, frame = str(reference.ReferencedSOPInstanceUID), int(number or 1)
     if kind is None:
         raise ReportError(f"a score has a method that this version does not know: {method}")
     value = float(item.MeasuredValueSequence[0].NumericValue)
@@ -172,9 +238,10 @@ def _score(item: Dataset, series: Mapping[str, str], above_threshold: bool | Non
         value=value,
         kind=ScoreKind(kind),
         derivation=Derivation(str(codes.key_of("derivation", _value(derived)))) if derived is not None else None,
-        frame=FrameKey(str(reference.ReferencedSOPInstanceUID), int(number)),
-        series_instance_uid=series[str(reference.ReferencedSOPInstanceUID)],
+        frame=FrameKey(uid, frame),
+        series_instance_uid=series[uid],
         above_threshold=above_threshold,
+        image_name=image_name(numbers.get(uid), frame, 2 if number else 1),
     )
 
 

@@ -19,19 +19,21 @@ from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import FrameDomain, FrameKey, LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
-from dicom_pipeline.reporting.content import STATEMENT, content, key_frames_of
+from dicom_pipeline.reporting.content import content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
     Identity,
     clean_header,
     evidence_sequence,
     frames_of,
     identity_of,
+    referenced_requests,
     size_of,
     timezone_of,
     without_series_time,
 )
 from dicom_pipeline.reporting.image_library import add_image_library
 from dicom_pipeline.reporting.simpler_class import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, ENHANCED_SR
+from dicom_pipeline.reporting.summary import STATEMENT, add_summary
 
 SR_CLASSES = {
     COMPREHENSIVE_3D_SR: Comprehensive3DSR,
@@ -88,7 +90,8 @@ def build_report(
         )
     report.ContentSequence = root.ContentSequence
     _finish(report, first, headers[used[0]], revision, provenance)
-    add_image_library(report, plan, instances)
+    add_summary(report, plan, scores, clean, provenance.notice)
+    add_image_library(report, plan, instances, clean)
     report.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(instances.values())
     if "PertinentOtherEvidenceSequence" in report:
         del report.PertinentOtherEvidenceSequence
@@ -117,6 +120,8 @@ def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision
     report.DeviceSerialNumber = provenance.fingerprint[:16]
     report.ContributingEquipmentSequence = equipment.contributing_equipment(provenance)
     report.CodingSchemeIdentificationSequence = codes.scheme_identification(CODING_SCHEME_UID)
+    if requests := referenced_requests(source, revision.study_instance_uid):
+        report.ReferencedRequestSequence = requests
     for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if keyword in first:
             setattr(report, keyword, first.get(keyword))

@@ -16,6 +16,7 @@ from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Domain, score_text
 from dicom_pipeline.imaging import contact_sheet
 from dicom_pipeline.pipeline import StudyResult
+from dicom_pipeline.reporting import series_names
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.score_rows import ScoreRow, read_scores
 from dicom_pipeline.results.tables import embedding_table
@@ -102,7 +103,7 @@ def _sheet(result: StudyResult) -> Image.Image:
         if score.frame not in best or score.value > best[score.frame].value:
             best[score.frame] = score
     shown = result.renderings
-    names = {s.series_instance_uid: f"{s.modality} {s.description}".strip() for s in result.plan.series}
+    names = series_names(result.plan, result.headers)
     captions = []
     for rendering in shown:
         top = best.get(rendering.frame.key)
@@ -112,5 +113,5 @@ def _sheet(result: StudyResult) -> Image.Image:
             second = f"{second}  OUT OF DOMAIN".strip()
         distance = f"  {where:.0f} mm" if where is not None else ""
         captions.append(f"{names[rendering.frame.series_instance_uid]}{distance}\n{second}")
-    title = f"Study …{result.plan.study_instance_uid[-12:]}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
+    title = f"Revision {result.revision.number}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
     return contact_sheet([r.pixels for r in shown], captions, title=title)

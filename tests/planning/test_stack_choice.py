@@ -63,7 +63,7 @@ def test_of_many_b_values_the_lowest_and_the_highest_are_used():
     assert used(headers, "DiffusionBValue") == {"0.0": 4, "800.0": 4}
 
 
-def test_a_few_slices_of_two_b_values_are_told_apart():
+def test_a_few_slices_of_two_b_values_are_distinct_names():
     assert used(stacks(dwi(0), dwi(1000), count=1), "DiffusionBValue") == {"0.0": 1, "1000.0": 1}
 
 

@@ -2,6 +2,8 @@
 
 import io
 import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pydicom
@@ -12,23 +14,25 @@ from dicom_pipeline import Pipeline
 from dicom_pipeline.config import ReportSection, Settings
 from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet
+from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet, Revision
 from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
 from dicom_pipeline.reporting.codes import score_code
+from dicom_pipeline.reporting.companions import _caption
 from dicom_pipeline.reporting.companions.lettering import label_text, writable
-from dicom_pipeline.reporting.companions.page import _cut, key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.companions.orientation import Edges, edges_of
+from dicom_pipeline.reporting.companions.page import pdf_bytes
+from dicom_pipeline.reporting.companions.picture import Caption, cut_to_width, key_image_pixels
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SERIES, SMALL, header
 from tests.reporting.made import report as made_report
 
+BLANK = np.zeros((448, 448, 3), np.uint8)
+MOMENT = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
 
 def companions(kind="CT", tags=None, *, full=True, wanted=COMPANIONS):
-    from datetime import UTC, datetime
-
-    from dicom_pipeline.domain import Revision
-
     sr, scores = made_report(kind, tags, full=full)
     headers = {str(h.SOPInstanceUID): h for h in (header(kind, i, tags, full=full) for i in range(4))}
     first = next(iter(headers))
@@ -38,8 +42,8 @@ def companions(kind="CT", tags=None, *, full=True, wanted=COMPANIONS):
     vectors = [
         Embedding(Frame(FrameKey(uid), None, SERIES), rng.normal(size=1152).astype(np.float32)) for uid in headers
     ]
-    shown = [key_frame(frame, pixels, scores[:3], headers[first])]
-    revision = Revision(str(sr.StudyInstanceUID), 1, datetime(2026, 1, 2, 12, 0, tzinfo=UTC), {})
+    shown = [key_frame(Frame(frame, None, SERIES, 42.5), "CT test (series 3)", pixels, None, scores, headers)]
+    revision = Revision(str(sr.StudyInstanceUID), 1, MOMENT, {})
     return make_companions(wanted, sr, revision, headers, shown, vectors, PROVENANCE), vectors, sr
 
 
@@ -114,8 +118,8 @@ def test_labels_are_written_in_their_letters_or_bear_the_code_of_their_score():
     assert writable("tab\there\x1b[0m") == "tab?here?[0m"
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     for letter in "xЖ":
-        assert _cut(draw, letter * 200, 30, 540).endswith("…")
-    assert _cut(draw, "Pneumothorax", 30, 540) == "Pneumothorax"
+        assert cut_to_width(draw, letter * 200, 30, 540).endswith("…")
+    assert cut_to_width(draw, "Pneumothorax", 30, 540) == "Pneumothorax"
 
 
 def test_a_code_that_stands_for_a_label_is_the_one_in_the_report():
@@ -129,12 +133,12 @@ def test_other_letters_are_drawn_and_not_boxes():
     """Each letter has a form of its own; what a font lacks would be one and the same box."""
     forms = set()
     for letter in "ЖЩЮЯБДФ":
-        forms.add(key_image_pixels(np.zeros((448, 448, 3), np.uint8), [(letter, 0.5)], "Study", "").tobytes())
+        forms.add(key_image_pixels(BLANK, None, Caption("CT", (), [(letter, 0.5)], ())).tobytes())
     assert len(forms) == 7
 
 
 def test_a_pdf_embeds_the_letters_that_readers_lack_and_is_the_same_each_time():
-    pictures = [(np.zeros((448, 448, 3), np.uint8), [("Пневмония", 0.5)])]
+    pictures = [(BLANK, ["Пневмония 0.5"])]
     plain = pdf_bytes("Ödem 0.500", [])
     assert b"DejaVu" not in plain.replace(b"/DejaVuSansMono", b"")
     made = pdf_bytes("Пневмония 0.500", pictures)
@@ -166,16 +170,73 @@ def test_embeddings_come_back_exactly_even_as_unknown_bytes():
 
 
 def test_the_key_image_carries_the_statement_where_it_cannot_be_missed():
-    blank = np.zeros((448, 448, 3), np.uint8)
-    with_text = key_image_pixels(blank, [("Pneumothorax", 0.91)], "Study", "Trained on drawings.")
-    banner = with_text[:64]
+    made = key_image_pixels(BLANK, None, Caption("CT Chest", (), [("Pneumothorax", 0.91)], ["Trained on drawings."]))
+    banner = made[:64]
     red = (banner[..., 0] > 200) & (banner[..., 1] < 150)
     assert red.sum() > 2000
-    small = np.asarray(Image.fromarray(with_text).resize((512, 512 * with_text.shape[0] // with_text.shape[1])))
+    small = np.asarray(Image.fromarray(made).resize((512, 512 * made.shape[0] // made.shape[1])))
     rows = np.flatnonzero((small[: 64 * 512 // 896, :, 0] > 150).any(axis=1))
     assert rows[-1] - rows[0] >= 12  # letters of the banner stay at least 12 px high at 512 px
-    bar = with_text[64 + 672 + 24 + 18, 580:780, 2] > 200
-    assert bar.sum() == pytest.approx(0.91 * 200, abs=4)
+    blue = (made == (64, 132, 214)).all(axis=2).sum(axis=1)
+    assert blue.max() == pytest.approx(0.91 * 200, abs=4)
+
+
+def test_the_key_image_shows_both_pictures_and_the_edges_in_the_image_s_own_directions():
+    grey, seen = np.full((448, 448, 3), 90, np.uint8), np.full((448, 448, 3), (200, 20, 150), np.uint8)
+    plain = Caption("CT Chest (series 3), image 12", ["Slice position 42.5 mm"], [], [])
+    alone, both = key_image_pixels(seen, None, plain), key_image_pixels(seen, grey, plain)
+    assert (both == 90).all(axis=2).sum() == (both == (200, 20, 150)).all(axis=2).sum() == 416 * 416
+    assert (alone == (200, 20, 150)).all(axis=2).sum() == 672 * 672
+    marked = key_image_pixels(seen, None, replace(plain, edges=Edges("R", "L", "A", "P")))
+    turned = key_image_pixels(seen, None, replace(plain, edges=Edges("L", "R", "A", "P")))
+    assert marked.tobytes() not in (alone.tobytes(), turned.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("tags", "edges"),
+    [
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, ("R", "L", "A", "P")),
+        ({"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]}, ("L", "R", "P", "A")),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, ("A", "P", "H", "F")),
+        ({"ImageOrientationPatient": [0.8, 0.6, 0, 0, 0, -1]}, ("RA", "LP", "H", "F")),
+        ({"PatientOrientation": ["L", "F"]}, ("R", "L", "H", "F")),
+        ({"PatientOrientation": ["sideways", "F"]}, None),
+        ({"ImageOrientationPatient": [1, 0, 0]}, None),
+        ({}, None),
+    ],
+)
+def test_edges_are_those_of_the_patient(tags, edges):
+    assert edges_of(header("MR", 0, tags), 1) == edges
+
+
+def test_edges_of_a_multi_frame_image_are_those_of_the_frame():
+    from pydicom import Dataset
+
+    made, groups = header("ECT", 0), []
+    for cosines in ([1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]):
+        plane, group = Dataset(), Dataset()
+        plane.ImageOrientationPatient = cosines
+        group.PlaneOrientationSequence = [plane]
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = groups
+    assert edges_of(made, 2) == ("A", "P", "H", "F")
+
+
+def test_scores_on_a_key_image_are_its_own_and_others_name_their_image():
+    """The series' Pneumothorax comes from image 4, so image 1 must not bear that number as its own."""
+    sr, scores = made_report("CT", label_set=SMALL)
+    headers = {str(h.SOPInstanceUID): h for h in (header("CT", i) for i in range(4))}
+    first = Frame(FrameKey("2.25.2000"), None, SERIES, 42.5)
+    shown = key_frame(first, "CT test (series 3)", BLANK, None, scores, headers)
+    said = _caption(shown, Revision("2.25.1001", 1, MOMENT, {}), PROVENANCE)
+    own = {s.label: s.value for s in scores if s.frame == first.key and s.derivation is None}
+    assert dict(said.scores) == own
+    assert said.title == "CT test (series 3), image 1"
+    assert list(said.facts) == ["Slice position 42.5 mm"]
+    assert "Highest of the series: Pneumothorax 0.04 in image 4" in said.notes
+    assert any("Model phantom, weights abababababab; dicom_pipeline 0.1.0" in note for note in said.notes)
+    assert PROVENANCE.notice in said.notes
+    assert sr.StudyInstanceUID[-12:] not in " ".join([said.title, *said.facts, *said.notes])
 
 
 def test_the_pdf_says_what_the_report_says():
@@ -212,9 +273,10 @@ def test_a_pipeline_makes_them_and_orthanc_keeps_them(tmp_path, sample_data):
 
 
 def test_nothing_that_is_written_on_a_key_image_runs_over_its_edge():
-    blank = np.zeros((448, 448, 3), np.uint8)
-    image = key_image_pixels(
-        blank, [("A label " * 20, 0.5)], "Study …306831207600, revision 12", "Trained on drawings. " * 9
+    said = Caption(
+        "MR a long description " * 6, ["fact " * 40], [("A label " * 20, 0.5)], ["Trained on drawings. " * 9]
     )
+    image = key_image_pixels(BLANK, None, said)
+    assert image.shape[1] == 896
     edge = image[70:, -12:]  # below the banner, which is centred
     assert (edge == edge[0, -1]).all()

@@ -62,7 +62,7 @@ def objects_of(path, kind):
     plan, headers = Plan(header.study_instance_uid, (series,)), {header.sop_instance_uid: header.dataset}
     revision = Revision(header.study_instance_uid, 1, NOON, {header.sop_instance_uid: "00"})
     report = build_report(revision, plan, headers, scores, SMALL, PROVENANCE)
-    shown = [key_frame(frame.key, np.zeros((448, 448, 3), np.uint8), scores[:2], header.dataset)]
+    shown = [key_frame(frame, "series", np.zeros((448, 448, 3), np.uint8), None, scores, headers)]
     vectors = [Embedding(frame, np.zeros(4, np.float32))]
     return [report, *make_companions(COMPANIONS, report, revision, headers, shown, vectors, PROVENANCE)]
 

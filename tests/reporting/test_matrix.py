@@ -49,6 +49,13 @@ def labelled(*names, **options):
 OUT = FrameDomain(Domain.OUT, 2.5)
 FRAMES = [FrameKey(f"2.25.{2000 + number}", frame) for number in range(4) for frame in (1, 2, 3)]
 
+
+def _order(procedure):
+    order = pydicom.Dataset()
+    order.RequestedProcedureID, order.AccessionNumber = procedure, "A1"
+    return order
+
+
 SHAPES = {
     "out-of-domain": {"label_set": SMALL, "domains": dict.fromkeys(FRAMES, OUT)},
     "partly-out-of-domain": {"label_set": SMALL, "domains": {FRAMES[-1]: OUT}, "series": 2},
@@ -58,6 +65,8 @@ SHAPES = {
     "top-k-mean": {"label_set": SMALL, "derivation": Derivation.TOP_K_MEAN},
     "three-series": {"label_set": SMALL, "series": 3},
     "predecessor": {"label_set": SMALL, "number": 2, "predecessor": "2.25.77"},
+    "orders": {"label_set": SMALL, "tags": {"RequestAttributesSequence": [_order("P1"), _order("P2")]}},
+    "forty-labels": {"label_set": labelled(*(f"Label {number}" for number in range(40)))},
     "no-key-frames": {"label_set": SMALL, "key_frames": 0},
     "name-of-1": {"label_set": labelled("A")},
     "name-of-200": {"label_set": labelled("long " * 39 + "names")},

@@ -20,7 +20,7 @@ from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.part10 import encode, named
 from dicom_pipeline.domain import Derivation, Domain, FrameDomain, FrameKey, Label, LabelSet, ScoreKind, score_text
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.reporting import SR_CLASSES, as_class, read_report, report_html, report_text
+from dicom_pipeline.reporting import SR_CLASSES, as_class, equipment, read_report, report_html, report_text
 from tests.peers.programs import dciodvfy_errors, dsrdump_errors, need, pixelmed_errors_of
 from tests.reporting.made import PROVENANCE, SMALL, STUDY, made_scores, report
 from tests.reporting.test_companions import companions
@@ -323,18 +323,58 @@ def test_only_the_highest_frames_of_each_series(key_frames):
     assert shown == highest
 
 
-def test_who_made_it_is_one_identity():
-    """Equipment, Contributing Equipment, device observer and algorithm say the same (IHE AI Results)."""
+def test_the_pipeline_and_the_model_are_each_one_identity():
+    """The pipeline: equipment and device observer; the model: the algorithm. Both contributed (IHE AI Results)."""
     made, _ = report("CT", label_set=SMALL)
-    (equipment,) = made.ContributingEquipmentSequence
+    pipeline, model = made.ContributingEquipmentSequence
     by_code = {}
     for item in (*made.ContentSequence, *made.ContentSequence[-1].ContentSequence[0].ContentSequence):
         by_code[str(item.ConceptNameCodeSequence[0].CodeValue)] = item
-    assert equipment.DeviceUID == by_code["121012"].UID
-    assert by_code["121014"].TextValue == equipment.Manufacturer == made.Manufacturer
-    assert by_code["121015"].TextValue == equipment.ManufacturerModelName == made.ManufacturerModelName
-    assert by_code["111001"].TextValue == equipment.ManufacturerModelName
-    assert by_code["111003"].TextValue == equipment.SoftwareVersions == made.SoftwareVersions
+    assert pipeline.DeviceUID == by_code["121012"].UID
+    assert by_code["121014"].TextValue == pipeline.Manufacturer == made.Manufacturer
+    assert by_code["121015"].TextValue == pipeline.ManufacturerModelName == made.ManufacturerModelName
+    assert pipeline.SoftwareVersions == made.SoftwareVersions
+    assert by_code["111001"].TextValue == model.ManufacturerModelName == "phantom"
+    assert by_code["111003"].TextValue == model.SoftwareVersions == PROVENANCE.weights
+
+
+def test_the_model_s_device_uid_follows_its_weights_and_not_its_name():
+    def device(**changes):
+        pipeline, model = equipment.contributing_equipment(replace(PROVENANCE, **changes))
+        assert pipeline.DeviceUID != model.DeviceUID
+        return model
+
+    assert device(encoder="other").DeviceUID == device().DeviceUID != device(weights="cd" * 32).DeviceUID
+    hub, folder = device(encoder="google/medsiglip-448"), device(encoder="/models/of/a/site/mine/")
+    assert (hub.Manufacturer, hub.ManufacturerModelName) == ("google", "medsiglip-448")
+    assert (folder.Manufacturer, folder.ManufacturerModelName) == ("unknown", "mine")
+
+
+def requested(**attributes):
+    item = pydicom.Dataset()
+    for keyword, value in attributes.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def test_orders_of_the_images_are_referred_to():
+    code = requested(CodeValue="CTHEAD", CodingSchemeDesignator="99SITE", CodeMeaning="CT of the head")
+    half = requested(CodeValue="X")
+    orders = [
+        requested(
+            RequestedProcedureID="P1", RequestedProcedureDescription="Head", RequestedProcedureCodeSequence=[half, code]
+        ),
+        requested(RequestedProcedureID="P1", ScheduledProcedureStepID="S2"),
+        requested(RequestedProcedureID="P2", AccessionNumber="A2"),
+        requested(RequestedProcedureID="P3", AccessionNumber=["A3", "A4"]),
+    ]
+    tags = {"RequestAttributesSequence": orders, "PlacerOrderNumberImagingServiceRequest": "PL"}
+    made = report("CT", tags, label_set=SMALL)[0].ReferencedRequestSequence
+    assert [(i.AccessionNumber, i.RequestedProcedureID) for i in made] == [("A1", "P1"), ("A2", "P2"), ("", "P3")]
+    assert {i.StudyInstanceUID for i in made} == {"2.25.1001"}
+    assert [c.CodeValue for c in made[0].RequestedProcedureCodeSequence] == ["CTHEAD"]
+    assert (made[0].RequestedProcedureDescription, made[0].PlacerOrderNumberImagingServiceRequest) == ("Head", "PL")
+    assert "ReferencedRequestSequence" not in report("CT", label_set=SMALL)[0]
 
 
 def test_text_and_page_group_by_series_and_judge_thresholds():
@@ -399,7 +439,7 @@ def test_any_report_is_read_back_as_it_was_written(
     assert content.fingerprint == PROVENANCE.fingerprint
 
 
-def test_companions_damaged_reports_and_those_of_others_are_told_apart(tmp_path):
+def test_companions_damaged_reports_and_those_of_others_are_distinct_names(tmp_path):
     with pytest.raises(ReportError, match="a companion"):
         read_report(companions("CR")[0][0])
     with pytest.raises(ReportError, match="another maker"):
@@ -469,24 +509,6 @@ def test_a_score_that_is_read_back_is_a_number():
 def test_a_value_of_few_choices_is_taken_whole_or_not_at_all(tags, sex, zone):
     made, _ = report("CT", tags, label_set=SMALL)
     assert (made.PatientSex, made.get("TimezoneOffsetFromUTC")) == (sex, zone)
-
-
-def test_series_and_frames_whose_uids_end_alike_are_told_apart():
-    """As in the NEMA's CT and MR files: `...1.50.1.20040826185059.5457` and `...1.51.1.20040826185059.5457`."""
-    content = read_report(report("CT", series=2, label_set=SMALL)[0])
-    uids = sorted({uid for s in content.scores for uid in (s.frame.sop_instance_uid, s.series_instance_uid)})
-    alike = {uid: f"1.3.6.1.4.1.5962.{number}.20040826185059.5457" for number, uid in enumerate(uids)}
-    scores = tuple(
-        replace(
-            score,
-            series_instance_uid=alike[score.series_instance_uid],
-            frame=replace(score.frame, sop_instance_uid=alike[score.frame.sop_instance_uid]),
-        )
-        for score in content.scores
-    )
-    for words in (report_text(replace(content, scores=scores)), report_html(replace(content, scores=scores))):
-        assert all(uid in words for uid in alike.values())
-        assert "…185059.5457" not in words
 
 
 def measurement_groups(dataset):

@@ -1,11 +1,11 @@
 """Objects that accompany a report, each requested by name: they say the same to viewers that show no SR.
 
-key-image     Secondary Capture: each series' best frame as the model saw it, with the scores burned in
+key-image     Secondary Capture: each series' best frame in its own window and as the model saw it, with its scores burned in
 key-objects   Key Object Selection "For Research" (113009, DCM): links to the key frames
 embeddings    Raw Data: the vectors in a private block (docs/report.md describes it)
 pdf           Encapsulated PDF: the report's text and the key images
 
-key_objects and page (pictures and PDF) make them, lettering is what the fonts can write.
+key_objects, picture (with orientation) and page (PDF) make them, lettering is what the fonts can write.
 
 Bytes and UIDs depend on the report and the revision alone, as the report's do.
 """
@@ -24,12 +24,25 @@ from pydicom.sequence import Sequence as DicomSequence
 from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import uid_of
-from dicom_pipeline.domain import Embedding, FrameKey, Pixels, Provenance, Revision, Score
+from dicom_pipeline.domain import (
+    Derivation,
+    Embedding,
+    Frame,
+    FrameKey,
+    Pixels,
+    Provenance,
+    Revision,
+    Score,
+    score_text,
+)
 from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.companions.key_objects import key_object_selection
 from dicom_pipeline.reporting.companions.lettering import label_text
-from dicom_pipeline.reporting.companions.page import key_image_pixels, pdf_bytes
+from dicom_pipeline.reporting.companions.orientation import Edges, edges_of
+from dicom_pipeline.reporting.companions.page import pdf_bytes
+from dicom_pipeline.reporting.companions.picture import Caption, key_image_pixels
 from dicom_pipeline.reporting.evidence import TIMES, clean_header, frame_number_of, frames_of
+from dicom_pipeline.reporting.names import image_name_of
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
 
@@ -48,26 +61,56 @@ KINDS = {
 }
 
 SERIES_NUMBERS = {"key-image": 9802, "key-objects": 9803, "embeddings": 9804, "pdf": 9805}
+SHOWN_SCORES = 4
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0099, "DICOM_PIPELINE"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A frame worth showing: what the model saw, and its scores, highest first. header: its cleaned source header."""
+    """A frame worth showing: what the model saw, and its own scores, highest first. header: its cleaned source header.
+
+    title: series and image for a person. position_mm: along the slice normal. edges: which way the picture looks.
+    own_window: the frame in its object's own window, None where `pixels` is that.
+    elsewhere: series scores that come from other images, each with that image's name.
+    """
 
     key: FrameKey
     pixels: Pixels
     scores: Sequence[Score]
     header: Dataset
+    title: str = ""
+    position_mm: float | None = None
+    edges: Edges | None = None
+    own_window: Pixels | None = None
+    elsewhere: Sequence[tuple[Score, str]] = ()
 
 
-def key_frame(key: FrameKey, pixels: Pixels, scores: Sequence[Score], header: Dataset) -> KeyFrame:
-    """A key frame of an instance's header as read. scores: highest first."""
+def key_frame(
+    frame: Frame,
+    series: str,
+    pixels: Pixels,
+    own_window: Pixels | None,
+    scores: Sequence[Score],
+    headers: Mapping[str, Dataset],
+) -> KeyFrame:
+    """A key frame. series: its name for a person. scores: all of its series. headers: as read, by SOP Instance UID."""
+    key, header = frame.key, headers[frame.key.sop_instance_uid]
     clean = clean_header(header)
     clean.SOPInstanceUID = key.sop_instance_uid
     if (frames := frames_of(header)) is not None:
         clean.NumberOfFrames = frames
-    return KeyFrame(key, pixels, scores, clean)
+    ranked = sorted(scores, key=lambda s: (-s.value, s.label))
+    return KeyFrame(
+        key,
+        pixels,
+        [s for s in ranked if s.frame == key and s.derivation is None],
+        clean,
+        title=f"{series}, {image_name_of(key, headers)}",
+        position_mm=frame.position_mm,
+        edges=edges_of(header, key.frame),
+        own_window=own_window,
+        elsewhere=[(s, image_name_of(s.frame, headers)) for s in ranked if s.frame != key and s.derivation is not None],
+    )
 
 
 def object_kind(sop_class_uid: str) -> str:
@@ -104,9 +147,8 @@ def _companion(
     """Patient, study, series and equipment of a companion, taken from the report."""
     made = Dataset()
     made.update(clean_header(report))
-    for keyword in ("FrameOfReferenceUID", "StudyDescription"):
-        if keyword in made:
-            del made[keyword]
+    if "FrameOfReferenceUID" in made:
+        del made.FrameOfReferenceUID
     made.SOPClassUID, made.Modality = sop_class, modality
     made.SeriesInstanceUID = uid_of(f"{kind}-series", str(report.StudyInstanceUID))
     made.SeriesNumber, made.InstanceNumber = SERIES_NUMBERS[kind], number
@@ -127,8 +169,7 @@ def _companion(
 
 def _key_image(report: Dataset, revision: Revision, provenance: Provenance, shown: KeyFrame, number: int) -> Dataset:
     """RGB Secondary Capture (PS3.3 A.8.1) with the statement and the scores burned in."""
-    title = f"Study …{revision.study_instance_uid[-12:]}, revision {revision.number}"
-    pixels = key_image_pixels(shown.pixels, [(s.label, s.value) for s in shown.scores[:4]], title, provenance.notice)
+    pixels = key_image_pixels(shown.pixels, shown.own_window, _caption(shown, revision, provenance))
     made = _companion(report, "key-image", SECONDARY_CAPTURE, "OT", number * 1000 + revision.number, provenance)
     made.ConversionType, made.BurnedInAnnotation = "SYN", "YES"
     made.ImageType, made.LossyImageCompression = ["DERIVED", "SECONDARY"], "00"
@@ -145,6 +186,28 @@ def _key_image(report: Dataset, revision: Revision, provenance: Provenance, show
     made.PixelData = pixels.tobytes()
     made["PixelData"].VR = "OB"
     return made
+
+
+def _caption(shown: KeyFrame, revision: Revision, provenance: Provenance) -> Caption:
+    position = "" if shown.position_mm is None else f"Slice position {shown.position_mm:.1f} mm"
+    elsewhere = [
+        f"Highest of the series: {label_text(s.label)} {score_text(s.value, 2)} in {image}"
+        if s.derivation is Derivation.MAX
+        else f"Of the series ({s.derivation}): {label_text(s.label)} {score_text(s.value, 2)}, highest in {image}"
+        for s, image in shown.elsewhere[:SHOWN_SCORES]
+    ]
+    return Caption(
+        shown.title,
+        [position] if position else [],
+        [(s.label, s.value) for s in shown.scores[:SHOWN_SCORES]],
+        [
+            "Scores above are of this image alone. Uncalibrated unless a probe made them.",
+            *elsewhere,
+            f"Model {provenance.encoder}, weights {provenance.weights[:12]}; {provenance.software}; revision {revision.number}",
+            provenance.notice,
+        ],
+        shown.edges,
+    )
 
 
 def _raw_data(
@@ -198,7 +261,17 @@ def _source_purpose() -> Dataset:
 def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames: Sequence[KeyFrame]) -> Dataset:
     """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
     made = _companion(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
-    pictures = [(k.pixels, [(s.label, s.value) for s in k.scores[:4]]) for k in key_frames]
+    pictures = [
+        (
+            k.pixels,
+            [
+                k.title,
+                "as the model saw it",
+                *(f"{label_text(s.label)}  {score_text(s.value, 2)}" for s in k.scores[:4]),
+            ],
+        )
+        for k in key_frames
+    ]
     content = read_report(report)
     written = tuple(replace(score, label=label_text(score.label)) for score in content.scores)
     body = pdf_bytes(report_text(replace(content, scores=written)), pictures)

@@ -14,7 +14,13 @@ from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import FrameKey
-from dicom_pipeline.reporting.evidence import TIMES, frame_number_of, reference_to, without_series_time
+from dicom_pipeline.reporting.evidence import (
+    OF_THE_PATIENT_AT_THE_STUDY,
+    TIMES,
+    frame_number_of,
+    reference_to,
+    without_series_time,
+)
 
 
 def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKey]], series_number: int) -> Dataset:
@@ -45,6 +51,9 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     elif "TimezoneOffsetFromUTC" in made:
         del made.TimezoneOffsetFromUTC
+    for keyword in ("StudyDescription", *OF_THE_PATIENT_AT_THE_STUDY):
+        if keyword in report:
+            setattr(made, keyword, report.get(keyword))
     made.SeriesDescription = "AI RESEARCH - key-objects"
     made.ManufacturerModelName, made.SoftwareVersions = own_objects.MODEL_NAME, report.SoftwareVersions
     made.DeviceSerialNumber = report.DeviceSerialNumber
