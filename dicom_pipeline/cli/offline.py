@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
-from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Rendering
+from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Reason, Rendering, short_uid
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -141,6 +141,9 @@ def explain(
         print_json(document)
     else:
         console().print(plans_table(entries, []))
+        for item in (item for entry in entries for item in entry["failed_renderings"]):
+            place = f"frame {item['frame']} of {short_uid(item['sop_instance_uid'])}"
+            console().print(f"not rendered: {place} {Reason.of(item['reason']).sentence} ({item['reason']})")
         _print_rest(found.excluded.get("", []), found.other_files)
     raise typer.Exit(1 if failed else 0)
 
