@@ -54,7 +54,7 @@ def main() -> None:
         clean = {uid: clean_header(header) for uid, header in headers.items()}
         for uid, header in clean.items():
             header.SOPInstanceUID = uid
-        root = content(plan, clean, scores, labels, made_by, wishes.key_frames)
+        root = content(plan, clean, scores, labels, made_by, wishes.key_frames, {})
         return Comprehensive3DSR(
             evidence=[copy.deepcopy(header) for header in headers.values()],
             content=root,

@@ -26,7 +26,7 @@ from rendering import model_card
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.pipeline import EncoderIdentity, Pipeline, Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
-from dicom_pipeline.scoring import load_label_set
+from dicom_pipeline.scoring import LabelChoice
 
 
 class FreeEncoder:
@@ -70,7 +70,7 @@ def main() -> None:
 
 def pipeline_of(renderers: Renderers) -> Pipeline:
     encoder = FreeEncoder()
-    return Pipeline(encoder, Recipe(EncoderIdentity.of(encoder), load_label_set("phantom")), renderers=renderers)
+    return Pipeline(encoder, Recipe(EncoderIdentity.of(encoder), LabelChoice.load(["phantom"])), renderers=renderers)
 
 
 def rate(run) -> float:
