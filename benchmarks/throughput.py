@@ -70,7 +70,8 @@ def main() -> None:
 
 def pipeline_of(renderers: Renderers) -> Pipeline:
     encoder = FreeEncoder()
-    return Pipeline(encoder, Recipe(EncoderIdentity.of(encoder), LabelChoice.load(["phantom"])), renderers=renderers)
+    recipe = Recipe(EncoderIdentity.of(encoder), LabelChoice.load(["phantom"]), selection="all")
+    return Pipeline(encoder, recipe, renderers=renderers)
 
 
 def rate(run) -> float:

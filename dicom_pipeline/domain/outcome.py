@@ -78,6 +78,7 @@ class Reason(StrEnum):
     UNSUPPORTED_PIXEL_FORMAT = "unsupported-pixel-format", Outcome.FAILED, "has a pixel format that no preset renders"
     TRUNCATED = "truncated", Outcome.FAILED, "has less pixel data than its attributes promise"
     DECODE_FAILED = "decode-failed", Outcome.FAILED, "has pixel data that its decoder refuses"
+    LARGER_THAN_DECLARED = "larger-than-declared", Outcome.FAILED, "has a compressed frame larger than its attributes declare"
     DECODER_CRASHED = "decoder-crashed", Outcome.FAILED, "ends each process that decodes it"
     DECODER_TIMEOUT = "decoder-timeout", Outcome.FAILED, "takes longer to decode and render than a frame may"
     TOO_LARGE = "too-large", Outcome.FAILED, "asks for more memory than the limits allow"

@@ -24,6 +24,7 @@ from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_f
 from dicom_pipeline.dicom.warnings import quiet
 from dicom_pipeline.domain import Frame, InstanceError, Reason
 from dicom_pipeline.imaging.decoding import jpeg12
+from dicom_pipeline.imaging.decoding.code_streams import check_code_stream
 from dicom_pipeline.imaging.decoding.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
 from dicom_pipeline.imaging.decoding.limits import Limits
 from dicom_pipeline.imaging.decoding.packed import PackedFile
@@ -186,6 +187,7 @@ def _frame_values(decoder: Decoder, image: ImageFile, number: int) -> npt.NDArra
             stream.seek(image.position)
             return decoder.as_array(stream, index=number - 1, **options)[0]
         data = read_frame(stream, image.frames[number - 1])
+    check_code_stream(data, image.file.syntax, image.file.dataset)
     options["number_of_frames"] = 1
     return decoder.as_array(encapsulate([data], has_bot=False), index=0, **options)[0]
 
