@@ -17,7 +17,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
 
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 
 MALFORMED = (
     ArithmeticError,
@@ -41,7 +41,7 @@ UNPARSABLE = (*MALFORMED, InvalidDicomError, zlib.error)
 def read_value(dataset: Dataset, keyword: str) -> Any:
     """An attribute's value, None where it is missing, empty or cannot be converted from what was received."""
     try:
-        with quiet():
+        with suppress_warnings():
             value = dataset.get(keyword)
     except MALFORMED:
         return None
@@ -59,7 +59,7 @@ def nested_items(dataset: Dataset) -> tuple[Dataset, ...]:
     found = []
     for tag in sorted(dataset.keys()):
         try:
-            with quiet():
+            with suppress_warnings():
                 value = dataset[tag].value
         except MALFORMED:
             continue
@@ -74,7 +74,7 @@ def private_value(dataset: Dataset, group: int, offset: int, creator: str) -> An
     Values that came without a VR (UN) are bytes.
     """
     try:
-        with quiet():
+        with suppress_warnings():
             return dataset.get_private_item(group, offset, creator).value
     except MALFORMED:
         return None
@@ -83,7 +83,7 @@ def private_value(dataset: Dataset, group: int, offset: int, creator: str) -> An
 def texts_of(dataset: Dataset, keyword: str) -> list[str]:
     """An attribute's values as they stand; none where it is missing, no text (bytes, a sequence) or cannot be read."""
     try:
-        with quiet():
+        with suppress_warnings():
             value = dataset.get(keyword)
             several = hasattr(value, "__iter__") and not isinstance(value, str | bytes | PersonName)
             values = list(value) if several else [value]

@@ -19,7 +19,7 @@ from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.reading import MAX_HEADER_BYTES, InflatedTooLargeError, inflate
 from dicom_pipeline.dicom.top_level import top_level_tags
 from dicom_pipeline.dicom.uids import is_valid_uid
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 
 LAST_TAG = 0x0020000E
 WANTED = {
@@ -135,6 +135,6 @@ def _inflated_start(stream: BinaryIO, most: int) -> bytes:
 
 def _is_own(element: RawDataElement | DataElement) -> bool:
     """is_own_object of one element."""
-    with quiet():
+    with suppress_warnings():
         converted = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
         return is_own_object(Dataset({converted.tag: converted}))

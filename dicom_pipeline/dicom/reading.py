@@ -24,7 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 
 PREAMBLE = 132
 TRANSFER_SYNTAX = 0x00020010
@@ -72,7 +72,7 @@ def read_file(path: Path, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> ReadF
     max_inflated_bytes: applied where `open` inflates a deflated data set; the header takes no more than MAX_HEADER_BYTES.
     Raises what `dicom.attributes.UNPARSABLE` lists, and InflatedTooLargeError.
     """
-    with path.open("rb") as stream, quiet():
+    with path.open("rb") as stream, suppress_warnings():
         stated, start = read_file_meta(stream)
         if stated == DeflatedExplicitVRLittleEndian:
             inner = _start(path, start)

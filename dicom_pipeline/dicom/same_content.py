@@ -45,7 +45,7 @@ from dicom_pipeline.dicom.data_sets import (
     read_data_set,
 )
 from dicom_pipeline.dicom.same_attributes import same_attributes, same_element
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 
 MAX_FILE_BYTES = 1024**3
 MAX_FRAME_BYTES = 256 * 1024**2
@@ -128,7 +128,7 @@ def same_content(first: Path, second: Path) -> bool:
     arrays. Runs decoders, so that hostile files belong in a process of their own. Raises nothing.
     """
     try:
-        with quiet(), first.open("rb") as one, second.open("rb") as other:
+        with suppress_warnings(), first.open("rb") as one, second.open("rb") as other:
             return _same(_written(first, one), _written(second, other))
     except (DoubtError, MemoryError, RuntimeError, *UNPARSABLE):
         return False

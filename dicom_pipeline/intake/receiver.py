@@ -13,7 +13,7 @@ from io import BytesIO
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.dicom.reading import read_file_meta
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.intake.entry import Origin
 from dicom_pipeline.intake.receipt import Expected, Receipt, ReceivedFile, UploadResult
 from dicom_pipeline.intake.storage import Storage
@@ -81,7 +81,7 @@ class FileReceipt:
         head = bytes(self._head)
         self._head.clear()
         try:
-            with quiet():
+            with suppress_warnings():
                 syntax, _ = read_file_meta(BytesIO(head))
         except UNPARSABLE:
             syntax = ""

@@ -16,7 +16,7 @@ from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of
 from dicom_pipeline.dicom.identity import is_ambiguous
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.uids import is_valid_uid
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import Excluded, InstanceError, Reason
 
 
@@ -66,7 +66,7 @@ def read_header(path: Path) -> Header:
     try:
         file = read_file(path)
         dataset = file.dataset
-        with quiet():
+        with suppress_warnings():
             uids = {name: str(read_value(dataset, name) or "") for name in _UIDS}
             frames = integer_of(dataset, "NumberOfFrames")
         ambiguous = _is_ambiguous(file)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import first_number, items_of, read_value, texts_of
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import (
     Account,
     Excluded,
@@ -58,7 +58,7 @@ def plan_study(
     ordered = sorted(headers, key=lambda h: h.sop_instance_uid)
     measures = Measures(content, vectors, _named_frames(ordered))
     fixed = parse_selection(selection) if selection else None
-    with quiet():  # once: each attribute that is read would silence and unsilence pydicom anew
+    with suppress_warnings():  # once: each attribute that is read would silence and unsilence pydicom anew
         candidates, excluded = candidates_of(ordered, rules)
         chosen, dropped = choose_series(candidates, rules)
     series = [_series_plan(candidate, rules, fixed, preset, measures) for candidate in chosen]
@@ -96,7 +96,7 @@ def account_of(plan: Plan, instances: Mapping[str, str]) -> Account:
 def _series_plan(
     candidate: Candidate, rules: Rules, fixed: Selection | None, preset: str | None, measures: Measures
 ) -> SeriesPlan:
-    with quiet():
+    with suppress_warnings():
         candidate, preset = with_preset(candidate, preset or candidate.rule.preset)
         rule, first = candidate.rule, candidate.first
         stacks, order_note = stacks_of([item for header in candidate.pictures for item in locate_frames(header)])
@@ -130,7 +130,7 @@ def _series_plan(
 def _with_traits(frames: Sequence[Frame], pictures: Sequence[Header]) -> tuple[Frame, ...]:
     """The frames with what their images say of themselves; a radiograph's views may lie in one series."""
     used = {frame.key.sop_instance_uid for frame in frames}
-    with quiet():
+    with suppress_warnings():
         traits = {h.sop_instance_uid: traits_of(h) for h in pictures if h.sop_instance_uid in used}
     return tuple(replace(frame, traits=traits[frame.key.sop_instance_uid]) for frame in frames)
 

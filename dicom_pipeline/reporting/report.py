@@ -15,7 +15,7 @@ from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.attributes import integer_of
 from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import CODING_SCHEME_UID, report_series_uid, uid_of
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import FrameDomain, FrameKey, LabelSet, Plan, Provenance, Revision, Score
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting import codes, equipment
@@ -75,7 +75,7 @@ def build_report(
     clean = {uid: _cleaned(headers[uid], instances[uid]) for uid in used if uid in shown}
     root = content(plan, clean, scores, label_set, provenance, key_frames, domains or {})
     first = clean[used[0]]
-    with quiet():  # highdicom remarks on names without components; they are as received
+    with suppress_warnings():  # highdicom remarks on names without components; they are as received
         report: Dataset = SR_CLASSES[sop_class_uid](
             evidence=[_as_ct(first)],
             content=_bare(root),  # highdicom would copy and search the tree, a third of all the time

@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 
 
 def test_a_warning_is_neither_shown_nor_raised():
-    with quiet():
+    with suppress_warnings():
         warnings.warn("raised in the tests, where warnings are errors", UserWarning, stacklevel=1)
     with pytest.raises(UserWarning):
         warnings.warn("heard again", UserWarning, stacklevel=1)
@@ -21,14 +21,14 @@ def test_who_leaves_first_does_not_end_the_silence_of_another():
     entered, left = threading.Event(), threading.Event()
 
     def first():
-        with quiet():
+        with suppress_warnings():
             entered.set()
             left.wait(10)
 
     thread = threading.Thread(target=first)
     thread.start()
     assert entered.wait(10)
-    with quiet():
+    with suppress_warnings():
         left.set()
         thread.join()
         warnings.warn("still silent", UserWarning, stacklevel=1)
@@ -41,7 +41,7 @@ def test_many_threads_leave_the_filters_as_they_were():
     def work():
         for _ in range(300):
             try:
-                with quiet():
+                with suppress_warnings():
                     warnings.warn("odd", UserWarning, stacklevel=1)
             except UserWarning as error:
                 failures.append(error)
@@ -57,6 +57,6 @@ def test_many_threads_leave_the_filters_as_they_were():
 
 def test_an_exception_ends_the_silence():
     before = list(warnings.filters)
-    with pytest.raises(ValueError, match="on its way"), quiet():
+    with pytest.raises(ValueError, match="on its way"), suppress_warnings():
         raise ValueError("on its way")
     assert warnings.filters == before

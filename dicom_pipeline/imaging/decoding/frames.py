@@ -21,7 +21,7 @@ from pydicom.pixels.utils import as_pixel_options
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import Frame, InstanceError, Reason
 from dicom_pipeline.imaging.decoding import jpeg12
 from dicom_pipeline.imaging.decoding.code_streams import check_code_stream
@@ -131,7 +131,7 @@ def decode(frame: Frame, limits: Limits | None = None, packed: PackedFile | None
     image = image_file(frame.path, limits.max_inflated_bytes) if packed is None else located(packed.file)
     dataset = image.file.dataset
     _check(dataset, frame, limits)
-    with quiet():  # pydicom warns of padding and excess frames that we can live with
+    with suppress_warnings():  # pydicom warns of padding and excess frames that we can live with
         values = _decoded(image, frame.key.frame)
     return Stored(values, dataset, _functional_groups(dataset, frame.key.frame), image.file.syntax.is_little_endian)
 

@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.dicom import own_objects
 from dicom_pipeline.dicom.uids import uid_of
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import FrameKey
 from dicom_pipeline.reporting.evidence import (
     OF_THE_PATIENT_AT_THE_STUDY,
@@ -31,7 +31,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         referenced_objects=headers,
         description="Frames with the highest research scores; not for diagnosis",
     )
-    with quiet():  # highdicom remarks on names without components; they are as received
+    with suppress_warnings():  # highdicom remarks on names without components; they are as received
         made: Dataset = KeyObjectSelectionDocument(
             evidence=[copy.deepcopy(header) for header in headers],
             content=content,

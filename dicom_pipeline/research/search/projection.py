@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dicom_pipeline.dicom.warnings import quiet
+from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.errors import StoreError, UsageError
 from dicom_pipeline.research.search.pages import map_page
 from dicom_pipeline.research.store.pooling import normalised
@@ -43,7 +43,7 @@ def _pca(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _umap(unit: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
-    with quiet():  # of TensorFlow, which it does not need, and of its own choice of defaults
+    with suppress_warnings():  # of TensorFlow, which it does not need, and of its own choice of defaults
         return _fitted(unit, seed)
 
 
