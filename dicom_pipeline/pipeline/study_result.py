@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,25 +14,32 @@ from dicom_pipeline.domain import (
     Account,
     Embedding,
     Excluded,
+    Frame,
     FrameDomain,
     FrameKey,
+    InstanceError,
     Outcome,
+    Pixels,
     Plan,
     Provenance,
     Rendering,
     Revision,
     Score,
+    SeriesPlan,
     embedding_space,
+    short_uid,
 )
 from dicom_pipeline.domain.life import RevisionState
 from dicom_pipeline.errors import ReportError
-from dicom_pipeline.imaging import load_preset
+from dicom_pipeline.imaging import Preset, load_preset
 from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
 from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, series_names
 from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +207,27 @@ def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[]
         best = max(mine, key=lambda s: s.value)
         (frame,) = [f for f in series.frames if f.key == best.frame]
         preset = load_preset(series.preset)
-        pixels = renderers.series(preset, series.reference_frames).render(frame).pixels
+        pixels = _rendered(renderers, preset, series, frame)
         own_window = None
         grey = integer_of(result.headers[frame.key.sop_instance_uid], "SamplesPerPixel") == 1
         if grey and preset.method not in SHOWN_AS_STORED:
-            own_window = renderers.series(load_preset("own-window"), series.reference_frames).render(frame).pixels
+            own_window = _rendered(renderers, load_preset("own-window"), series, frame)
         progress()
+        if pixels is None:
+            continue
         scores = [s for s in result.scores if s.series_instance_uid == series.series_instance_uid]
         name = names[series.series_instance_uid]
         shown.append(key_frame(frame, name, pixels, own_window, scores, result.headers))
     return shown
+
+
+def _rendered(renderers: Renderers, preset: Preset, series: SeriesPlan, frame: Frame) -> Pixels | None:
+    """A picture to be shown; None where this preset cannot render the frame: the scores stand without it."""
+    try:
+        return renderers.series(preset, series.reference_frames).render(frame).pixels
+    except InstanceError as error:
+        log.warning("no picture of %s for the key image: %s", short_uid(frame.key.sop_instance_uid), error)
+        return None
 
 
 def _carried_out(plan: Plan, failures: Sequence[Excluded]) -> Plan:
