@@ -18,7 +18,9 @@ from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.wiring import destinations_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([__name__])
+CONTEXT.set_forkserver_preload(
+    [__name__, "dicom_pipeline.encoders.siglip", "dicom_pipeline.reporting", "pandas"]
+)  # seconds for each worker; nothing of it starts a thread by being imported
 
 
 def start_listener(folder: Path, port: int, fault: str = "") -> BaseProcess:

@@ -66,7 +66,7 @@ SHAPES = {
     "three-series": {"label_set": SMALL, "series": 3},
     "predecessor": {"label_set": SMALL, "number": 2, "predecessor": "2.25.77"},
     "orders": {"label_set": SMALL, "tags": {"RequestAttributesSequence": [_order("P1"), _order("P2")]}},
-    "forty-labels": {"label_set": labelled(*(f"Label {number}" for number in range(40)))},
+    "twelve-labels": {"label_set": labelled(*(f"Label {number}" for number in range(12)))},
     "no-key-frames": {"label_set": SMALL, "key_frames": 0},
     "name-of-1": {"label_set": labelled("A")},
     "name-of-200": {"label_set": labelled("long " * 39 + "names")},
