@@ -49,7 +49,7 @@ BYTES_OVER = 64 * 1024**2
 """How much more than the largest object is let pass unread, so that its sender can be answered 0xA700."""
 
 MAX_EMPTY_FRAGMENTS = 100
-"""Of one message: they bring nothing, and a peer can send them for ever. Senders that are known send one, if any."""
+"""Of one message: they bring nothing, and a peer can send them for ever."""
 
 HOSTILE_REASONS = frozenset({"endless-object", "endless-fragments", "slow-sender"})
 """Ends that are told as alerts beside those for a broken protocol; silence and lost connections are every day's."""

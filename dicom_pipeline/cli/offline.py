@@ -76,9 +76,9 @@ def process(
         folder.add(StudyOutput.of(result, pipeline.encoder.dimension))
         failed |= bool(result.account.counts[Outcome.FAILED] or result.problem)
         if result.problem:
-            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {result.problem}", err=True)
+            typer.echo(f"no report for study {short_uid(result.plan.study_instance_uid)}: {result.problem}", err=True)
         elif result.report is None and result.plan.frames:
-            typer.echo(f"no report for study …{result.plan.study_instance_uid[-12:]}: {NO_LABEL_APPLIES}", err=True)
+            typer.echo(f"no report for study {short_uid(result.plan.study_instance_uid)}: {NO_LABEL_APPLIES}", err=True)
     folder.write()
     if as_json:
         print_json({"studies": folder.plans, "reports": sorted(folder.reports), "out": str(out)})
@@ -187,7 +187,7 @@ def _write_renderings(plan: Plan, folder: Path, renderers: Renderers) -> tuple[I
                 made.append((rendering, f"{series.modality} {series.description}\n{series.preset}"))
     if not made:
         return None, failures
-    title = f"Study …{plan.study_instance_uid[-12:]}: {len(made)} of {len(plan.frames)} inputs"
+    title = f"Study {short_uid(plan.study_instance_uid)}: {len(made)} of {len(plan.frames)} inputs"
     return contact_sheet([r.pixels for r, _ in made], [c for _, c in made], title=title), failures
 
 

@@ -48,9 +48,9 @@ def with_peers(values: Values) -> tuple[Values, list[str]]:
 
 def with_rendering(values: Any) -> Any:
     """The values of file and environment with [rendering] in place of the threads that it was; a line in the log says so."""
-    encoder, rendering = (
-        (values.get(name, {}) for name in ("encoder", "rendering")) if isinstance(values, dict) else ((), ())
-    )
+    if not isinstance(values, dict):
+        return values
+    encoder, rendering = values.get("encoder"), values.get("rendering", {})
     if not isinstance(encoder, dict) or "render_threads" not in encoder or not isinstance(rendering, dict):
         return values
     encoder = dict(encoder)

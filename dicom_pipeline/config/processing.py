@@ -32,7 +32,7 @@ class RenderingSection(Section):
     frame_seconds: int = Field(
         30,
         ge=1,
-        description="CPU time that one frame may take; the largest frame that is taken (200 million pixels) needs about 15 s.",
+        description="CPU time that one frame may take, decoding and rendering together; a CT slice takes some milliseconds.",
     )
     max_process_bytes: int = Field(
         2 * 1024**3, ge=256 * 1024**2, description="Memory that one of them may take beyond what it starts with."

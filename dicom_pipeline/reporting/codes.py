@@ -34,6 +34,22 @@ def coded(table: str, key: str) -> CodedConcept:
     return CodedConcept(value, scheme, meaning)
 
 
+def as_item(code: CodedConcept) -> Dataset:
+    """A code as the item of a code sequence (PS3.3 8.8), without highdicom's checks."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
+
+
+def text_item(relationship: str, name: str, text: str) -> Dataset:
+    """A TEXT content item (PS3.3 C.17.3.2) under a concept of the file."""
+    item = Dataset()
+    item.RelationshipType, item.ValueType = relationship, "TEXT"
+    item.ConceptNameCodeSequence = DicomSequence([as_item(coded("concept", name))])
+    item.TextValue = text
+    return item
+
+
 def key_of(table: str, code_value: str) -> str | None:
     """The key in a table whose code has this value: the way back when a report is read."""
     return next((key for key, code in _tables()[table].items() if code[0] == code_value), None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from highdicom.sr import CodedConcept
 from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
@@ -52,7 +51,7 @@ def add_image_library(
 def _container(name: str) -> Dataset:
     item = Dataset()
     item.RelationshipType, item.ValueType = "CONTAINS", "CONTAINER"
-    item.ConceptNameCodeSequence = DicomSequence([_plain(codes.coded("concept", name))])
+    item.ConceptNameCodeSequence = DicomSequence([codes.as_item(codes.coded("concept", name))])
     item.ContinuityOfContent = "SEPARATE"
     return item
 
@@ -75,14 +74,4 @@ def _image(instance: Identity, header: Dataset | None) -> Dataset:
 
 
 def _described(name: str, text: str) -> Dataset:
-    item = Dataset()
-    item.RelationshipType, item.ValueType = "HAS ACQ CONTEXT", "TEXT"
-    item.ConceptNameCodeSequence = DicomSequence([_plain(codes.coded("concept", name))])
-    item.TextValue = text
-    return item
-
-
-def _plain(code: CodedConcept) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item
+    return codes.text_item("HAS ACQ CONTEXT", name, text)

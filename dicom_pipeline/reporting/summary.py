@@ -44,15 +44,4 @@ def summary_lines(scores: Sequence[Score], titles: Mapping[str, str], headers: M
 
 
 def _text(name: str, text: str) -> Dataset:
-    concept = codes.coded("concept", name)
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = (
-        concept.value,
-        concept.scheme_designator,
-        concept.meaning,
-    )
-    item = Dataset()
-    item.RelationshipType, item.ValueType = "CONTAINS", "TEXT"
-    item.ConceptNameCodeSequence = DicomSequence([code])
-    item.TextValue = "".join(c for c in text if c.isprintable())
-    return item
+    return codes.text_item("CONTAINS", name, "".join(c for c in text if c.isprintable()))

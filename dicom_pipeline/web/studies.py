@@ -109,9 +109,8 @@ class StudyRoutes:
             return _unknown()
         headers, excluded = entered_headers(self._folder, uid, instances)
         rules = load_rules(planning.rules_file, planning.keep)
-        with Renderers.from_settings(
-            self._settings.rendering
-        ) as renderers:  # started by a selection that looks at pixels
+        # processes are started only by a selection that looks at pixels
+        with Renderers.from_settings(self._settings.rendering) as renderers:
             plan = plan_study(
                 headers, rules, selection=planning.selection, preset=planning.preset, content=renderers.content
             )
