@@ -1,4 +1,4 @@
-"""How series and images are called to a person: by what a workstation shows of them, never by the tails of UIDs."""
+"""How studies, series and images are called to a person: by what a workstation shows of them, never by the tails of UIDs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+def study_name(description: str, date: str, accession_number: str) -> str:
+    """A study, such as "CT Thorax, 2026-01-05, accession A4711". What is missing or empty is left out.
+
+    date: DICOM's DA, YYYYMMDD; another form is shown as it stands.
+    """
+    date = date.strip()
+    if len(date) == 8 and date.isdecimal():
+        date = f"{date[:4]}-{date[4:6]}-{date[6:]}"
+    accession = f"accession {accession_number.strip()}" if accession_number.strip() else ""
+    return ", ".join(part for part in (description.strip() or "study without a description", date, accession) if part)
 
 
 def series_name(modality: str, description: str, number: int | None) -> str:
