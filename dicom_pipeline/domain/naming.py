@@ -27,10 +27,13 @@ def series_name(modality: str, description: str, number: int | None) -> str:
     return name if number is None else f"{name} (series {number})"
 
 
-def image_name(number: int | None, frame: int, frames: int) -> str:
-    """An image of a series, such as "image 12" or, of one with several frames, "image 1, frame 3". number: Instance Number."""
+def image_name(number: int | None, frame: int, frames: int, part: str = "frame") -> str:
+    """An image of a series, such as "image 12" or, of one with several frames, "image 1, frame 3".
+
+    number: Instance Number. part: what a frame is called, for a mosaic's are slices.
+    """
     name = "image without a number" if number is None else f"image {number}"
-    return name if frames <= 1 else f"{name}, frame {frame}"
+    return name if frames <= 1 else f"{name}, {part} {frame}"
 
 
 def distinct_names(names: Mapping[Key, str]) -> dict[Key, str]:

@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dicom_pipeline.dicom.attributes import integer_of, items_of, texts_of
+from dicom_pipeline.dicom.mosaics import mark_as_mosaic, tiles_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -96,6 +97,16 @@ def frames_of(dataset: Dataset) -> int | None:
     return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
 
 
+def copy_frames(source: Dataset, clean: Dataset) -> None:
+    """Give a cleaned header what tells how many frames, or slices of a mosaic, its image holds, and their size."""
+    if (frames := frames_of(source)) is not None:
+        clean.NumberOfFrames = frames
+    if (size := size_of(source)) is not None:
+        clean.Rows, clean.Columns = size
+    if (tiles := tiles_of(source)) is not None:
+        mark_as_mosaic(clean, tiles)
+
+
 def size_of(dataset: Dataset) -> tuple[int, int] | None:
     """Rows and columns, None where the instance states none that can be."""
     rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
@@ -103,10 +114,12 @@ def size_of(dataset: Dataset) -> tuple[int, int] | None:
 
 
 def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:
-    """The Referenced Frame Number (PS3.3 table 10-3) of a frame; None where the reference is to all there is.
+    """The Referenced Frame Number (PS3.3 table 10-3) of a frame; None where the reference is to all there is, or to a mosaic.
 
     Raises ReportError where a valid reference cannot say which frame it is.
     """
+    if tiles_of(clean) is not None:
+        return None
     if str(clean.SOPClassUID) not in SINGLE_FRAME:
         return key.frame if key.frame > 1 or int(clean.get("NumberOfFrames") or 1) > 1 else None
     if key.frame > 1:

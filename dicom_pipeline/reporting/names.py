@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import integer_of, texts_of
+from dicom_pipeline.dicom.mosaics import tiles_of
 from dicom_pipeline.domain import FrameKey, Plan, SeriesPlan, distinct_names, image_name, series_name, study_name
 from dicom_pipeline.reporting.evidence import frames_of
 
@@ -41,4 +42,7 @@ def series_names(plan: Plan, headers: Mapping[str, Dataset]) -> dict[str, str]:
 def image_name_of(key: FrameKey, headers: Mapping[str, Dataset]) -> str:
     """An image's name for a person, within its series."""
     header = headers.get(key.sop_instance_uid, Dataset())
-    return image_name(integer_of(header, "InstanceNumber"), key.frame, frames_of(header) or 1)
+    number = integer_of(header, "InstanceNumber")
+    if (tiles := tiles_of(header)) is not None:
+        return image_name(number, key.frame, tiles.count, "slice")
+    return image_name(number, key.frame, frames_of(header) or 1)

@@ -23,11 +23,10 @@ from dicom_pipeline.reporting.content import content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
     Identity,
     clean_header,
+    copy_frames,
     evidence_sequence,
-    frames_of,
     identity_of,
     referenced_requests,
-    size_of,
     timezone_of,
     without_series_time,
 )
@@ -147,10 +146,7 @@ def _cleaned(source: Dataset, identity: Identity) -> Dataset:
     """The clean header of an instance that the content refers to."""
     clean = clean_header(source)
     clean.SOPInstanceUID = identity.sop_instance
-    if (frames := frames_of(source)) is not None:
-        clean.NumberOfFrames = frames
-    if (size := size_of(source)) is not None:
-        clean.Rows, clean.Columns = size
+    copy_frames(source, clean)
     for keyword in ("SeriesNumber", "InstanceNumber"):
         if (number := integer_of(source, keyword)) is not None and abs(number) < 2**31:
             setattr(clean, keyword, number)

@@ -136,7 +136,7 @@ def test_real_studies_are_planned_to_the_instance(corpus, name):
         "ct_ge_head": 28,
         "ct_philips_tilt_s2010": 28,
         "mr_ge_nih": 15,
-        "mr_siemens_mosaic": 0,
+        "mr_siemens_mosaic": 4,
         "mr_t1_slab": 64,
     }
     assert counts[Outcome.USED] == expected[name]

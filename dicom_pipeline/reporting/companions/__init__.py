@@ -41,7 +41,7 @@ from dicom_pipeline.reporting.companions.lettering import label_text
 from dicom_pipeline.reporting.companions.orientation import Edges, edges_of
 from dicom_pipeline.reporting.companions.page import pdf_bytes
 from dicom_pipeline.reporting.companions.picture import Caption, key_image_pixels
-from dicom_pipeline.reporting.evidence import TIMES, clean_header, frame_number_of, frames_of
+from dicom_pipeline.reporting.evidence import TIMES, clean_header, copy_frames, frame_number_of
 from dicom_pipeline.reporting.names import image_name_of
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
@@ -97,8 +97,7 @@ def key_frame(
     key, header = frame.key, headers[frame.key.sop_instance_uid]
     clean = clean_header(header)
     clean.SOPInstanceUID = key.sop_instance_uid
-    if (frames := frames_of(header)) is not None:
-        clean.NumberOfFrames = frames
+    copy_frames(header, clean)
     ranked = sorted(scores, key=lambda s: (-s.value, s.label))
     return KeyFrame(
         key,

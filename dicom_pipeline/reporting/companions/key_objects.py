@@ -43,7 +43,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
             specific_character_set="ISO_IR 192",
         )
     described = [item for item in made.ContentSequence if item.ValueType == "TEXT"]
-    made.ContentSequence = DicomSequence([*described, *(_image(header, key) for header, key in shown)])
+    made.ContentSequence = DicomSequence([*described, *_images(shown)])
     without_series_time(made)
     for keyword in TIMES:
         setattr(made, keyword, report.get(keyword))
@@ -60,6 +60,12 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
     made.ContributingEquipmentSequence = copy.deepcopy(report.ContributingEquipmentSequence)
     made.ContentQualification = "RESEARCH"
     return made
+
+
+def _images(shown: Sequence[tuple[Dataset, FrameKey]]) -> list[Dataset]:
+    """An item for each image or frame; slices of one mosaic are one."""
+    items = {(key.sop_instance_uid, frame_number_of(header, key)): _image(header, key) for header, key in shown}
+    return list(items.values())
 
 
 def _image(header: Dataset, key: FrameKey) -> Dataset:
