@@ -16,7 +16,7 @@ from dicom_pipeline.reporting.companions import (
 )
 from dicom_pipeline.reporting.names import image_name_of, series_names, study_name_of
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
-from dicom_pipeline.reporting.report import SR_CLASSES, build_report
+from dicom_pipeline.reporting.report import SR_CLASSES, build_report, with_companions
 from dicom_pipeline.reporting.simpler_class import as_class, classes_for
 from dicom_pipeline.reporting.text import report_html, report_text
 
@@ -39,4 +39,5 @@ __all__ = [
     "report_text",
     "series_names",
     "study_name_of",
+    "with_companions",
 ]

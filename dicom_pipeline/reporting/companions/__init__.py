@@ -260,17 +260,7 @@ def _source_purpose() -> Dataset:
 def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames: Sequence[KeyFrame]) -> Dataset:
     """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
     made = _companion(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
-    pictures = [
-        (
-            k.pixels,
-            [
-                k.title,
-                "as the model saw it",
-                *(f"{label_text(s.label)}  {score_text(s.value, 2)}" for s in k.scores[:4]),
-            ],
-        )
-        for k in key_frames
-    ]
+    pictures = [key_image_pixels(k.pixels, k.own_window, _caption(k, revision, provenance)) for k in key_frames]
     content = read_report(report)
     written = tuple(replace(score, label=label_text(score.label)) for score in content.scores)
     body = pdf_bytes(report_text(replace(content, scores=written)), pictures)
