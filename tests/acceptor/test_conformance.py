@@ -10,6 +10,7 @@ from pynetdicom import AE, build_context
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.dicom.uids import IMPLEMENTATION_CLASS_UID
 from dicom_pipeline.intake.dicom_services import ListeningNode
 from dicom_pipeline.intake.spool import Spool
 from tests.peers.programs import free_port, need
@@ -97,7 +98,6 @@ def test_the_transfer_syntaxes_of_services_are_just_these(accepted, service):
 
 def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
     """Sizes, roles and what is not negotiated, from the A-ASSOCIATE-AC that a peer with every wish gets."""
-    import pynetdicom
     from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, UserIdentityNegotiation
 
     listener = ListeningNode(ListenerSection(port=free_port()), Catalog(tmp_path / "c.sqlite"), Spool(tmp_path), "run")
@@ -120,7 +120,7 @@ def test_the_answer_to_a_request_is_as_the_page_says(tmp_path):
             "ImplementationVersionNameNotification",
         }
         assert association.acceptor.maximum_length == ListenerSection().max_pdu_bytes
-        assert association.acceptor.implementation_class_uid == pynetdicom.PYNETDICOM_IMPLEMENTATION_UID
+        assert association.acceptor.implementation_class_uid == IMPLEMENTATION_CLASS_UID
         association.release()
     finally:
         listener.stop()
