@@ -2,6 +2,7 @@
 
 import re
 import struct
+import threading
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom import Dataset
-from pynetdicom import AE, dsutils
+from pynetdicom import AE, dsutils, evt
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import ListenerSection
@@ -159,6 +160,41 @@ def test_the_statuses_of_storage_commitment(node, monkeypatch):
     assert {("N-ACTION", f"0x{s:04X}") for s in asked} | {("N-EVENT-REPORT", f"0x{s:04X}") for s in told} == {
         pair for pair in stated() if pair[0].startswith("N-")
     }
+
+
+def test_the_failure_reasons_of_a_commitment(node):
+    """Of an instance that is not held, one that is held under another class, and one whose file is damaged."""
+    answers, came = [], threading.Event()
+
+    def take(event):
+        answers.append(event.event_information)
+        came.set()
+        return 0x0000, None
+
+    with node() as listener:
+        for uid in ("1.2.3.4", "1.2.3.5"):
+            assert answer(listener, C_STORE, CT, instance=uid, body=image(uid, pixels=b"\1\0")) == 0x0000
+        for path in (listener.spool.folder / "instances").rglob("*.dcm"):
+            if b"1.2.3.5" in path.read_bytes():
+                path.write_bytes(path.read_bytes()[:-1] + b"\7")
+        asked = Dataset()
+        asked.TransactionUID, asked.ReferencedSOPSequence = "2.25.78", []
+        for sop_class, uid in ((CT, "1.2.3.6"), (SR, "1.2.3.4"), (CT, "1.2.3.5")):
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+            asked.ReferencedSOPSequence.append(item)
+        entity = AE()
+        entity.add_requested_context(PUSH_MODEL)
+        association = entity.associate(
+            "127.0.0.1", listener.settings.port, ae_title="DICOMPIPE", evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)]
+        )
+        association.send_n_action(asked, 1, PUSH_MODEL, WELL_KNOWN)
+        assert came.wait(20)
+        association.release()
+    given = {item.ReferencedSOPInstanceUID: item.FailureReason for item in answers[0].FailedSOPSequence}
+    (text,) = re.findall(r"Failure Reasons \(0008,1197\): (.*?\.)", " ".join(PAGE.split()))
+    words = {"1.2.3.6": "not held", "1.2.3.4": "held under another SOP class", "1.2.3.5": "its file is damaged"}
+    assert text == ", ".join(f"0x{given[uid]:04X} {what}" for uid, what in words.items()) + "."
 
 
 def test_the_sizes_of_the_page_are_those_of_the_code():
