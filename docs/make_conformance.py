@@ -255,7 +255,8 @@ def parameters() -> list[str]:
             value = setting.default
             counts = isinstance(value, int | float) and not name.endswith("port")
             shown = f"`{value:,.0f}`" if counts else "unset" if value is None else f"`{value}`"
-            rows.append((f"`{section.split()[0]}.{name}`", shown, setting.description))
+            table_name, _, kind = section.partition(" ")
+            rows.append((f"`{table_name}.{name}` {kind}".strip(), shown, setting.description))
     return table(("setting", "default", "what it is"), rows)
 
 
