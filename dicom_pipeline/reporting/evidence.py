@@ -42,7 +42,6 @@ OF_THE_PATIENT_AT_THE_STUDY: Mapping[str, re.Pattern[str]] = {
     "PatientWeight": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
 }
 """Patient Study module (PS3.3 C.7.2.2): what makes sense; the rest is left out."""
-TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
 """A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
@@ -196,8 +195,7 @@ def clean_header(source: Dataset) -> Dataset:
             setattr(clean, keyword, value)
     for keyword, max_bytes in IDENTIFIERS.items():
         setattr(clean, keyword, identifier_of(source, keyword, max_bytes))
-    for keyword, max_bytes in TEXTS.items():
-        setattr(clean, keyword, text_of(source, keyword, max_bytes))
+    clean.StudyDescription = text_of(source, "StudyDescription", LO)
     clean.PatientName = _name(source, "PatientName")
     clean.ReferringPhysicianName = _name(source, "ReferringPhysicianName")
     clean.PatientBirthDate = date_of(source, "PatientBirthDate")
@@ -208,7 +206,7 @@ def clean_header(source: Dataset) -> Dataset:
         if pattern.fullmatch(text := text_of(source, keyword, 16)):
             setattr(clean, keyword, text)
     clean.Modality = text_of(source, "Modality", 16) or "OT"
-    for keyword in ("IssuerOfPatientID", "InstitutionName", "StudyDescription"):
+    for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if not clean.get(keyword):
             del clean[keyword]
     clean.SpecificCharacterSet = "ISO_IR 192"

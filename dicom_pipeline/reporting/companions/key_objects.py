@@ -51,7 +51,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     elif "TimezoneOffsetFromUTC" in made:
         del made.TimezoneOffsetFromUTC
-    for keyword in ("StudyDescription", *OF_THE_PATIENT_AT_THE_STUDY):
+    for keyword in ("IssuerOfPatientID", "StudyDescription", *OF_THE_PATIENT_AT_THE_STUDY):
         if keyword in report:
             setattr(made, keyword, report.get(keyword))
     made.SeriesDescription = "AI RESEARCH - key-objects"
