@@ -56,7 +56,7 @@ def process(
     from dicom_pipeline.pipeline import Pipeline
     from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import scan, study_inputs_of
-    from dicom_pipeline.reporting import study_name_of
+    from dicom_pipeline.reporting.names import study_name_of
     from dicom_pipeline.results.folder import OutputFolder
     from dicom_pipeline.results.study_output import StudyOutput
     from dicom_pipeline.results.study_sheet import SHEET_FRAMES
@@ -174,7 +174,7 @@ def _write_renderings(
 
     from dicom_pipeline.imaging import load_preset
     from dicom_pipeline.pipeline.renderings import render_ahead
-    from dicom_pipeline.reporting import image_name_of, series_names
+    from dicom_pipeline.reporting.names import image_name_of, series_names
     from dicom_pipeline.results.plan_json import excluded_to_json
     from dicom_pipeline.results.study_sheet import SHEET_FRAMES, study_sheet
 

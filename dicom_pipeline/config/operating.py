@@ -20,6 +20,9 @@ class ServiceSection(Section):
     web_token_env: str | None = Field(
         None, description="Environment variable with the token that the study routes ask for; beyond loopback needed."
     )
+    web_names: tuple[str, ...] = Field(
+        (), description="Host names by which browsers reach the pages; addresses, localhost and web_host always do."
+    )
     max_attempts: int = Field(3, ge=1, description="Times a revision is tried when the worker dies while it runs.")
     silent_seconds: float = Field(
         600.0,

@@ -107,3 +107,9 @@ def integer_of(dataset: Dataset, keyword: str) -> int | None:
     """An attribute's first value as an integer; None where there is none that is a whole number."""
     number = first_number(read_value(dataset, keyword))
     return int(number) if number is not None and number == int(number) else None
+
+
+def frames_of(dataset: Dataset) -> int | None:
+    """Number of Frames, None where the instance states none that can be."""
+    number = integer_of(dataset, "NumberOfFrames")
+    return number if number is not None and 0 < number < 2**31 else None

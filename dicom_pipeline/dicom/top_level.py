@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from dicom_pipeline.dicom.data_sets import ITEM_END, LONG, SEQUENCE_END, UNDEFINED
+from dicom_pipeline.dicom.sameness.data_sets import ITEM_END, LONG, SEQUENCE_END, UNDEFINED
 
 DELIMITERS = 0xFFFE
 """Group of items and of what ends them: they have no value representation (PS3.5 7.5)."""

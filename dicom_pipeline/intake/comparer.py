@@ -13,7 +13,7 @@ import select
 import signal
 from pathlib import Path
 
-from dicom_pipeline.dicom.same_content import same_content
+from dicom_pipeline.dicom.sameness.content import same_content
 
 SAME, OTHER = b"same\n", b"other\n"
 MAX_SECONDS = 20

@@ -36,7 +36,8 @@ from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
-from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, series_names, with_companions
+from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, with_companions
+from dicom_pipeline.reporting.names import series_names
 from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
 
 log = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ def scan(paths: Iterable[Path], same_content: Callable[[Path, Path], bool] = lam
     """Read the headers of all files in `paths`, folders in depth. Raises UsageError for a path that is not there.
 
     The same SOP Instance UID twice: the first in file order counts; the other is a DUPLICATE, or a CONTENT_CONFLICT where
-    the bytes differ and `same_content`, which may decode pixels (imaging.same_content), does not find the same in them.
+    the bytes differ and `same_content`, which may decode pixels (dicom.sameness), does not find the same in them.
     """
     found, seen = Scan(), dict[str, Path]()
     for path in _files(paths):

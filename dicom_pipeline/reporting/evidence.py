@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from dicom_pipeline.dicom.attributes import integer_of, items_of, texts_of
+from dicom_pipeline.dicom.attributes import frames_of, integer_of, items_of, texts_of
 from dicom_pipeline.dicom.mosaics import mark_as_mosaic, tiles_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
@@ -45,7 +45,6 @@ OF_THE_PATIENT_AT_THE_STUDY: Mapping[str, re.Pattern[str]] = {
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
 """A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
-MAX_FRAMES = 2**31 - 1
 """The largest Number of Frames that an IS can say (PS3.5 6.2)."""
 
 
@@ -88,12 +87,6 @@ def identifier_of(dataset: Dataset, keyword: str, max_bytes: int) -> str:
     return (
         text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and cut(text, max_bytes) == text else ""
     )
-
-
-def frames_of(dataset: Dataset) -> int | None:
-    """Number of Frames, None where the instance states none that can be."""
-    text = text_of(dataset, "NumberOfFrames", 12)
-    return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
 
 
 def copy_frames(source: Dataset, clean: Dataset) -> None:

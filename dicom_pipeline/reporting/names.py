@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from pydicom import Dataset
 
-from dicom_pipeline.dicom.attributes import integer_of, texts_of
+from dicom_pipeline.dicom.attributes import frames_of, integer_of, texts_of
 from dicom_pipeline.dicom.mosaics import tiles_of
 from dicom_pipeline.domain import FrameKey, Plan, SeriesPlan, distinct_names, image_name, series_name, study_name
-from dicom_pipeline.reporting.evidence import frames_of
 
 
 def study_name_of(headers: Mapping[str, Dataset]) -> str:

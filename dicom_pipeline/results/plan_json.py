@@ -10,7 +10,7 @@ from typing import Any
 from pydicom import Dataset
 
 from dicom_pipeline.domain import Account, Excluded, Frame, Outcome, Plan, SeriesPlan
-from dicom_pipeline.reporting import image_name_of, series_names, study_name_of
+from dicom_pipeline.reporting.names import image_name_of, series_names, study_name_of
 from dicom_pipeline.scoring import Applicability
 
 PLAN_SCHEMA = "dicom_pipeline/plan/1"

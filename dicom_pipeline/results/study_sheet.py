@@ -10,7 +10,7 @@ from pydicom import Dataset
 from dicom_pipeline.domain import Domain, FrameDomain, FrameKey, Plan, Rendering, Score, score_text
 from dicom_pipeline.imaging import contact_sheet
 from dicom_pipeline.imaging.sheet import SheetGroup, SheetPicture
-from dicom_pipeline.reporting import image_name_of, series_names, study_name_of
+from dicom_pipeline.reporting.names import image_name_of, series_names, study_name_of
 
 SHEET_FRAMES = 24
 """Frames of one study on a contact sheet, evenly; each series' heading says of how many."""

@@ -6,22 +6,19 @@ file. Requests are answered in threads, so that the event loop never waits for a
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from dicom_pipeline.audit import Record, unrecorded
 from dicom_pipeline.catalog import Catalog
@@ -31,6 +28,7 @@ from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.web.access import http_access
+from dicom_pipeline.web.admission import Admission
 from dicom_pipeline.web.answer import Answer
 from dicom_pipeline.web.dicomweb import StowError
 from dicom_pipeline.web.server import listening_socket
@@ -39,9 +37,11 @@ from dicom_pipeline.web.uploads import in_upload_thread, receive_file, receive_s
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/health", "/ready", "/status")
 MAX_BODY_BYTES = 64 * 1024
 """Of a request that carries no instance."""
+
+BODY_SECONDS = 30.0
+"""From the head of such a request to the end of its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ def application(context: WebContext) -> ASGIApp:
         routes=pages.routes(),
         exception_handlers={HTTPException: _http_error, CatalogError: _catalog_error, OSError: _disk_error},
     )
-    section = context.settings.service
-    return Admission(app, section.web_host, secret(section.web_token_env, "service.web_token_env"))
+    return Admission(app, context.settings.service)
 
 
 def check_web(settings: Settings) -> None:
@@ -79,67 +78,13 @@ def check_web(settings: Settings) -> None:
         listening_socket(section.web_host, section.web_port).close()
 
 
-class Admission:
-    """Refuses what may not be answered, before anything of a request is read.
-
-    The study routes want the token where one is set. Without one they serve programs of this machine only: no address
-    beyond loopback, and no page of another site in a browser (which names itself in Origin or Host).
-    """
-
-    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
-        self._app = app
-        self._host = host
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. An unexpected exception is logged without its words and answered 500."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal began
-            if message["type"] == "http.response.start":
-                began = True
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
-            await send(message)
-
-        refusal = self.refusal(scope["path"], Headers(scope=scope))
-        if refusal is not None:
-            await refusal.response(close=True)(scope, receive, send_with_headers)
-            return
-        try:
-            await self._app(scope, receive, send_with_headers)
-        except ClientDisconnect:
-            log.debug("client disconnected")
-        except Exception:  # the edge of a request: the client gets an answer, and the next request its turn
-            log.exception("a request was not answered")
-            if not began:
-                answer = Answer.of(500, {"error": "unexpected; the service's log says where"})
-                await answer.response(close=True)(scope, receive, send_with_headers)
-
-    def refusal(self, path: str, headers: Mapping[str, str]) -> Answer | None:
-        """Why a request is not answered, None where it is."""
-        if path in OPEN_PATHS:
-            return None
-        if self._token is not None:
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            good = hmac.compare_digest(given.encode(), self._token.encode())
-            return None if good else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
-        if not is_loopback(self._host):
-            return Answer.of(403, {"error": "beyond loopback these pages need service.web_token_env"})
-        if headers.get("origin") or not is_loopback(_host_name(headers.get("host", ""))):
-            return Answer.of(403, {"error": "cross-origin requests are not allowed"})
-        return None
-
-
 class _Pages:
     """Every route with what answers it."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
         self._studies = StudyRoutes(context.settings, context.catalog, context.ask)
+        self._least_rate = context.settings.listener.min_bytes_per_second
 
     def routes(self) -> list[Route]:
         """Starlette's routes; a study's routes are named by StudyRoutes."""
@@ -179,14 +124,18 @@ class _Pages:
 
     async def _upload(self, request: Request) -> Response:
         try:
-            answer = await in_upload_thread(request, self._context.receiver, receive_file, _address(request))
+            answer = await in_upload_thread(
+                request, self._context.receiver, receive_file, _address(request), self._least_rate
+            )
         except TimeoutError:
             return _silent_client()
         return answer.response(close=answer.status == 413)
 
     async def _stow(self, request: Request) -> Response:
         try:
-            answer = await in_upload_thread(request, self._context.receiver, receive_stow, _address(request))
+            answer = await in_upload_thread(
+                request, self._context.receiver, receive_stow, _address(request), self._least_rate
+            )
         except StowError as error:
             return Answer.of(400, {"error": str(error)}).response(close=True)
         except TimeoutError:
@@ -207,17 +156,21 @@ class _Pages:
 
 
 async def _small_body(request: Request) -> bytes:
-    """A body that carries no instance. Raises HTTPException 413 beyond MAX_BODY_BYTES, counted as it comes."""
+    """A body that carries no instance. Raises HTTPException 413 beyond MAX_BODY_BYTES, counted as it comes; 408 if late."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"request body exceeds {MAX_BODY_BYTES} bytes", {"connection": "close"})
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise HTTPException(413, f"request body exceeds {MAX_BODY_BYTES} bytes", {"connection": "close"})
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s", {"connection": "close"}) from None
     return bytes(body)
 
 
 def _silent_client() -> Response:
-    return Answer.of(408, {"error": "the client sent nothing for too long"}).response(close=True)
+    return Answer.of(408, {"error": "the client sent nothing, or too little, for too long"}).response(close=True)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -231,7 +184,7 @@ def _http_error(request: Request, error: Exception) -> Response:
     else:
         answer = Answer.of(error.status_code, {"error": error.detail})
     del request
-    return answer.response(close=error.status_code == 413, headers=error.headers)
+    return answer.response(close=error.status_code in (408, 413), headers=error.headers)
 
 
 def _catalog_error(_: Request, error: Exception) -> Response:
@@ -241,21 +194,6 @@ def _catalog_error(_: Request, error: Exception) -> Response:
 def _disk_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     return Answer.of(503, {"error": f"the disk refuses: {error.strerror}"}).response()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # a bracket that is never closed
-        return ""
 
 
 def _address(request: Request) -> str:

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.web.connections import LimitedConnection
 
 ALIVE_SECONDS = 0.25
 STOP_SECONDS = 10
@@ -20,8 +21,6 @@ STOP_SECONDS = 10
 
 KEEP_ALIVE_SECONDS = 15
 MAX_HEADER_BYTES = 32 * 1024
-MAX_CONNECTIONS = 512
-"""Further ones are answered 503."""
 
 
 class _Server(uvicorn.Server):
@@ -45,7 +44,7 @@ def serve_http(app: ASGIApp, listening: socket.socket, stop: threading.Event, al
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=LimitedConnection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -55,7 +54,6 @@ def serve_http(app: ASGIApp, listening: socket.socket, stop: threading.Event, al
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        limit_concurrency=MAX_CONNECTIONS,
     )
     server = _Server(config)
 

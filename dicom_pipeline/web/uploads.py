@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from typing import TypeVar
@@ -23,6 +24,9 @@ MAX_UPLOADS = 32
 CHUNK_SECONDS = 60.0
 """Silence after which a client is given up."""
 
+RATE_GRACE_SECONDS = 15.0
+"""How long a body may be slower than the least rate."""
+
 REFUSAL_STATUS = {
     UploadResult.OWN_OBJECT: 200,
     UploadResult.TOO_LARGE: 413,
@@ -38,18 +42,20 @@ Consume = Callable[[Receiver, Iterator[bytes], str, str], Result]
 """Receiver, chunks of the body, its content type and the client's address -> what became of it."""
 
 
-async def in_upload_thread(request: Request, receiver: Receiver, consume: Consume[Result], address: str) -> Result:
-    """Run `consume` in one thread, which gets the body's chunks as they come.
+async def in_upload_thread(
+    request: Request, receiver: Receiver, consume: Consume[Result], address: str, least_rate: int
+) -> Result:
+    """Run `consume` in one thread, which gets the body's chunks as they come. least_rate: bytes a second, over all of it.
 
-    Raises what it raises, TimeoutError for a client that is silent and ClientDisconnect for one that is gone; what was
-    begun is aborted then.
+    Raises what it raises, TimeoutError for a client that is silent or slower, and ClientDisconnect for one that is gone;
+    what was begun is aborted then.
     """
     stream = request.stream()
     content_type = request.headers.get("content-type", "")
 
     def work() -> Result:
         try:
-            return consume(receiver, _chunks(stream), content_type, address)
+            return consume(receiver, _chunks(stream, least_rate), content_type, address)
         finally:
             receiver.transfers.flush()
             receiver.catalog.close()
@@ -84,14 +90,26 @@ def receive_stow(receiver: Receiver, chunks: Iterator[bytes], content_type: str,
     return Answer(status, json.dumps(values).encode(), "application/dicom+json")
 
 
-def _chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The body for a thread of anyio's: each chunk is fetched by the event loop."""
+def _chunks(stream: AsyncIterator[bytes], least_rate: int) -> Iterator[bytes]:
+    """The body for a thread of anyio's: each chunk is fetched by the event loop. Raises TimeoutError.
+
+    Only the time in which a chunk is waited for counts: a slow disk is not the client's.
+    """
+    came, waited = 0, 0.0
 
     async def following() -> bytes | None:
         with anyio.fail_after(CHUNK_SECONDS):
             return await anext(stream, None)
 
-    while (chunk := anyio.from_thread.run(following)) is not None:
+    while True:
+        began = time.monotonic()
+        chunk = anyio.from_thread.run(following)
+        waited += time.monotonic() - began
+        if chunk is None:
+            return
+        came += len(chunk)
+        if waited > RATE_GRACE_SECONDS and came < least_rate * waited:
+            raise TimeoutError("slower than the least rate")
         yield chunk
 
 

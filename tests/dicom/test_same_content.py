@@ -25,7 +25,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_pipeline.dicom.same_content import same_content
+from dicom_pipeline.dicom.sameness.content import same_content
 from tests.peers.programs import need
 
 KEEPS = {
@@ -279,10 +279,10 @@ def test_what_would_be_too_large_is_not_compared(tmp_path, monkeypatch):
     deflated = save(compressed(pydicom.dcmread(source), DeflatedExplicitVRLittleEndian), tmp_path / "deflated.dcm")
     assert same_content(source, anew)
     with monkeypatch.context() as patch:
-        patch.setattr("dicom_pipeline.dicom.same_content.MAX_FRAME_BYTES", 128 * 128 * 2 - 1)
+        patch.setattr("dicom_pipeline.dicom.sameness.content.MAX_FRAME_BYTES", 128 * 128 * 2 - 1)
         assert not same_content(source, anew)
     with monkeypatch.context() as patch:
-        patch.setattr("dicom_pipeline.dicom.same_content.MAX_DECODED_BYTES", 128 * 128 * 2 - 1)
+        patch.setattr("dicom_pipeline.dicom.sameness.content.MAX_DECODED_BYTES", 128 * 128 * 2 - 1)
         assert not same_content(source, anew)
-    monkeypatch.setattr("dicom_pipeline.dicom.same_content.MAX_FILE_BYTES", deflated.stat().st_size)
+    monkeypatch.setattr("dicom_pipeline.dicom.sameness.content.MAX_FILE_BYTES", deflated.stat().st_size)
     assert not same_content(deflated, deflated)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dicom_pipeline.cli.app import app
 from dicom_pipeline.config import load_settings
-from dicom_pipeline.dicom.same_content import same_content
+from dicom_pipeline.dicom.sameness.content import same_content
 from dicom_pipeline.domain import Outcome, Reason
 from dicom_pipeline.errors import RuleError
 from dicom_pipeline.planning import (

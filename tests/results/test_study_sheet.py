@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dicom_pipeline.domain import Domain, FrameDomain, Rendering, Score, ScoreKind, study_name
-from dicom_pipeline.reporting import study_name_of
+from dicom_pipeline.reporting.names import study_name_of
 from dicom_pipeline.results.study_sheet import sheet_groups, study_sheet
 from tests.planning.made import plan_of, stack
 

@@ -2,15 +2,20 @@
 
 import ast
 import re
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
 
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import ConfigError
+from dicom_pipeline.web.admission import Admission
 from dicom_pipeline.web.app import application, check_web
 from dicom_pipeline.web.server import listening_socket
 from tests.peers.web import context_of, served
@@ -104,11 +109,42 @@ def test_a_search_is_asked_of_the_worker(tmp_path, catalog):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://example.org"}, {"Host": "example.org"}, {"Host": "[::"}, {"Host": "127.0.0.1.example.org"}],
+    [
+        {"Origin": "http://example.org"},
+        {"Origin": "null"},
+        {"Origin": "http://[::"},
+        {"Host": "example.org"},
+        {"Host": "[::"},
+        {"Host": "127.0.0.1.example.org"},
+        {"Host": "10.0.0.1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
 )
-def test_pages_of_other_sites_are_refused(site, headers):
-    assert site.ask("GET", "/studies/1.2", headers=headers)[0] == 403
-    assert site.ask("GET", "/health", headers=headers)[0] == 200
+def test_pages_of_other_sites_are_refused_on_every_route(site, headers):
+    for target in ("/studies/1.2", "/health", "/ready", "/status", "/nothing"):
+        assert site.ask("GET", target, headers=headers)[0] == 403
+
+
+def test_our_own_pages_are_served_under_each_name_that_is_ours(tmp_path, catalog):
+    settings = settings_of(tmp_path, service={"web_names": ["pacs.example.org"]})
+    with served(context_of(settings, catalog)) as site:
+        for host in ("localhost", "127.0.0.1:99", "[::1]:99", "pacs.example.org", "PACS.example.org:443"):
+            headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+            assert site.ask("GET", "/studies/1.2", headers=headers)[0] == 404, host
+        assert site.ask("GET", "/health", headers={"Host": "pacs.example.org", "Origin": "http://localhost"})[0] == 403
+
+
+def test_beyond_loopback_only_a_token_opens_more_than_health(tmp_path, catalog, monkeypatch):
+    monkeypatch.setenv("WEB_TOKEN", "secret")
+    for service in ({"web_host": "0.0.0.0"}, {"web_host": "0.0.0.0", "web_token_env": "WEB_TOKEN"}):
+        app = Admission(None, settings_of(tmp_path, service=service).service)
+        at_address = Headers({"host": "10.0.0.1:8448"})
+        assert app.refusal("GET", "/health", at_address) is None
+        assert app.refusal("GET", "/status", at_address).status == (401 if "web_token_env" in service else 403)
+        assert app.refusal("GET", "/health", Headers({"host": "evil.example.org"})).status == 403
+    bearer = Headers({"host": "any.name", "authorization": "Bearer secret"})
+    assert app.refusal("GET", "/status", bearer) is None
 
 
 def test_with_a_token_only_its_bearer_is_answered(tmp_path, catalog, monkeypatch):
@@ -116,6 +152,8 @@ def test_with_a_token_only_its_bearer_is_answered(tmp_path, catalog, monkeypatch
     with served(context_of(settings_of(tmp_path, service={"web_token_env": "WEB_TOKEN"}), catalog)) as site:
         assert site.ask("GET", "/studies/1.2")[0] == 401
         assert site.ask("GET", "/studies/1.2", headers={"Authorization": "Bearer other"})[0] == 401
+        assert site.ask("GET", "/studies/1.2", headers={"Authorization": "secret"})[0] == 401
+        assert site.ask("GET", "/studies/1.2", headers={"Authorization": "Basic secret"})[0] == 401
         assert site.ask("GET", "/studies/1.2", headers={"Authorization": "Bearer secret"})[0] == 404
         assert site.ask("GET", "/status")[0] == 200
 
@@ -148,9 +186,31 @@ def test_a_fault_of_ours_is_an_answer_without_words(tmp_path, catalog, caplog):
 
 
 def test_a_body_where_none_is_expected_is_limited(site):
-    for method, target in (("GET", "/health"), ("PUT", "/studies/1.2/expected")):
-        status, values = site.ask(method, target, b"x" * 200_000)
-        assert (status, "request body exceeds" in values["error"]) == (413, True)
+    status, values = site.ask("PUT", "/studies/1.2/expected", b"x" * 200_000)
+    assert (status, "request body exceeds" in values["error"]) == (413, True)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n"
+    for method in (b"GET", b"HEAD", b"DELETE"):
+        for rest in (b"Content-Length: 700000000\r\n\r\n", chunked):
+            answer = site.raw(method + b" /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + rest, finish=False)
+            assert answer.startswith(b"HTTP/1.1 413 "), (method, rest)
+            assert b"connection: close" in answer.lower()
+
+
+def test_a_body_that_does_not_come_is_given_up(site, monkeypatch):
+    monkeypatch.setattr("dicom_pipeline.web.app.BODY_SECONDS", 0.3)
+    head = b"PUT /studies/1.2/expected HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 30\r\n\r\n{"
+    assert site.raw(head, finish=False).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_upload_slower_than_the_least_rate_is_given_up(site, monkeypatch):
+    monkeypatch.setattr("dicom_pipeline.web.uploads.RATE_GRACE_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as connection:
+        connection.sendall(b"POST /instances HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9999\r\n\r\n")
+        with suppress(OSError):  # it may be over before the last of them
+            for _ in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +218,7 @@ def test_a_body_where_none_is_expected_is_limited(site):
     [
         b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"POST /instances HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: gzip\r\n\r\nxx",
+        b"POST /instances HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 500_000,
         b"nonsense\r\n\r\n",
     ],

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dicom_pipeline.dicom.same_content import same_content
+from dicom_pipeline.dicom.sameness.content import same_content
 from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Pixels, Reason
 from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.imaging.decoding.limits import frame_edge

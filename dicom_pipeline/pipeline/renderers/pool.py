@@ -104,7 +104,7 @@ class Renderers:
         return float(self.submit(ContentOfFrame(frame)).result())
 
     def same_content(self, first: Path, second: Path) -> bool:
-        """As `dicom.same_content`; no where a decoder does not survive it."""
+        """As `dicom.sameness.content.same_content`; no where a decoder does not survive it."""
         try:
             return bool(self.submit(CompareFiles(first, second)).result())
         except InstanceError:

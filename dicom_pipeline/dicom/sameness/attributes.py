@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from dicom_pipeline.dicom.data_sets import DoubtError, Element, Elements, Fragments, read_items, vr_of
+from dicom_pipeline.dicom.sameness.data_sets import DoubtError, Element, Elements, Fragments, read_items, vr_of
 
 PLAIN = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"})
 """Text of the default repertoire, where spaces around each value say nothing and a backslash always divides values."""

@@ -35,7 +35,8 @@ from pydicom.uid import (
 )
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE
-from dicom_pipeline.dicom.data_sets import (
+from dicom_pipeline.dicom.sameness.attributes import same_attributes, same_element
+from dicom_pipeline.dicom.sameness.data_sets import (
     PIXEL_DATA,
     DoubtError,
     Element,
@@ -44,7 +45,6 @@ from dicom_pipeline.dicom.data_sets import (
     inflated,
     read_data_set,
 )
-from dicom_pipeline.dicom.same_attributes import same_attributes, same_element
 from dicom_pipeline.dicom.warnings import suppress_warnings
 
 MAX_FILE_BYTES = 1024**3
