@@ -117,7 +117,7 @@ def score_text(value: float, digits: int = 3) -> str:
 
     Only for reading: files and messages hold the number itself.
     """
-    small = 0 < value < 10.0 ** (1 - digits)
+    small = value > 0 and round(value, digits) < 10.0 ** (1 - digits)
     return f"{value:.{digits - 1}g}" if small else f"{value:.{digits}f}"
 
 
