@@ -19,7 +19,7 @@ from phantoms import FINDINGS, Ranges, draw_patient
 
 RANGES = Ranges(body=(0.84, 1.05), tilt=(-0.09, 0.09), nodule=(0.09, 0.17), noise=(0.5, 2.2))
 DRAW = {"chest CT": draw_ct, "brain MR": draw_mr, "chest X-ray": draw_cr}
-PATIENTS = {"chest CT": 60, "brain MR": 75, "chest X-ray": 600}
+PATIENTS = {"chest CT": 100, "brain MR": 300, "chest X-ray": 600}
 """Of a CT 24 slices, of an MR 20, of a radiograph one image."""
 
 FIRST_SEED = 30_000_000

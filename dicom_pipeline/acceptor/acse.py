@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydicom.uid import UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -29,6 +28,7 @@ from dicom_pipeline.acceptor.admission import (
 from dicom_pipeline.acceptor.operations import Context
 from dicom_pipeline.acceptor.pdu import WireError
 from dicom_pipeline.config import ListenerSection
+from dicom_pipeline.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 MAX_REQUEST_BYTES = 512 * 1024
@@ -158,9 +158,9 @@ def _accept(
     answer.presentation_context_definition_results_list = list(results)
     length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
     length.maximum_length_received = settings.max_pdu_bytes
-    implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     version = ImplementationVersionNameNotification()
-    version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     answer.user_information = [length, implementation, version, *granted]
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(answer)

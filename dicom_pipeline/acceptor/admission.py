@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from pydicom.uid import UID, AllTransferSyntaxes
+from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
 
 from dicom_pipeline.audit import AlertKind
 from dicom_pipeline.config import ListenerSection
@@ -69,11 +69,15 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 @cache
 def _syntaxes() -> tuple[str, ...]:
-    return tuple(str(uid) for uid in AllTransferSyntaxes if not any(word in UID(uid).name for word in REFUSED_SYNTAXES))
+    taken = [str(uid) for uid in AllTransferSyntaxes if not any(word in UID(uid).name for word in REFUSED_SYNTAXES)]
+    return ExplicitVRLittleEndian, *(uid for uid in taken if uid != ExplicitVRLittleEndian)
 
 
 def supported_transfer_syntaxes() -> list[str]:
-    """The transfer syntaxes that are accepted: all of PS3.5 but video and references."""
+    """The transfer syntaxes that are accepted: all of PS3.5 but video and references. What stands first is preferred.
+
+    Explicit VR goes before Implicit, in which private attributes lose their VRs.
+    """
     return list(_syntaxes())
 
 

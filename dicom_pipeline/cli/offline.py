@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_pipeline.cli.printing import AsJson, console, plans_table, print_json, reasons_text
-from dicom_pipeline.domain import NO_LABEL_APPLIES, Excluded, InstanceError, Outcome, Plan, Reason, Rendering, short_uid
+from dicom_pipeline.domain import NO_LABEL_APPLIES, InstanceError, Outcome, Plan, Reason, Rendering
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL import Image
+    from pydicom import Dataset
 
     from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import Scan
@@ -53,8 +56,10 @@ def process(
     from dicom_pipeline.pipeline import Pipeline
     from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import scan, study_inputs_of
+    from dicom_pipeline.reporting import study_name_of
     from dicom_pipeline.results.folder import OutputFolder
-    from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
+    from dicom_pipeline.results.study_output import StudyOutput
+    from dicom_pipeline.results.study_sheet import SHEET_FRAMES
 
     settings = load_settings(config)
     with Renderers.from_settings(settings.rendering) as renderers:
@@ -75,10 +80,8 @@ def process(
     for result in pipeline.process(study_inputs_of(found)):
         folder.add(StudyOutput.of(result, pipeline.encoder.dimension))
         failed |= bool(result.account.counts[Outcome.FAILED] or result.problem)
-        if result.problem:
-            typer.echo(f"no report for study {short_uid(result.plan.study_instance_uid)}: {result.problem}", err=True)
-        elif result.report is None and result.plan.frames:
-            typer.echo(f"no report for study {short_uid(result.plan.study_instance_uid)}: {NO_LABEL_APPLIES}", err=True)
+        if why := result.problem or (NO_LABEL_APPLIES if result.report is None and result.plan.frames else ""):
+            typer.echo(f"no report for study {study_name_of(result.headers)}: {why}", err=True)
     folder.write()
     if as_json:
         print_json({"studies": folder.plans, "reports": sorted(folder.reports), "out": str(out)})
@@ -102,7 +105,7 @@ def explain(
     from dicom_pipeline.pipeline.renderers import Renderers
     from dicom_pipeline.planning import account_of, load_rules, plan_study, scan
     from dicom_pipeline.results.folder import write_plan
-    from dicom_pipeline.results.plan_json import excluded_to_json, plan_to_json
+    from dicom_pipeline.results.plan_json import plan_to_json
     from dicom_pipeline.scoring import LabelChoice
 
     settings = load_settings(config)
@@ -123,13 +126,14 @@ def explain(
             content=renderers.content,
         )
         plan = Plan(plan.study_instance_uid, plan.series, plan.excluded + tuple(found.excluded.get(uid, ())))
-        failures: list[Excluded] = []
+        by_uid = {header.sop_instance_uid: header.dataset for header in headers}
+        failures: list[dict[str, Any]] = []
         if out is not None:
-            sheet, failures = _write_renderings(plan, out / "renderings", renderers)
+            sheet, failures = _write_renderings(plan, by_uid, out / "renderings", renderers)
             sheets += [sheet] if sheet is not None else []
         account = account_of(plan, {header.sop_instance_uid: "" for header in headers})
-        entry = plan_to_json(plan, account, choice.applicability(plan))
-        entry["failed_renderings"] = [excluded_to_json(item) for item in failures]
+        entry = plan_to_json(plan, by_uid, account, choice.applicability(plan))
+        entry["failed_renderings"] = failures
         failed |= bool(account.counts[Outcome.FAILED] or failures)
         entries.append(entry)
     document: dict[str, Any] = {"studies": entries, "other_files": [str(p) for p in found.other_files]}
@@ -142,8 +146,7 @@ def explain(
     else:
         console().print(plans_table(entries, []))
         for item in (item for entry in entries for item in entry["failed_renderings"]):
-            place = f"frame {item['frame']} of {short_uid(item['sop_instance_uid'])}"
-            console().print(f"not rendered: {place} {Reason.of(item['reason']).sentence} ({item['reason']})")
+            console().print(f"not rendered: {item['name']} {Reason.of(item['reason']).sentence} ({item['reason']})")
         _print_rest(found.excluded.get("", []), found.other_files)
     raise typer.Exit(1 if failed else 0)
 
@@ -163,32 +166,35 @@ def show_results(folder: OutputFolder) -> None:
             screen.print(f"  {path}{count}", soft_wrap=True, highlight=False)
 
 
-def _write_renderings(plan: Plan, folder: Path, renderers: Renderers) -> tuple[Image.Image | None, list[Excluded]]:
-    """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed."""
+def _write_renderings(
+    plan: Plan, headers: Mapping[str, Dataset], folder: Path, renderers: Renderers
+) -> tuple[Image.Image | None, list[dict[str, Any]]]:
+    """Each input as <SOPInstanceUID>-<frame>.png; a contact sheet of some, and the frames that failed, for JSON."""
     from PIL import Image
 
-    from dicom_pipeline.imaging import contact_sheet, load_preset
+    from dicom_pipeline.imaging import load_preset
     from dicom_pipeline.pipeline.renderings import render_ahead
-    from dicom_pipeline.results.study_output import SHEET_FRAMES
+    from dicom_pipeline.reporting import image_name_of, series_names
+    from dicom_pipeline.results.plan_json import excluded_to_json
+    from dicom_pipeline.results.study_sheet import SHEET_FRAMES, study_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
-    made: list[tuple[Rendering, str]] = []
-    failures: list[Excluded] = []
+    names = series_names(plan, headers)
+    made: list[Rendering] = []
+    failures: list[dict[str, Any]] = []
     keep = max(1, -(-len(plan.frames) // SHEET_FRAMES))
     for series in plan.series:
         in_series = renderers.series(load_preset(series.preset), series.reference_frames)
         tasks = ((index, in_series, frame) for index, frame in enumerate(series.frames))
         for index, frame, rendering in filter(None, render_ahead(tasks, depth=2 * renderers.processes)):
             if isinstance(rendering, InstanceError):
-                failures.append(rendering.excluded_frame(frame))
+                name = f"{names[series.series_instance_uid]}, {image_name_of(frame.key, headers)}"
+                failures.append(excluded_to_json(rendering.excluded_frame(frame)) | {"name": name})
                 continue
             Image.fromarray(rendering.pixels).save(folder / f"{frame.key.sop_instance_uid}-{frame.key.frame}.png")
             if index % keep == 0:
-                made.append((rendering, f"{series.modality} {series.description}\n{series.preset}"))
-    if not made:
-        return None, failures
-    title = f"Study {short_uid(plan.study_instance_uid)}: {len(made)} of {len(plan.frames)} inputs"
-    return contact_sheet([r.pixels for r, _ in made], [c for _, c in made], title=title), failures
+                made.append(rendering)
+    return study_sheet(plan, headers, made) if made else None, failures
 
 
 def _print_rest(excluded: Any, other_files: Any) -> None:

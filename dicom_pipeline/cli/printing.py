@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_pipeline.domain import Level, Reason, score_text, short_uid
+from dicom_pipeline.domain import Level, Reason, score_text
 
 if TYPE_CHECKING:
     from dicom_pipeline.results.score_rows import ScoreRow
@@ -62,14 +62,14 @@ def plans_table(plans: Sequence[Mapping[str, Any]], scores: Sequence[ScoreRow]) 
         "", ("study", "series", "frames used", "not used, and why", "top labels (uncalibrated), or what is scored")
     )
     for plan in plans:
-        study = f"{short_uid(plan['study_instance_uid'])}\n{plan['instances']['received']} instances"
+        study = f"{plan['name']}\n{plan['instances']['received']} instances"
         for series in plan["series"]:
             uid = series["series_instance_uid"]
             mine = [s for s in scores if s.level is Level.SERIES and s.series_instance_uid == uid]
             top = sorted(mine, key=lambda s: -s.value)[:3]
             made.add_row(
                 study,
-                f"{series['modality']} {series['description']}\n{series['preset']}, {series['selection']}"
+                f"{series['name']}\n{series['preset']}, {series['selection']}"
                 + "".join(f"\n{note}" for name in ("order_note", "choice_note") if (note := series.get(name))),
                 str(len(series["frames"])),
                 reasons_text(series["excluded"]),

@@ -15,6 +15,12 @@ def uid_of(*parts: str) -> str:
 
 
 IMPLEMENTATION_CLASS_UID = uid_of("implementation-class")
+IMPLEMENTATION_VERSION_NAME = "DICOM_PIPELINE_1"
+"""Who we are in every association, as acceptor and as requestor (PS3.7 D.3.3.2), and in the File Meta Information of what we
+write (PS3.10 7.1), which follows the same policies: one implementation, so one UID. docs/conformance.md states both values.
+Neither changes with the version of a library, and both are part of a report's file.
+"""
+
 DEVICE_UID = uid_of("device")
 CODING_SCHEME_UID = uid_of("coding-scheme")
 

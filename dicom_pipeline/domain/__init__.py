@@ -9,7 +9,7 @@ UIDs are plain strings. Frame numbers count from 1, as in DICOM (PS3.3 C.7.6.6).
 
 from dicom_pipeline.domain.labels import AppliesTo, Code, Condition, Label, LabelSet
 from dicom_pipeline.domain.level import PROBE_LEVELS, ROW_LEVELS, Level, level_of
-from dicom_pipeline.domain.naming import distinct_names, image_name, series_name
+from dicom_pipeline.domain.naming import distinct_names, image_name, series_name, study_name
 from dicom_pipeline.domain.outcome import (
     NO_LABEL_APPLIES,
     NO_USABLE_IMAGE,
@@ -86,4 +86,5 @@ __all__ = [
     "score_text",
     "series_name",
     "short_uid",
+    "study_name",
 ]

@@ -64,7 +64,7 @@ class Reason(StrEnum):
     FRAME_NOT_CHOSEN = "frame-not-chosen", Outcome.EXCLUDED, "the selection chose other frames of its stack"
     AIR_ONLY = "air-only", Outcome.EXCLUDED, "shows air only"
     SAME_POSITION = "same-position", Outcome.EXCLUDED, "another frame at the same position is used"
-    MOSAIC = "mosaic", Outcome.EXCLUDED, "is a mosaic of many slices in one image"
+    MOSAIC = "mosaic", Outcome.EXCLUDED, "is a mosaic of many slices that cannot be split"
     DUPLICATE = "duplicate", Outcome.EXCLUDED, "is the same instance as another input file"
     CONTENT_CONFLICT = "content-conflict", Outcome.FAILED, "has the UID of an instance that came earlier with other content; kept apart"
     UNREADABLE = "unreadable", Outcome.FAILED, "cannot be read as DICOM"

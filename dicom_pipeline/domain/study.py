@@ -26,7 +26,7 @@ Vector: TypeAlias = "npt.NDArray[np.float32]"
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameKey:
-    """Names one frame anywhere: SOP Instance UID and frame number (from 1)."""
+    """Names one frame anywhere: SOP Instance UID and frame number (from 1); of a mosaic, the number of the slice in it."""
 
     sop_instance_uid: str
     frame: int = 1

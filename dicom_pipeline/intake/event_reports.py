@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pydicom import Dataset
-from pynetdicom import AE, build_role
+from pynetdicom import build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from dicom_pipeline.acceptor.admission import COMMAND_SYNTAXES
 from dicom_pipeline.config import DicomPeer
-from dicom_pipeline.peers.dicom_node import tls_client_context
+from dicom_pipeline.peers.dicom_node import requestor, tls_client_context
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 
 
 def send_event_report(peer: DicomPeer, calling_ae: str, event: int, dataset: Dataset) -> str:
     """Send a Storage Commitment result to a node; empty where it was taken, else what went wrong."""
-    entity = AE(ae_title=peer.calling_ae_title or calling_ae)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
-    entity.connection_timeout = peer.timeout_seconds
+    entity = requestor(peer, calling_ae)
     entity.add_requested_context(StorageCommitmentPushModel, COMMAND_SYNTAXES)
     role = build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     try:

@@ -9,12 +9,10 @@ import logging
 import struct
 from contextlib import suppress
 
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
-
 from dicom_pipeline import faults
 from dicom_pipeline.acceptor.dimse import Command, Element
 from dicom_pipeline.acceptor.operations import SUCCESS, Context, Operation, Sender
-from dicom_pipeline.dicom.uids import is_valid_uid
+from dicom_pipeline.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_valid_uid
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.entry import Origin
@@ -123,12 +121,13 @@ def file_header(sop_class: str, sop_instance: str, transfer_syntax: str, calling
         (0x0002, b"UI", sop_class),
         (0x0003, b"UI", sop_instance),
         (0x0010, b"UI", transfer_syntax),
-        (0x0012, b"UI", str(PYNETDICOM_IMPLEMENTATION_UID)),
+        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
         (0x0016, b"AE", calling_ae),
     )
     body = struct.pack("<HH2sHL2s", 2, 1, b"OB", 0, 2, b"\x00\x01")
     for element, vr, text in texts:
         value = text.encode("ascii", "replace")
-        value += (b" " if vr == b"AE" else b"\0") * (len(value) % 2)
+        value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
         body += struct.pack("<HH2sH", 2, element, vr, len(value)) + value
     return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body

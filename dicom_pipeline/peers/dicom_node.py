@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicom_pipeline.config import DicomPeer, ListenerSection
+from dicom_pipeline.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentAction
 from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
 from dicom_pipeline.peers.query import find_instance
@@ -119,9 +120,7 @@ class DicomNode:
 
     def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
         peer = self.peer
-        entity = AE(ae_title=peer.calling_ae_title or self.calling_ae)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
-        entity.connection_timeout = peer.timeout_seconds
+        entity = requestor(peer, self.calling_ae)
         for abstract_syntax in abstract_syntaxes:
             entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
@@ -190,6 +189,19 @@ class DicomNode:
         except OSError as error:
             return f": {handshake_failure(error)}"
         return ""
+
+
+def requestor(peer: DicomPeer, calling_ae: str) -> AE:
+    """Who associates with a peer: our AE title, implementation and the peer's time-outs, without contexts yet.
+
+    calling_ae: our title where the peer's settings name none.
+    """
+    entity = AE(ae_title=peer.calling_ae_title or calling_ae)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
+    entity.connection_timeout = peer.timeout_seconds
+    return entity
 
 
 def listener_as_peer(listener: ListenerSection, calling_ae: str, timeout_seconds: float) -> DicomNode:

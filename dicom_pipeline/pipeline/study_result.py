@@ -36,7 +36,7 @@ from dicom_pipeline.imaging.decoding.packed import PackedFile
 from dicom_pipeline.pipeline.recipe import Recipe
 from dicom_pipeline.pipeline.renderers import Renderers
 from dicom_pipeline.planning import StudyInput, account_of
-from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, series_names
+from dicom_pipeline.reporting import KeyFrame, build_report, key_frame, make_companions, series_names, with_companions
 from dicom_pipeline.scoring import Applicability, ZeroShot, series_scores
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def _reported(result: StudyResult, recipe: Recipe, renderers: Renderers, progres
             )
     except ReportError as error:
         return replace(result, problem=str(error))
-    return replace(result, report=report, companions=tuple(companions))
+    return replace(result, report=with_companions(report, companions), companions=tuple(companions))
 
 
 def _scores(

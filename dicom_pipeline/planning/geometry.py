@@ -13,6 +13,7 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import first_number, items_of, nested_items, read_value, texts_of
+from dicom_pipeline.dicom.mosaics import slice_points, tiles_of
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.planning.headers import Header
 
@@ -80,11 +81,16 @@ def _located(header: Header, count: int) -> list[LocatedFrame]:
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
+    tiles = tiles_of(header.dataset)
+    points = slice_points(header.dataset, tiles) if tiles is not None else []
     located = []
     for index in range(count):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
         orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
-        point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
+        if tiles is None:
+            point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
+        else:
+            point = points[index] if points else ()
         frame = Frame(FrameKey(header.sop_instance_uid, index + 1), header.path, header.series_instance_uid)
         located.append(
             LocatedFrame(

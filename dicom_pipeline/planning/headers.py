@@ -14,6 +14,7 @@ from pydicom import Dataset
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, first_number, integer_of, read_value, texts_of
 from dicom_pipeline.dicom.identity import is_ambiguous
+from dicom_pipeline.dicom.mosaics import tiles_of
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.dicom.warnings import suppress_warnings
@@ -24,7 +25,8 @@ from dicom_pipeline.domain import Excluded, InstanceError, Reason
 class Header:
     """One instance without its pixels, as planning sees it.
 
-    file: where it was read from, with every element before the pixel data. located: the geometry of its frames, once it
+    file: where it was read from, with every element before the pixel data. frames: how many pictures it holds, the slices of a
+    mosaic included. located: the geometry of its frames, once it
     was asked for (planning.geometry): several recognisers ask.
     """
 
@@ -68,7 +70,8 @@ def read_header(path: Path) -> Header:
         dataset = file.dataset
         with suppress_warnings():
             uids = {name: str(read_value(dataset, name) or "") for name in _UIDS}
-            frames = integer_of(dataset, "NumberOfFrames")
+            tiles = tiles_of(dataset)
+            frames = tiles.count if tiles is not None else integer_of(dataset, "NumberOfFrames")
         ambiguous = _is_ambiguous(file)
     except InflatedTooLargeError as error:
         raise InstanceError(Reason.TOO_LARGE, str(error)) from error

@@ -14,9 +14,9 @@ from dicom_pipeline.reporting.companions import (
     object_kind,
     read_embeddings_object,
 )
-from dicom_pipeline.reporting.names import series_names
+from dicom_pipeline.reporting.names import image_name_of, series_names, study_name_of
 from dicom_pipeline.reporting.readback import ReportContent, ReportScore, read_report
-from dicom_pipeline.reporting.report import SR_CLASSES, build_report
+from dicom_pipeline.reporting.report import SR_CLASSES, build_report, with_companions
 from dicom_pipeline.reporting.simpler_class import as_class, classes_for
 from dicom_pipeline.reporting.text import report_html, report_text
 
@@ -29,6 +29,7 @@ __all__ = [
     "as_class",
     "build_report",
     "classes_for",
+    "image_name_of",
     "key_frame",
     "make_companions",
     "object_kind",
@@ -37,4 +38,6 @@ __all__ = [
     "report_html",
     "report_text",
     "series_names",
+    "study_name_of",
+    "with_companions",
 ]

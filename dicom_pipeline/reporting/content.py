@@ -40,7 +40,7 @@ from dicom_pipeline.domain import (
 from dicom_pipeline.reporting import codes, equipment
 from dicom_pipeline.reporting.domain_mark import domain_evaluations
 from dicom_pipeline.reporting.evidence import LO, printable
-from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, reference
+from dicom_pipeline.reporting.measurements import in_report_order, measurement, ranks_of, references
 from dicom_pipeline.reporting.names import image_name_of, series_names
 from dicom_pipeline.reporting.summary import STATEMENT
 
@@ -191,7 +191,7 @@ def _group(
         algorithm_id=algorithm,
         measurements=measured,
         qualitative_evaluations=[*evaluations, *marks] or None,
-        source_images=[SourceImageForMeasurementGroup(*reference(key, headers)) for key in part.frames],
+        source_images=[SourceImageForMeasurementGroup(*of) for of in references(part.frames, headers)],
     )
 
 

@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dicom_pipeline.dicom.attributes import integer_of, items_of, texts_of
+from dicom_pipeline.dicom.mosaics import mark_as_mosaic, tiles_of
 from dicom_pipeline.domain import FrameKey, short_uid
 from dicom_pipeline.errors import ReportError
 
@@ -41,7 +42,6 @@ OF_THE_PATIENT_AT_THE_STUDY: Mapping[str, re.Pattern[str]] = {
     "PatientWeight": re.compile(r"(?=.*[1-9])\d{1,3}(\.\d{1,6})?"),
 }
 """Patient Study module (PS3.3 C.7.2.2): what makes sense; the rest is left out."""
-TEXTS: Mapping[str, int] = {"StudyDescription": LO, "InstitutionName": LO}
 REFERENCED_CLASS, REFERENCED_INSTANCE = Tag("ReferencedSOPClassUID"), Tag("ReferencedSOPInstanceUID")
 VALID_UID = re.compile(r"[12](\.(0|[1-9][0-9]*))+")
 """A UID of PS3.5 9.1: a root that exists (ISO or joint; none is under 0) and no leading zeros. Validators refuse all others."""
@@ -96,6 +96,16 @@ def frames_of(dataset: Dataset) -> int | None:
     return int(text) if re.fullmatch(r"\+?[0-9]+", text) and 0 < int(text) <= MAX_FRAMES else None
 
 
+def copy_frames(source: Dataset, clean: Dataset) -> None:
+    """Give a cleaned header what tells how many frames, or slices of a mosaic, its image holds, and their size."""
+    if (frames := frames_of(source)) is not None:
+        clean.NumberOfFrames = frames
+    if (size := size_of(source)) is not None:
+        clean.Rows, clean.Columns = size
+    if (tiles := tiles_of(source)) is not None:
+        mark_as_mosaic(clean, tiles)
+
+
 def size_of(dataset: Dataset) -> tuple[int, int] | None:
     """Rows and columns, None where the instance states none that can be."""
     rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
@@ -103,10 +113,12 @@ def size_of(dataset: Dataset) -> tuple[int, int] | None:
 
 
 def frame_number_of(clean: Dataset, key: FrameKey) -> int | None:
-    """The Referenced Frame Number (PS3.3 table 10-3) of a frame; None where the reference is to all there is.
+    """The Referenced Frame Number (PS3.3 table 10-3) of a frame; None where the reference is to all there is, or to a mosaic.
 
     Raises ReportError where a valid reference cannot say which frame it is.
     """
+    if tiles_of(clean) is not None:
+        return None
     if str(clean.SOPClassUID) not in SINGLE_FRAME:
         return key.frame if key.frame > 1 or int(clean.get("NumberOfFrames") or 1) > 1 else None
     if key.frame > 1:
@@ -183,8 +195,7 @@ def clean_header(source: Dataset) -> Dataset:
             setattr(clean, keyword, value)
     for keyword, max_bytes in IDENTIFIERS.items():
         setattr(clean, keyword, identifier_of(source, keyword, max_bytes))
-    for keyword, max_bytes in TEXTS.items():
-        setattr(clean, keyword, text_of(source, keyword, max_bytes))
+    clean.StudyDescription = text_of(source, "StudyDescription", LO)
     clean.PatientName = _name(source, "PatientName")
     clean.ReferringPhysicianName = _name(source, "ReferringPhysicianName")
     clean.PatientBirthDate = date_of(source, "PatientBirthDate")
@@ -195,7 +206,7 @@ def clean_header(source: Dataset) -> Dataset:
         if pattern.fullmatch(text := text_of(source, keyword, 16)):
             setattr(clean, keyword, text)
     clean.Modality = text_of(source, "Modality", 16) or "OT"
-    for keyword in ("IssuerOfPatientID", "InstitutionName", "StudyDescription"):
+    for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if not clean.get(keyword):
             del clean[keyword]
     clean.SpecificCharacterSet = "ISO_IR 192"

@@ -224,7 +224,9 @@ def _score(
     derived = children.get("121401")
     reference = children["image"].ReferencedSOPSequence[0]
     number = reference.get("ReferencedFrameNumber")
-    uid, frame = str(reference.ReferencedSOPInstanceUID), int(number or 1)
+    mosaic_slice = children.get(codes.coded("concept", "mosaic_slice").value)
+    uid = str(reference.ReferencedSOPInstanceUID)
+    frame = int(mosaic_slice.TextValue) if mosaic_slice is not None else int(number or 1)
     if kind is None:
         raise ReportError(f"a score has a method that this version does not know: {method}")
     value = float(item.MeasuredValueSequence[0].NumericValue)
@@ -241,7 +243,9 @@ def _score(
         frame=FrameKey(uid, frame),
         series_instance_uid=series[uid],
         above_threshold=above_threshold,
-        image_name=image_name(numbers.get(uid), frame, 2 if number else 1),
+        image_name=image_name(numbers.get(uid), frame, 2, "slice")
+        if mosaic_slice is not None
+        else image_name(numbers.get(uid), frame, 2 if number else 1),
     )
 
 

@@ -23,11 +23,10 @@ from dicom_pipeline.reporting.content import content, key_frames_of
 from dicom_pipeline.reporting.evidence import (
     Identity,
     clean_header,
+    copy_frames,
     evidence_sequence,
-    frames_of,
     identity_of,
     referenced_requests,
-    size_of,
     timezone_of,
     without_series_time,
 )
@@ -98,6 +97,34 @@ def build_report(
     return named(report)
 
 
+def with_companions(report: Dataset, companions: Sequence[Dataset]) -> Dataset:
+    """The report with what was made beside it among its evidence, and so with another UID.
+
+    Current Requested Procedure Evidence has "the full set of Composite SOP Instances, of which the creator is aware, which
+    were created to satisfy the current Requested Procedure(s)" (PS3.3 C.17.2).
+    """
+    if not companions:
+        return report
+    made = Dataset(report)
+    (study,) = made.CurrentRequestedProcedureEvidenceSequence
+    known = [
+        Identity(
+            str(study.StudyInstanceUID),
+            str(s.SeriesInstanceUID),
+            str(r.ReferencedSOPClassUID),
+            str(r.ReferencedSOPInstanceUID),
+        )
+        for s in study.ReferencedSeriesSequence
+        for r in s.ReferencedSOPSequence
+    ]
+    beside = [
+        Identity(str(c.StudyInstanceUID), str(c.SeriesInstanceUID), str(c.SOPClassUID), str(c.SOPInstanceUID))
+        for c in companions
+    ]
+    made.CurrentRequestedProcedureEvidenceSequence = evidence_sequence([*known, *beside])
+    return named(made)
+
+
 def _finish(report: Dataset, first: Dataset, source: Dataset, revision: Revision, provenance: Provenance) -> None:
     """Flags, equipment and times; every time is the revision's, none is the clock's."""
     offset = timezone_of(source)
@@ -147,10 +174,7 @@ def _cleaned(source: Dataset, identity: Identity) -> Dataset:
     """The clean header of an instance that the content refers to."""
     clean = clean_header(source)
     clean.SOPInstanceUID = identity.sop_instance
-    if (frames := frames_of(source)) is not None:
-        clean.NumberOfFrames = frames
-    if (size := size_of(source)) is not None:
-        clean.Rows, clean.Columns = size
+    copy_frames(source, clean)
     for keyword in ("SeriesNumber", "InstanceNumber"):
         if (number := integer_of(source, keyword)) is not None and abs(number) < 2**31:
             setattr(clean, keyword, number)
@@ -182,4 +206,12 @@ def _local(moment: datetime, offset: str) -> datetime:
     return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
 
 
-__all__ = ["COMPREHENSIVE_3D_SR", "COMPREHENSIVE_SR", "ENHANCED_SR", "SR_CLASSES", "STATEMENT", "build_report"]
+__all__ = [
+    "COMPREHENSIVE_3D_SR",
+    "COMPREHENSIVE_SR",
+    "ENHANCED_SR",
+    "SR_CLASSES",
+    "STATEMENT",
+    "build_report",
+    "with_companions",
+]

@@ -13,16 +13,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dicom_pipeline.dicom.part10 import encode
-from dicom_pipeline.domain import Domain, score_text
-from dicom_pipeline.imaging import contact_sheet
+from dicom_pipeline.domain import Domain
 from dicom_pipeline.pipeline import StudyResult
-from dicom_pipeline.reporting import series_names
 from dicom_pipeline.results.plan_json import plan_to_json
 from dicom_pipeline.results.score_rows import ScoreRow, read_scores
+from dicom_pipeline.results.study_sheet import study_sheet
 from dicom_pipeline.results.tables import embedding_table
-
-SHEET_FRAMES = 24
-"""Frames of one study on a contact sheet, evenly; its title says when there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class StudyOutput:
         reports = {}
         if result.report is not None:
             reports[f"{result.report.SOPInstanceUID}.dcm"] = encode(result.report)
-        entry = plan_to_json(result.plan, result.account, result.applicability)
+        entry = plan_to_json(result.plan, result.headers, result.account, result.applicability)
         entry["state"] = result.state.value
         entry["state_sentence"] = result.state.sentence
         entry["revision"] = result.revision.number
@@ -71,7 +67,16 @@ class StudyOutput:
                 for score in result.scores
             ],
             reports=reports,
-            sheet=_sheet(result) if result.renderings else None,
+            sheet=study_sheet(
+                result.plan,
+                result.headers,
+                result.renderings,
+                scores=result.frame_scores,
+                domains=result.domains,
+                revision=result.revision.number,
+            )
+            if result.renderings
+            else None,
             companions={f"{made.SOPInstanceUID}.dcm": encode(made) for made in result.companions},
         )
 
@@ -94,24 +99,3 @@ def _beyond(result: StudyResult, series_instance_uid: str) -> int | None:
     keys = [e.frame.key for e in result.embeddings if e.frame.series_instance_uid == series_instance_uid]
     judged = [result.domains[key].domain for key in keys if key in result.domains]
     return judged.count(Domain.OUT) if judged else None
-
-
-def _sheet(result: StudyResult) -> Image.Image:
-    """The study's contact sheet: renderings evenly over all series, each with its highest score."""
-    best: dict[Any, Any] = {}
-    for score in result.frame_scores:
-        if score.frame not in best or score.value > best[score.frame].value:
-            best[score.frame] = score
-    shown = result.renderings
-    names = series_names(result.plan, result.headers)
-    captions = []
-    for rendering in shown:
-        top = best.get(rendering.frame.key)
-        where = rendering.frame.position_mm
-        second = f"{top.label} {score_text(top.value, 2)}" if top else ""
-        if (judged := result.domains.get(rendering.frame.key)) and judged.domain is Domain.OUT:
-            second = f"{second}  OUT OF DOMAIN".strip()
-        distance = f"  {where:.0f} mm" if where is not None else ""
-        captions.append(f"{names[rendering.frame.series_instance_uid]}{distance}\n{second}")
-    title = f"Revision {result.revision.number}: {len(shown)} of {len(result.embeddings)} inputs, 448 x 448"
-    return contact_sheet([r.pixels for r in shown], captions, title=title)

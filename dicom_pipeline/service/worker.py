@@ -39,7 +39,8 @@ from dicom_pipeline.research.live import Searches
 from dicom_pipeline.research.writer import StoreWriter
 from dicom_pipeline.results.folder import OutputFolder
 from dicom_pipeline.results.record import result_folder, write_record
-from dicom_pipeline.results.study_output import SHEET_FRAMES, StudyOutput
+from dicom_pipeline.results.study_output import StudyOutput
+from dicom_pipeline.results.study_sheet import SHEET_FRAMES
 from dicom_pipeline.service.auditing import report_made
 from dicom_pipeline.service.stopping import STOP_SECONDS, StopDeadline, StoppedError
 from dicom_pipeline.service.wiring import record_of

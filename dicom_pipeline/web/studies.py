@@ -116,8 +116,9 @@ class StudyRoutes:
             )
         plan = Plan(uid, plan.series, (*plan.excluded, *excluded))
         account = account_of(plan, {i.sop_instance_uid: "" for i in instances if i.is_primary})
+        by_uid = {header.sop_instance_uid: header.dataset for header in headers}
         choice = LabelChoice.load(scoring.chosen, rules.named_label_sets)
-        return Answer.of(200, plan_to_json(plan, account, choice.applicability(plan)))
+        return Answer.of(200, plan_to_json(plan, by_uid, account, choice.applicability(plan)))
 
     def _scores(self, uid: str) -> Answer:
         """The series scores of the last revision that has any, highest first."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.imaging import SeriesRenderer, contact_sheet, load_preset
+from dicom_pipeline.imaging.sheet import SheetGroup, SheetPicture
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = {
@@ -24,13 +25,15 @@ SHOWN = {
 
 
 def main() -> None:
-    pixels, captions = [], []
+    groups = []
     for name, presets in SHOWN.items():
         frame = Frame(FrameKey("1"), ROOT / "sample_data" / "studies" / name, "1")
-        for preset in presets:
-            pixels.append(SeriesRenderer(load_preset(preset), [frame]).render(frame).pixels)
-            captions.append(f"{preset}\n{name.split('/')[0]}")
-    page = contact_sheet(pixels, captions, columns=5, title="One image, each preset")
+        pictures = [
+            SheetPicture(SeriesRenderer(load_preset(preset), [frame]).render(frame).pixels, preset)
+            for preset in presets
+        ]
+        groups.append(SheetGroup(name.split("/")[0], pictures))
+    page = contact_sheet(groups, title="One image, each preset")
     page.save(ROOT / "docs" / "images" / "presets.png")
 
 

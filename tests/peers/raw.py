@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Sequence
 
 CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
 
@@ -74,10 +75,12 @@ ABORT = struct.pack(">BxLxxBB", 7, 4, 0, 0)
 class RawSender:
     """One association from the sender's side. Raises OSError where the peer is gone."""
 
-    def __init__(self, port: int, seconds: float = 30.0, syntax: str = IMPLICIT) -> None:
+    def __init__(
+        self, port: int, seconds: float = 30.0, syntax: str = IMPLICIT, classes: Sequence[str] = (CT,)
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(request(syntax=syntax))
+        self.socket.sendall(request(syntax=syntax, classes=classes))
         kind, _ = self.read()
         if kind != 2:
             self.socket.close()

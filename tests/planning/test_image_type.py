@@ -108,10 +108,10 @@ def test_a_mosaic_is_one_frame_with_its_marks(values, reason):
     assert reason_of(MOSAIC, Modality="MR", **values) is reason
 
 
-def test_a_mosaic_without_public_marks_is_known_by_the_private_one():
+def test_a_mosaic_whose_slices_make_no_grid_is_excluded_by_its_private_mark():
     header = synthetic(1, Modality="MR", ImageType=MOSAIC)
     header.dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", 36)
-    assert exclusion_reason(header) == (Reason.MOSAIC, "Siemens mosaic: 36 slices")
+    assert exclusion_reason(header) == (Reason.MOSAIC, "Siemens mosaic that cannot be split: 36 slices")
 
 
 REFORMAT = {"ImageType": [*DERIVED, "MPR"], "ImageOrientationPatient": CORONAL, "SeriesNumber": 5}

@@ -136,7 +136,7 @@ def test_real_studies_are_planned_to_the_instance(corpus, name):
         "ct_ge_head": 28,
         "ct_philips_tilt_s2010": 28,
         "mr_ge_nih": 15,
-        "mr_siemens_mosaic": 0,
+        "mr_siemens_mosaic": 4,
         "mr_t1_slab": 64,
     }
     assert counts[Outcome.USED] == expected[name]
@@ -146,7 +146,7 @@ def test_every_file_of_pydicom_is_planned_or_has_a_reason():
     found = scan([Path(pydicom.data.__file__).parent / "test_files"])
     assert len(found.studies) > 30
     for headers in found.studies.values():
-        plan_to_json(plan := plan_study(headers, default_rules()), account_of(plan, {}))
+        plan_to_json(plan := plan_study(headers, default_rules()), {}, account_of(plan, {}))
         accounted(headers, plan)
 
 
@@ -162,7 +162,7 @@ def test_a_plan_decodes_no_pixel(corpus, tmp_path):
     plans = []
     for folder in (whole, cut):
         headers = headers_of(folder)
-        plans.append(plan_to_json(plan_study(headers, default_rules()), account_of(plan_of(folder), {})))
+        plans.append(plan_to_json(plan_study(headers, default_rules()), {}, account_of(plan_of(folder), {})))
     assert plans[0] == plans[1]
     assert len(plans[0]["series"][0]["frames"]) == 6
 

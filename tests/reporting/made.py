@@ -1,6 +1,7 @@
 """Reports for tests: revisions of a few synthetic instances with chosen tags."""
 
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,12 +66,12 @@ def header(kind: str, number: int, tags: dict | None = None, *, full: bool = Tru
     return ds
 
 
-def made_scores(labels: LabelSet, series: str, frames, derivation) -> list[Score]:
+def made_scores(labels: LabelSet, series: str, frames, derivation, scale=1.0) -> list[Score]:
     scores = []
     most = 100 * max(1, len(labels.labels) // 20)
     for index, label in enumerate(labels.labels):
         mine = [
-            Score(label.name, (index + 1) * (i + 1) / most, labels.kind, series, f.key)
+            Score(label.name, scale * (index + 1) * (i + 1) / most, labels.kind, series, f.key)
             for i, f in enumerate(frames[:4])
         ]
         best = mine[-1]
@@ -110,14 +111,22 @@ def report(
     label_set: LabelSet | None = None,
     series=1,
     derivation=Derivation.MAX,
+    sets: Sequence[LabelSet] = (),
+    scale=1.0,
+    instances=4,
     **options,
 ):
-    """A report of four instances a series, and all the scores that there were."""
+    """A report of four instances a series, and all the scores that there were.
+
+    sets: the label sets of the series in turn, where they are not all of label_set. scale: what scores are multiplied by.
+    """
     labels = label_set or load_label_set("cxr-13")
     plans, scores, headers = [], [], {}
     for nth in range(series):
         uid = SERIES if nth == 0 else f"{SERIES}.{nth}"
-        mine = {str(h.SOPInstanceUID): h for h in (header(kind, 10 * nth + i, tags, full=full) for i in range(4))}
+        mine = {
+            str(h.SOPInstanceUID): h for h in (header(kind, 10 * nth + i, tags, full=full) for i in range(instances))
+        }
         for each in mine.values():
             each.SeriesInstanceUID = uid
         frames = tuple(
@@ -125,7 +134,7 @@ def report(
             for i, instance in enumerate(mine)
             for frame in ((1, 2, 3) if kind == "ECT" else (1,))
         )
-        scores += made_scores(labels, uid, frames, derivation)
+        scores += made_scores(sets[nth % len(sets)] if sets else labels, uid, frames, derivation, scale)
         modality = "CT" if kind == "ECT" else kind
         plans.append(SeriesPlan(uid, modality, "test", "ct-medgemma-report", "all", frames))
         headers |= mine

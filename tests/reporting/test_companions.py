@@ -15,7 +15,7 @@ from dicom_pipeline.config import ReportSection, Settings
 from dicom_pipeline.dicom.own_objects import is_own_object
 from dicom_pipeline.dicom.part10 import encode
 from dicom_pipeline.domain import Embedding, Frame, FrameKey, Label, LabelSet, Revision
-from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions
+from dicom_pipeline.reporting import COMPANIONS, key_frame, make_companions, read_report, with_companions
 from dicom_pipeline.reporting import read_embeddings_object as read_back
 from dicom_pipeline.reporting.codes import score_code
 from dicom_pipeline.reporting.companions import _caption
@@ -138,7 +138,7 @@ def test_other_letters_are_drawn_and_not_boxes():
 
 
 def test_a_pdf_embeds_the_letters_that_readers_lack_and_is_the_same_each_time():
-    pictures = [(BLANK, ["Пневмония 0.5"])]
+    pictures = [key_image_pixels(BLANK, BLANK, Caption("CT", (), [("Пневмония", 0.5)], ()))] * 5
     plain = pdf_bytes("Ödem 0.500", [])
     assert b"DejaVu" not in plain.replace(b"/DejaVuSansMono", b"")
     made = pdf_bytes("Пневмония 0.500", pictures)
@@ -253,11 +253,41 @@ def test_the_pdf_says_what_the_report_says():
         assert words in body
 
 
+def test_the_pdf_shows_the_key_images_as_they_are_sent():
+    (image, document), _, _ = companions(wanted=["pdf", "key-image"])
+    body = bytes(document.EncapsulatedDocument)
+    assert f"/Width {image.Columns}".encode() in body
+    assert f"/Height {image.Rows}".encode() in body
+
+
+@pytest.mark.system
+def test_the_report_lists_what_was_made_beside_it(tmp_path):
+    made, _, sr = companions()
+    listed = with_companions(sr, made)
+    evidence = {
+        (str(r.ReferencedSOPInstanceUID), str(r.ReferencedSOPClassUID))
+        for series in listed.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        for r in series.ReferencedSOPSequence
+    }
+    assert {(str(m.SOPInstanceUID), str(m.SOPClassUID)) for m in made} < evidence
+    assert len(evidence) == len(made) + 4
+    assert listed.SOPInstanceUID != sr.SOPInstanceUID
+    assert encode(listed) == encode(with_companions(sr, made))
+    assert encode(with_companions(sr, ())) == encode(sr)
+    assert read_report(listed).scores == read_report(sr).scores
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encode(listed))
+    assert dciodvfy_errors(path) + dsrdump_errors(path) == []
+    assert pixelmed_errors_of([path]) == {path: []}
+
+
 @pytest.mark.system
 def test_a_pipeline_makes_them_and_orthanc_keeps_them(tmp_path, sample_data):
     settings = Settings(report=ReportSection(companions=COMPANIONS))
     result = Pipeline.from_config(settings).process_study([sample_data / "studies" / "cr-chest-effusion"])
     assert [d.Modality for d in result.companions] == ["OT", "KO", "OT", "DOC"]
+    evidence = {str(e.value) for e in result.report.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    assert {str(made.SOPInstanceUID) for made in result.companions} <= evidence
     server = Orthanc(tmp_path / "o").start()
     try:
         for dataset in result.companions:

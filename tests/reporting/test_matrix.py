@@ -56,6 +56,10 @@ def _order(procedure):
     return order
 
 
+PROBED = replace(labelled("Knee effusion", "Meniscal tear", threshold=0.5), kind=ScoreKind.PROBE_PROBABILITY)
+MIXED = LabelSet("small; t", "", SMALL.labels + PROBED.labels, SMALL.kind)
+"""Two label sets that apply to different series; the one that a recipe makes of them."""
+
 SHAPES = {
     "out-of-domain": {"label_set": SMALL, "domains": dict.fromkeys(FRAMES, OUT)},
     "partly-out-of-domain": {"label_set": SMALL, "domains": {FRAMES[-1]: OUT}, "series": 2},
@@ -72,6 +76,9 @@ SHAPES = {
     "name-of-200": {"label_set": labelled("long " * 39 + "names")},
     "name-of-200-with-threshold": {"label_set": labelled("Long " * 40 + "b", "Long " * 40 + "c", threshold=0.5)},
     "names-alike": {"label_set": labelled("Pleural Effusion Left", "Pleural Effusion Right", "pleural-effusion left")},
+    "mixed-label-sets": {"label_set": MIXED, "sets": [SMALL, PROBED], "series": 2},
+    "scores-of-0": {"label_set": SMALL, "scale": 0.0},
+    "one-frame": {"label_set": SMALL, "instances": 1},
     "other-scripts": {"label_set": labelled("肺炎", "Пневмония", "التهاب الرئة", "Ödem", "😀", "---", "a\\b^c=d")},
 }
 
@@ -147,9 +154,12 @@ def test_a_hundred_labels(tmp_path):
 def test_labels_that_are_alike_have_codes_of_their_own():
     for options in SHAPES.values():
         dataset, _ = report("CR", **{"key_frames": 0, **options})
-        group = dataset.ContentSequence[-1].ContentSequence[0].ContentSequence
-        codes = [i.ConceptNameCodeSequence[0].CodeValue for i in group if i.ValueType == "NUM"]
-        assert len(codes) == len(set(codes)) == len(options["label_set"].labels)
+        codes = [
+            [i.ConceptNameCodeSequence[0].CodeValue for i in group.ContentSequence if i.ValueType == "NUM"]
+            for group in dataset.ContentSequence[-1].ContentSequence
+        ]
+        assert all(len(of_group) == len(set(of_group)) for of_group in codes)
+        assert len({code for of_group in codes for code in of_group}) == len(options["label_set"].labels)
 
 
 def _written(dataset, folder):

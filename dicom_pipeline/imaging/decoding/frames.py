@@ -20,6 +20,7 @@ from pydicom.pixels.decoders.base import Decoder
 from pydicom.pixels.utils import as_pixel_options
 
 from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, nested_items, read_value
+from dicom_pipeline.dicom.mosaics import Tiles, tiles_of
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import Frame, InstanceError, Reason
@@ -121,24 +122,29 @@ def _located(file: ReadFile, stream: BinaryIO) -> ImageFile:
 
 
 def decode(frame: Frame, limits: Limits | None = None, packed: PackedFile | None = None) -> Stored:
-    """Stored values of one frame; colour comes as RGB. packed: what was read of its header elsewhere.
+    """Stored values of one frame, or of one slice of a mosaic; colour comes as RGB.
+
+    packed: what was read of its header elsewhere.
 
     Raises InstanceError with the reason: a missing attribute, an unsupported syntax, truncated or undecodable data.
     """
     limits = limits or Limits()
     image = image_file(frame.path, limits.max_inflated_bytes) if packed is None else located(packed.file)
     dataset = image.file.dataset
-    _check(dataset, frame, limits)
+    tiles = tiles_of(dataset)
+    _check(dataset, frame, limits, tiles)
     with suppress_warnings():  # pydicom warns of padding and excess frames that we can live with
-        values = _decoded(image, frame.key.frame)
+        values = _decoded(image, frame.key.frame if tiles is None else 1)
+    if tiles is not None:
+        values = values[tiles.area(frame.key.frame)]
     return Stored(values, dataset, _functional_groups(dataset, frame.key.frame), image.file.syntax.is_little_endian)
 
 
-def _check(dataset: Dataset, frame: Frame, limits: Limits) -> None:
+def _check(dataset: Dataset, frame: Frame, limits: Limits, tiles: Tiles | None) -> None:
     missing = [name for name in NEEDED if read_value(dataset, name) is None]
     if missing:
         raise InstanceError(Reason.MISSING_ATTRIBUTE, ", ".join(missing))
-    frames = limits.check(dataset)
+    frames = limits.check(dataset) if tiles is None else limits.check(dataset) * tiles.count
     if frame.key.frame > frames:
         raise InstanceError(Reason.TRUNCATED, f"frame {frame.key.frame} of {frames}")
 

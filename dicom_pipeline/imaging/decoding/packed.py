@@ -16,6 +16,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import UID
 
 from dicom_pipeline.dicom.attributes import integer_of
+from dicom_pipeline.dicom.mosaics import tiles_of
 from dicom_pipeline.dicom.reading import ReadFile
 
 IMAGE_GROUP = 0x0028
@@ -59,13 +60,14 @@ class PackedFile:
 
     @classmethod
     def of(cls, file: ReadFile) -> PackedFile | None:
-        """The file, or None where its header does not pack: several frames, sequences that rendering needs, deflated."""
+        """The file, or None where its header does not pack: several frames or slices, deflated, or with sequences."""
         dataset = file.dataset
         implicit, little_endian = dataset.original_encoding
         if file.deflated_at is not None or implicit is None or little_endian is None:
             return None
         tags = dataset.keys()  # iterating over the data set itself would convert its values
-        if (integer_of(dataset, "NumberOfFrames") or 1) > 1 or not SEQUENCE_TAGS.isdisjoint(tags):
+        several = (integer_of(dataset, "NumberOfFrames") or 1) > 1 or tiles_of(dataset) is not None
+        if several or not SEQUENCE_TAGS.isdisjoint(tags):
             return None
         found = (dataset.get_item(tag) for tag in tags if tag >> 16 == IMAGE_GROUP or tag in TAGS)
         elements = tuple(element for element in found if isinstance(element, RawDataElement | DataElement))

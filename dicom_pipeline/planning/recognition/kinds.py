@@ -126,14 +126,14 @@ def _by_image_type(header: Header) -> tuple[Reason, str] | None:
 
 
 def _mosaic(header: Header) -> tuple[Reason, str] | None:
-    """A Siemens mosaic: one frame that is called so and has a mosaic's marks.
+    """A Siemens mosaic that cannot be split into its slices: one frame that is called so and has a mosaic's marks.
 
     Enhanced objects of newer software carry the word too, and hold one slice a frame.
     """
     if "MOSAIC" not in image_type(header) or header.frames > 1:
         return None
     mark = _mosaic_mark(header)
-    return (Reason.MOSAIC, f"Siemens mosaic: {mark}") if mark else None
+    return (Reason.MOSAIC, f"Siemens mosaic that cannot be split: {mark}") if mark else None
 
 
 def _mosaic_mark(header: Header) -> str:

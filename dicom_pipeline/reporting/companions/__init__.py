@@ -41,7 +41,7 @@ from dicom_pipeline.reporting.companions.lettering import label_text
 from dicom_pipeline.reporting.companions.orientation import Edges, edges_of
 from dicom_pipeline.reporting.companions.page import pdf_bytes
 from dicom_pipeline.reporting.companions.picture import Caption, key_image_pixels
-from dicom_pipeline.reporting.evidence import TIMES, clean_header, frame_number_of, frames_of
+from dicom_pipeline.reporting.evidence import TIMES, clean_header, copy_frames, frame_number_of
 from dicom_pipeline.reporting.names import image_name_of
 from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
@@ -97,8 +97,7 @@ def key_frame(
     key, header = frame.key, headers[frame.key.sop_instance_uid]
     clean = clean_header(header)
     clean.SOPInstanceUID = key.sop_instance_uid
-    if (frames := frames_of(header)) is not None:
-        clean.NumberOfFrames = frames
+    copy_frames(header, clean)
     ranked = sorted(scores, key=lambda s: (-s.value, s.label))
     return KeyFrame(
         key,
@@ -261,17 +260,7 @@ def _source_purpose() -> Dataset:
 def _pdf(report: Dataset, revision: Revision, provenance: Provenance, key_frames: Sequence[KeyFrame]) -> Dataset:
     """Encapsulated PDF (PS3.3 A.45.1): the report as text, then the key images."""
     made = _companion(report, "pdf", ENCAPSULATED_PDF, "DOC", revision.number, provenance)
-    pictures = [
-        (
-            k.pixels,
-            [
-                k.title,
-                "as the model saw it",
-                *(f"{label_text(s.label)}  {score_text(s.value, 2)}" for s in k.scores[:4]),
-            ],
-        )
-        for k in key_frames
-    ]
+    pictures = [key_image_pixels(k.pixels, k.own_window, _caption(k, revision, provenance)) for k in key_frames]
     content = read_report(report)
     written = tuple(replace(score, label=label_text(score.label)) for score in content.scores)
     body = pdf_bytes(report_text(replace(content, scores=written)), pictures)

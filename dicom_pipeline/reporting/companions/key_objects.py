@@ -43,7 +43,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
             specific_character_set="ISO_IR 192",
         )
     described = [item for item in made.ContentSequence if item.ValueType == "TEXT"]
-    made.ContentSequence = DicomSequence([*described, *(_image(header, key) for header, key in shown)])
+    made.ContentSequence = DicomSequence([*described, *_images(shown)])
     without_series_time(made)
     for keyword in TIMES:
         setattr(made, keyword, report.get(keyword))
@@ -51,7 +51,7 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
         made.TimezoneOffsetFromUTC = report.TimezoneOffsetFromUTC
     elif "TimezoneOffsetFromUTC" in made:
         del made.TimezoneOffsetFromUTC
-    for keyword in ("StudyDescription", *OF_THE_PATIENT_AT_THE_STUDY):
+    for keyword in ("IssuerOfPatientID", "StudyDescription", *OF_THE_PATIENT_AT_THE_STUDY):
         if keyword in report:
             setattr(made, keyword, report.get(keyword))
     made.SeriesDescription = "AI RESEARCH - key-objects"
@@ -60,6 +60,12 @@ def key_object_selection(report: Dataset, shown: Sequence[tuple[Dataset, FrameKe
     made.ContributingEquipmentSequence = copy.deepcopy(report.ContributingEquipmentSequence)
     made.ContentQualification = "RESEARCH"
     return made
+
+
+def _images(shown: Sequence[tuple[Dataset, FrameKey]]) -> list[Dataset]:
+    """An item for each image or frame; slices of one mosaic are one."""
+    items = {(key.sop_instance_uid, frame_number_of(header, key)): _image(header, key) for header, key in shown}
+    return list(items.values())
 
 
 def _image(header: Dataset, key: FrameKey) -> Dataset:

@@ -1,4 +1,4 @@
-"""The PDF of a report: its text, then the key frames with their scores."""
+"""The PDF of a report: its text, then the key images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from dicom_pipeline.domain import Pixels
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.reporting.companions.lettering import font_file, writable
 
@@ -18,8 +18,13 @@ BANNER = "AI RESEARCH - NOT FOR DIAGNOSIS"
 DEJAVU = "DejaVuSansMono"
 
 
-def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Sequence[str]]]) -> bytes:
-    """A4 pages: the text, then the pictures two by two, each with its lines. The same bytes each time.
+PICTURES_WIDE, PICTURES_HIGH = 2, 2
+MARGIN = 36
+"""Points; an A4 page is 595 x 842."""
+
+
+def pdf_bytes(text: str, pictures: Sequence[npt.NDArray[np.uint8]]) -> bytes:
+    """A4 pages: the text, then the key images two by two, RGB uint8 (H, W, 3). The same bytes each time.
 
     Raises ReportError where the extra `pdf` is not installed.
     """
@@ -53,13 +58,15 @@ def pdf_bytes(text: str, pictures: Sequence[tuple[Pixels, Sequence[str]]]) -> by
         for number, line in enumerate(lines[start : start + 76]):
             write(36, height - 64 - 9.5 * number, line, "Courier", 7)
         canvas.showPage()
-    for start in range(0, len(pictures), 4):
+    cell = (width - 3 * MARGIN) / PICTURES_WIDE, (height - 4 * MARGIN) / PICTURES_HIGH
+    for start in range(0, len(pictures), PICTURES_WIDE * PICTURES_HIGH):
         heading()
-        for index, (pixels, said) in enumerate(pictures[start : start + 4]):
-            x, y = 48 + 256 * (index % 2), height - 310 - 340 * (index // 2)
-            canvas.drawImage(ImageReader(Image.fromarray(np.asarray(pixels))), x, y, 240, 240)
-            for number, line in enumerate(part for whole in said for part in wrapped(whole, 46)):
-                write(x, y - 14 - 12 * number, line, "Helvetica", 9)
+        for index, pixels in enumerate(pictures[start : start + PICTURES_WIDE * PICTURES_HIGH]):
+            row, column = divmod(index, PICTURES_WIDE)
+            scale = min(cell[0] / pixels.shape[1], cell[1] / pixels.shape[0])
+            size = pixels.shape[1] * scale, pixels.shape[0] * scale
+            x, top = MARGIN + column * (cell[0] + MARGIN), height - 1.5 * MARGIN - row * (cell[1] + MARGIN)
+            canvas.drawImage(ImageReader(Image.fromarray(pixels)), x, top - size[1], *size)
         canvas.showPage()
     canvas.save()
     return stream.getvalue()
