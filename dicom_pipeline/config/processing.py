@@ -37,6 +37,16 @@ class RenderingSection(Section):
     max_process_bytes: int = Field(
         2 * 1024**3, ge=256 * 1024**2, description="Memory that one of them may take beyond what it starts with."
     )
+    kernel: Literal["auto", "numpy"] = Field(
+        "auto",
+        description="What looks pixels up and resizes them; auto: loops compiled by numba where it is installed (extra "
+        "`fast`), else numpy. Both make the same bytes.",
+    )
+    kernel_folder: Path | None = Field(
+        None,
+        description="Folder of the compiled loops, which only the service's user may be able to write, because code is run "
+        "from it; unset: `kernels` in DICOM_PIPELINE_CACHE, or in the user's cache folder.",
+    )
 
 
 class EncoderSection(Section):

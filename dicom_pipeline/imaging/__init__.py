@@ -1,8 +1,8 @@
 """RENDER: stored pixels of one frame -> uint8 (448, 448, 3), bit-exact to a named preset.
 
 decoding/ (bytes to stored values), luts, windows and voi (values to grey), statistics (what presets must know of a stack),
-colour (to sRGB), resize (square and shrink), presets (recipes in data/presets), serving (Google's container), render (fast
-path), sheet.
+colour (to sRGB), resize (square and shrink), kernels/ (look up and resize in one step, by numpy or as compiled loops),
+presets (recipes in data/presets), serving (Google's container), render (fast path), sheet.
 """
 
 from __future__ import annotations

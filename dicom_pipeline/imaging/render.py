@@ -1,9 +1,9 @@
 """Stored pixels of one frame -> uint8 (448, 448, 3), by a preset.
 
 The fast path: every preset is a point function of the stored value, so it is computed once for each value that the
-pixel type can hold and looked up for just those source pixels that the resize reads. Values of more than 16 bits, float
-pixels, colour and the PIL resizes go through the same functions on the whole array. Both give the same bytes
-(tests/imaging/test_fast_path.py).
+pixel type can hold and looked up for just those source pixels that the resize reads, by whatever kernel there is. Values of
+more than 16 bits, float pixels, colour and the PIL resizes go through the same functions on the whole array. All give the
+same bytes (tests/imaging/test_fast_path.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dicom_pipeline.imaging import colour, resize, serving, statistics, voi
 from dicom_pipeline.imaging.decoding.frames import Stored, decode
 from dicom_pipeline.imaging.decoding.limits import Limits, frame_edge
 from dicom_pipeline.imaging.decoding.packed import PackedFile
+from dicom_pipeline.imaging.kernels import Kernel, NumpyKernel, Table
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.imaging.statistics import ReferenceFrames, Statistics
 from dicom_pipeline.imaging.windows import Span, to_grey
@@ -33,7 +34,8 @@ class SeriesRenderer:
     """Renders the frames of one series with one preset; safe to call from several threads.
 
     reference_frames: frames whose values give the series its percentiles, for presets that need them; each stack has its own.
-    statistics: what was measured of them elsewhere, in place of reference frames.
+    statistics: what was measured of them elsewhere, in place of reference frames. kernel: numpy's unless another is given;
+    which one it is changes no byte.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class SeriesRenderer:
         reference_frames: Sequence[Frame] = (),
         limits: Limits | None = None,
         statistics: Statistics | None = None,
+        kernel: Kernel | None = None,
     ) -> None:
         self.preset = preset
         self.limits = limits or Limits()
         self._statistics = statistics or ReferenceFrames(reference_frames, self.limits, preset.percentiles)
-        self._table: tuple[Any, npt.NDArray[np.float32]] | None = None
+        self._kernel = kernel or NumpyKernel()
+        self._table: tuple[Any, Table] | None = None
 
     def render(self, frame: Frame, packed: PackedFile | None = None) -> Rendering:
         """The rendering of one frame. packed: what was read of its header elsewhere.
@@ -117,24 +121,23 @@ class SeriesRenderer:
             return None
         return (self._statistics.extremes(stored, stack),)
 
-    def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> npt.NDArray[np.float32]:
-        """The function over all values of a type, ordered by their bits: float32 (1 or 3, 2 ** bits); the last is kept."""
+    def _looked_up(self, dtype: np.dtype[Any], key: Any, function: PointFunction) -> Table:
+        """The function over all values of a type, ordered by their bits, as the kernel reads it; the last is kept."""
         cached = self._table
         if key is not None and cached is not None and cached[0] == (dtype, key):
             return cached[1]
         bits = dtype.itemsize * 8
         levels = function(np.arange(1 << bits, dtype=f"u{dtype.itemsize}").view(dtype))
-        table = np.ascontiguousarray(levels.reshape(1 << bits, -1).T, np.float32)
+        table = self._kernel.table(levels.reshape(1 << bits, -1))
         if key is not None:
             self._table = ((dtype, key), table)
         return table
 
-    def _fast(self, values: npt.NDArray[Any], planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def _fast(self, values: npt.NDArray[Any], table: Table) -> npt.NDArray[np.uint8]:
         height, width = resize.padded_shape(values.shape[0], values.shape[1], self.preset.geometry)
         rows, columns = resize.taps(values.shape[0], height), resize.taps(values.shape[1], width)
         unsigned = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
-        made = resize.look_up_and_interpolate(unsigned, planes, rows, columns)
-        return np.repeat(made, 3, axis=2) if made.shape[2] == 1 else made
+        return self._kernel.render(unsigned, table, rows, columns)
 
     def _whole(self, image: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
         aspect = self._aspect(stored)

@@ -7,6 +7,7 @@ be windowed as a whole: `taps` says which rows and columns matter.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Taps:
     """Where the output samples of one axis fall in the source.
 
     lower, upper: int arrays (448,), indices into `needed`; weight: float32 (448,), share of the upper sample.
-    needed: int array of the source indices that are read at all; -1 stands for padding.
+    needed: int array of the source indices that are read at all; -1 stands for padding. All arrays are read-only.
     """
 
     needed: npt.NDArray[np.intp]
@@ -36,8 +37,9 @@ class Taps:
     weight: npt.NDArray[np.float32]
 
 
+@functools.lru_cache(maxsize=16)
 def taps(length: int, padded: int) -> Taps:
-    """Taps of an axis of `length` samples centred in `padded` ones (floor of the difference before).
+    """Taps of an axis of `length` samples centred in `padded` ones (floor of the difference before); the last are kept.
 
     Half-pixel centres in float32, as TensorFlow computes them: x = (i + 0.5) * (n / 448) - 0.5.
     """
@@ -49,7 +51,10 @@ def taps(length: int, padded: int) -> Taps:
     needed, inverse = np.unique(np.concatenate([lower, upper]), return_inverse=True)
     source = needed - (padded - length) // 2
     source[(source < 0) | (source >= length)] = -1
-    return Taps(source, inverse[:IMAGE_SIZE], inverse[IMAGE_SIZE:], centre - floor)
+    weight = centre - floor
+    for array in (source, inverse, weight):  # whoever asks next gets the same arrays
+        array.flags.writeable = False
+    return Taps(source, inverse[:IMAGE_SIZE], inverse[IMAGE_SIZE:], weight)
 
 
 def gather(image: npt.NDArray[Any], rows: Taps, columns: Taps) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""The fast path gives the bytes of the plain path, over random geometry, bit depth, signedness and slopes."""
+"""The fast path gives the bytes of the plain path, by either kernel, over random geometry, bit depth, signedness and slopes."""
 
 from pathlib import Path
 
@@ -10,7 +10,14 @@ from pydicom import Dataset
 
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.imaging.decoding.frames import Stored
+from dicom_pipeline.imaging.kernels import NumpyKernel
 from tests.imaging.plain import plain_render
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"])
+def kernel(request, compiled_kernel):
+    return NumpyKernel() if request.param == "numpy" else compiled_kernel
+
 
 PRESETS = [
     "ct-medgemma-report",
@@ -32,6 +39,8 @@ def stored_frames(draw):
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     shape = draw(st.integers(1, 600)), draw(st.integers(1, 600))
     values = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(low, high, shape, dtype, endpoint=True)
+    values.flags.writeable = draw(st.booleans())
+    values = values.T if draw(st.booleans()) else values
     header = Dataset()
     header.PhotometricInterpretation = draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))
     header.BitsStored, header.Modality = bits, draw(st.sampled_from(["CT", "MR", "CR"]))
@@ -48,22 +57,23 @@ def stored_frames(draw):
     return Stored(values, header, ())
 
 
-@settings(max_examples=80, deadline=None)
-@given(stored_frames(), st.sampled_from(PRESETS))
-def test_fast_equals_plain(stored, preset):
-    renderer = SeriesRenderer(load_preset(preset))
+@settings(max_examples=150, deadline=None)
+@given(stored=stored_frames(), preset=st.sampled_from(PRESETS))
+def test_fast_equals_plain(kernel, stored, preset):
+    renderer = SeriesRenderer(load_preset(preset), kernel=kernel)
     fast = renderer.render_stored(stored)
     assert fast.shape == (448, 448, 3)
     assert fast.dtype == np.uint8
+    assert fast.flags.c_contiguous
     np.testing.assert_array_equal(fast, plain_render(renderer, stored))
 
 
 @pytest.mark.parametrize("preset", ["ct-medgemma-report", "ct-single:brain"])
-def test_fast_equals_plain_on_real_ct(corpus: Path, preset):
+def test_fast_equals_plain_on_real_ct(corpus: Path, preset, kernel):
     from dicom_pipeline.domain import Frame, FrameKey
     from dicom_pipeline.imaging.decoding.frames import decode
 
-    renderer = SeriesRenderer(load_preset(preset))
+    renderer = SeriesRenderer(load_preset(preset), kernel=kernel)
     for path in sorted((corpus / "ct_ge_head").glob("*.dcm"))[::9]:
         frame = Frame(FrameKey("1"), path, "1")
         np.testing.assert_array_equal(renderer.render(frame).pixels, plain_render(renderer, decode(frame)))

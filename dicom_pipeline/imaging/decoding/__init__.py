@@ -2,5 +2,5 @@
 
 limits (what a frame may cost, and the edge at which its failure stays its own), fragments (which bytes are a frame),
 code_streams (what a compressed frame's header says of its size), frames (decode one), packed (a header that was read
-elsewhere), jpeg12 (12-bit JPEG).
+elsewhere), decoders (which one reads what), codecs (imagecodecs as one of them).
 """

@@ -24,8 +24,8 @@ from dicom_pipeline.dicom.mosaics import Tiles, tiles_of
 from dicom_pipeline.dicom.reading import InflatedTooLargeError, ReadFile, read_file
 from dicom_pipeline.dicom.warnings import suppress_warnings
 from dicom_pipeline.domain import Frame, InstanceError, Reason
-from dicom_pipeline.imaging.decoding import jpeg12
 from dicom_pipeline.imaging.decoding.code_streams import check_code_stream
+from dicom_pipeline.imaging.decoding.decoders import decode_first, plugins_of
 from dicom_pipeline.imaging.decoding.fragments import Fragment, TruncatedFrameError, frames_of, read_frame
 from dicom_pipeline.imaging.decoding.limits import Limits
 from dicom_pipeline.imaging.decoding.packed import PackedFile
@@ -36,8 +36,6 @@ NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "Bi
 PIXEL_DATA = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 PIXEL_VRS = ("OB", "OW", "OF", "OD", "UN")
 UNDEFINED_LENGTH = 0xFFFFFFFF
-
-jpeg12.register()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def _decoded(image: ImageFile, number: int) -> npt.NDArray[Any]:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
         raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax) from error
-    if not decoder.is_available:
+    if syntax.is_encapsulated and not plugins_of(decoder):
         raise InstanceError(Reason.UNSUPPORTED_TRANSFER_SYNTAX, syntax)
     if not image.keyword:
         raise InstanceError(Reason.NO_PIXEL_DATA)
@@ -195,7 +193,7 @@ def _frame_values(decoder: Decoder, image: ImageFile, number: int) -> npt.NDArra
         data = read_frame(stream, image.frames[number - 1])
     check_code_stream(data, image.file.syntax, image.file.dataset)
     options["number_of_frames"] = 1
-    return decoder.as_array(encapsulate([data], has_bot=False), index=0, **options)[0]
+    return decode_first(decoder, encapsulate([data], has_bot=False), options)
 
 
 def _named(error: Exception) -> str:

@@ -10,17 +10,17 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from dicom_pipeline.pipeline.renderers.jobs import SHAPE, SLOT_BYTES, Answer, Job, Rendered
-from dicom_pipeline.pipeline.renderers.process import READY
+from dicom_pipeline.pipeline.renderers.jobs import SHAPE, SLOT_BYTES, Answer, Job, Ready, Rendered
 
 JOBS_AT_ONCE = 2
 """Jobs that a process holds: the one that it works on and the next, so that it never waits for its parent."""
@@ -47,19 +47,27 @@ class Task:
 
 
 class RenderProcess:
-    """A render process; used by one thread. Raises OSError where it cannot be started."""
+    """A render process; used by one thread. Raises OSError where it cannot be started.
 
-    def __init__(self, limits: RenderLimits) -> None:
+    kernel_folders: in which it looks for compiled loops. ready: what it said when it was.
+    """
+
+    def __init__(self, limits: RenderLimits, kernel_folders: Sequence[Path] = ()) -> None:
         self.tasks: deque[Task] = deque()
-        self.is_ready = False
+        self.ready: Ready | None = None
         self.silent_seconds = 0.0
         self._given = self._taken = 0
         ours, theirs = socket.socketpair()
         with ours, theirs, _shared_memory(JOBS_AT_ONCE * SLOT_BYTES) as memory:
             self._memory = mmap.mmap(memory.fileno(), 0)
-            self._process = _start(limits, theirs.fileno(), memory.fileno())
+            self._process = _start(limits, theirs.fileno(), memory.fileno(), kernel_folders)
             self.connection = Connection(ours.detach())
         self._slots = np.frombuffer(self._memory, np.uint8).reshape(JOBS_AT_ONCE, *SHAPE)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started."""
+        return self.ready is not None
 
     @property
     def is_full(self) -> bool:
@@ -79,8 +87,8 @@ class RenderProcess:
         """
         answer = self.connection.recv()
         self.silent_seconds = 0.0
-        if not self.is_ready:
-            self.is_ready = answer == READY
+        if self.ready is None:
+            self.ready = answer
             return None
         slot = self._slots[self._taken % JOBS_AT_ONCE]
         self._taken += 1
@@ -100,8 +108,10 @@ class RenderProcess:
         return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
-def _start(limits: RenderLimits, connection: int, memory: int) -> subprocess.Popen[bytes]:
-    words = [str(word) for word in (connection, memory, limits.frame_seconds, limits.max_bytes)]
+def _start(
+    limits: RenderLimits, connection: int, memory: int, kernel_folders: Sequence[Path]
+) -> subprocess.Popen[bytes]:
+    words = [str(word) for word in (connection, memory, limits.frame_seconds, limits.max_bytes, *kernel_folders)]
     return subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-P", "-m", PROGRAM, *words],  # -P: the working folder is no place to import from
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"},

@@ -10,14 +10,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from dicom_pipeline.backoff import backoff_seconds
 from dicom_pipeline.domain import InstanceError, Reason, short_uid
 from dicom_pipeline.errors import DicomPipelineError
 from dicom_pipeline.pipeline.renderers.child import RenderLimits, RenderProcess, Task
 from dicom_pipeline.pipeline.renderers.desk import Desk, RenderersClosedError
-from dicom_pipeline.pipeline.renderers.jobs import Answer, Failed
+from dicom_pipeline.pipeline.renderers.jobs import Answer, Failed, Ready
+from dicom_pipeline.pipeline.renderers.kernels import KernelChoice, code_folders
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,9 @@ MAX_DEATHS = 3
 MAX_FAILED_STARTS = 5
 FIRST_START_SECONDS, MAX_START_SECONDS = 0.5, 10.0
 STARTING_SECONDS = 120.0
+
+MAX_FAILED_STARTS_WITH_LOOPS = 2
+"""Starts in a row that may fail before the next ones do without compiled loops, which may be what ends them."""
 
 WALL_SHARE = 4
 """A job may take so many times its CPU time by the clock: it waits for a disk, or for a machine with much else to do."""
@@ -44,10 +50,17 @@ class RendererStartError(DicomPipelineError):
 
 
 class Dispatcher:
-    """Runs until the desk is closed. ended: how many processes ended that should not have, by how."""
+    """Runs until the desk is closed.
 
-    def __init__(self, desk: Desk, processes: int, limits: RenderLimits) -> None:
+    ended: how many processes ended that should not have, by how. kernel: what renders in them, "" before one has started.
+    """
+
+    def __init__(self, desk: Desk, processes: int, limits: RenderLimits, kernel: KernelChoice) -> None:
         self.ended: Counter[str] = Counter()
+        self.kernel = ""
+        self._choice = kernel
+        self._kernel_folders: tuple[Path, ...] = ()
+        self._problems: set[str] = set()
         self._desk = desk
         self._wanted = processes
         self._limits = limits
@@ -58,14 +71,9 @@ class Dispatcher:
     def run(self) -> None:
         """Work until the desk is closed, or no process can be started."""
         try:
-            last = time.monotonic()
-            while not self._desk.closed:
-                self._start_missing()
-                self._give()
-                self._take()
-                now = time.monotonic()
-                self._look(min(now - last, MAX_LOOK_SECONDS))
-                last = now
+            with ExitStack() as stack:
+                self._kernel_folders = code_folders(self._choice, stack)
+                self._work()
         finally:
             self._desk.close()
             for process in self._processes:
@@ -73,10 +81,20 @@ class Dispatcher:
                 for task in process.tasks:
                     task.future.set_exception(RenderersClosedError("the render processes were ended"))
 
+    def _work(self) -> None:
+        last = time.monotonic()
+        while not self._desk.closed:
+            self._start_missing()
+            self._give()
+            self._take()
+            now = time.monotonic()
+            self._look(min(now - last, MAX_LOOK_SECONDS))
+            last = now
+
     def _start_missing(self) -> None:
         while len(self._processes) < self._wanted and time.monotonic() >= self._start_at:
             try:
-                self._processes.append(RenderProcess(self._limits))
+                self._processes.append(RenderProcess(self._limits, self._kernel_folders))
             except OSError as error:
                 self._start_failed(error.strerror or type(error).__name__)
 
@@ -85,6 +103,10 @@ class Dispatcher:
         wait_seconds = backoff_seconds(self._failed_starts - 1, FIRST_START_SECONDS, MAX_START_SECONDS)
         self._start_at = time.monotonic() + wait_seconds
         log.error("a render process cannot be started: %s; again in %.1f s", why, wait_seconds)
+        if self._kernel_folders and self._failed_starts >= MAX_FAILED_STARTS_WITH_LOOPS:
+            folders = ", ".join(map(str, self._kernel_folders))
+            log.warning("rendering with numpy from now on: a process ended while it loaded what is in %s", folders)
+            self._kernel_folders = ()
         if self._failed_starts >= MAX_FAILED_STARTS and not self._processes:
             self._give_up(why)
 
@@ -118,6 +140,14 @@ class Dispatcher:
             self._failed_starts = 0
             if taken is not None:
                 _tell(*taken)
+            elif process.ready is not None:
+                self._has_started(process.ready)
+
+    def _has_started(self, ready: Ready) -> None:
+        self.kernel = ready.kernel
+        if ready.problem and ready.problem not in self._problems:  # each process has it
+            log.warning("rendering with %s, more slowly and to the same bytes: %s", ready.kernel, ready.problem)
+            self._problems.add(ready.problem)
 
     def _look(self, seconds: float) -> None:
         """Count how long each process has been silent; end those that should have answered."""

@@ -15,6 +15,7 @@ from dicom_pipeline.domain import IMAGE_SIZE, Frame, InstanceError, Pixels, Reas
 from dicom_pipeline.imaging.decoding.frames import decode
 from dicom_pipeline.imaging.decoding.limits import frame_edge
 from dicom_pipeline.imaging.decoding.packed import PackedFile
+from dicom_pipeline.imaging.kernels import Kernel, NumpyKernel
 from dicom_pipeline.imaging.presets import Preset
 from dicom_pipeline.imaging.render import SeriesRenderer, content_of
 from dicom_pipeline.imaging.statistics import Given, Measured, NotMeasuredError, Sample, Statistic, sample_of
@@ -22,6 +23,14 @@ from dicom_pipeline.imaging.statistics import Given, Measured, NotMeasuredError,
 SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 SLOT_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 """Shared memory for one rendering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process can be given jobs. kernel: what renders in it; problem: why that is not the one that was asked for."""
+
+    kernel: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +121,21 @@ class CompareFiles:
         return same_content(self.first, self.second)
 
 
+class _Process:
+    """What all jobs of this process use."""
+
+    kernel: Kernel = NumpyKernel()
+
+
+def use_kernel(kernel: Kernel) -> None:
+    """Render the frames of this process with a kernel; before its first job."""
+    _Process.kernel = kernel
+
+
 @functools.lru_cache(maxsize=8)
 def _renderer(preset: Preset, measured: Measured) -> SeriesRenderer:
     """A renderer keeps its last lookup table, so frames of one stack share it."""
-    return SeriesRenderer(preset, statistics=Given(measured, preset.percentiles))
+    return SeriesRenderer(preset, statistics=Given(measured, preset.percentiles), kernel=_Process.kernel)
 
 
 def answer_of(job: Job, slot: npt.NDArray[np.uint8]) -> Answer:

@@ -18,6 +18,7 @@ from dicom_pipeline.pipeline.renderers.child import RenderLimits, Task
 from dicom_pipeline.pipeline.renderers.desk import Desk
 from dicom_pipeline.pipeline.renderers.dispatcher import OUT_OF_TIME, Dispatcher
 from dicom_pipeline.pipeline.renderers.jobs import CompareFiles, ContentOfFrame, Job
+from dicom_pipeline.pipeline.renderers.kernels import KernelChoice
 from dicom_pipeline.pipeline.renderers.series import SeriesFrames
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ def default_processes() -> int:
 class Renderers:
     """The render processes, started with the first job; safe to share between threads. Close it, or use it in a `with`.
 
-    processes: how many; None for one a core but one.
+    processes: how many; None for one a core but one. kernel: what they render with, which changes no byte.
     """
 
-    def __init__(self, processes: int | None = None, limits: RenderLimits | None = None) -> None:
+    def __init__(
+        self, processes: int | None = None, limits: RenderLimits | None = None, kernel: KernelChoice | None = None
+    ) -> None:
         self.processes = processes or default_processes()
         self._desk = Desk()
-        self._dispatcher = Dispatcher(self._desk, self.processes, limits or RenderLimits())
+        self._dispatcher = Dispatcher(self._desk, self.processes, limits or RenderLimits(), kernel or KernelChoice())
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._finalizer = weakref.finalize(self, self._desk.close)
@@ -48,7 +51,7 @@ class Renderers:
     def from_settings(cls, section: RenderingSection) -> Renderers:
         """As the settings say; the processes are not started yet."""
         limits = RenderLimits(section.frame_seconds, section.max_process_bytes)
-        return cls(section.processes, limits)
+        return cls(section.processes, limits, KernelChoice(section.kernel == "auto", section.kernel_folder))
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -57,6 +60,11 @@ class Renderers:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    @property
+    def kernel(self) -> str:
+        """What they render with: "numba" or "numpy"; "" before one has started."""
+        return self._dispatcher.kernel
 
     @property
     def ended(self) -> Mapping[str, int]:

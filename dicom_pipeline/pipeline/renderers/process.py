@@ -1,9 +1,10 @@
 """What runs in a render process: jobs from a connection, answers back, under limits of memory and of time for each job.
 
-    python -m dicom_pipeline.pipeline.renderers.process CONNECTION MEMORY FRAME_SECONDS MAX_BYTES
+    python -m dicom_pipeline.pipeline.renderers.process CONNECTION MEMORY FRAME_SECONDS MAX_BYTES [KERNEL_FOLDER...]
 
-CONNECTION and MEMORY are inherited file descriptors: a socket, and the memory in which renderings are handed back. It ends
-with its parent, because the connection then ends; a decoder that loops at that moment ends by its limit of time.
+CONNECTION and MEMORY are inherited file descriptors: a socket, and the memory in which renderings are handed back. In the
+folders it looks for compiled loops; without any it renders with numpy. It ends with its parent, because the connection then
+ends; a decoder that loops at that moment ends by its limit of time.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from pathlib import Path
 import numpy as np
 
 from dicom_pipeline import faults
-from dicom_pipeline.pipeline.renderers.jobs import SHAPE, SLOT_BYTES, Job, answer_of
-
-READY = "ready"
+from dicom_pipeline.pipeline.renderers.jobs import SHAPE, SLOT_BYTES, Job, Ready, answer_of, use_kernel
+from dicom_pipeline.pipeline.renderers.kernels import kernel_from
 
 
 def main(arguments: list[str]) -> None:
     """Answer jobs until the connection ends."""
-    connection, memory, seconds, max_bytes = (int(word) for word in arguments)
+    connection, memory, seconds, max_bytes = (int(word) for word in arguments[:4])
     for ignored in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent says when to stop
         signal.signal(ignored, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold patient data
-    _limit_memory(max_bytes)
+    kernel, problem = kernel_from([Path(word) for word in arguments[4:]])
+    use_kernel(kernel)
+    _limit_memory(max_bytes)  # after the kernel: no file has had a say yet, and a compiler needs more than a decoder
     shared = mmap.mmap(memory, 0)
     slots = np.frombuffer(shared, np.uint8).reshape(len(shared) // SLOT_BYTES, *SHAPE)
     with Connection(connection) as parent:
-        parent.send(READY)
+        parent.send(Ready(kernel.name, problem))
         while True:
             try:
                 number, job = parent.recv()
