@@ -14,10 +14,13 @@ import pyarrow as pa
 from jinja2 import Environment, select_autoescape
 from PIL import Image
 
-from dicom_pipeline.domain import Frame, FrameKey
+from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, texts_of
+from dicom_pipeline.dicom.reading import InflatedTooLargeError, read_file
+from dicom_pipeline.domain import Frame, FrameKey, series_name
 from dicom_pipeline.errors import DicomPipelineError
 from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.pipeline.renderers import Renderers
+from dicom_pipeline.reporting import image_name_of, study_name_of
 from dicom_pipeline.research.search.viewers import Viewer
 
 THUMBNAIL = 224
@@ -34,11 +37,24 @@ def search_page(
             cards.append(
                 {
                     "row": row,
+                    "name": _name(row, path) if path is not None else "",
                     "picture": thumbnail(row, path, renderers) if path is not None else "",
                     "links": [(viewer.name, viewer.link(row)) for viewer in viewers],
                 }
             )
     return _render("search.html", asked=asked, cards=cards, notice=notice)
+
+
+def _name(row: Mapping[str, Any], path: Path) -> str:
+    """What a workstation calls the row's image, as in the report; "" where its file cannot be read."""
+    try:
+        header = read_file(path).dataset
+    except (*UNPARSABLE, InflatedTooLargeError):
+        return ""
+    modality, description = ("".join(texts_of(header, keyword)[:1]) for keyword in ("Modality", "SeriesDescription"))
+    series = series_name(modality, description, integer_of(header, "SeriesNumber"))
+    image = image_name_of(FrameKey(row["sop_instance_uid"], row["frame"]), {row["sop_instance_uid"]: header})
+    return f"{study_name_of({row['sop_instance_uid']: header})}: {series}, {image}"
 
 
 def thumbnail(row: Mapping[str, Any], path: Path, renderers: Renderers) -> str:

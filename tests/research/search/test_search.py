@@ -196,7 +196,10 @@ def test_the_page_has_pictures_and_links_and_escapes_what_it_shows(samples, samp
     assert "weasis://%24dicom%3Ars%20--url%20%22https%3A%2F%2Fh%2Fdicom-web%22" in page
     assert "<script>" not in page
     assert "<b>x" not in page
-    assert "image not at hand" in search_page(found, asked="", path_of=lambda _: None, viewers=[])
+    assert re.search(r"Synthetic [a-z-]+, 2026-01-05: (CT|CR|MR) [A-Za-z0-9 ()]+ \(series \d\), image \d+", page)
+    without = search_page(found, asked="", path_of=lambda _: None, viewers=[])
+    assert "image not at hand" in without
+    assert f"image {found['sop_instance_uid'][0].as_py()}#" in without
 
 
 @pytest.mark.parametrize("text", ["OHIF", "OHIF=ftp://x", "Other=http://x", "OHIF=javascript:{study}"])
