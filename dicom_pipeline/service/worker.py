@@ -217,7 +217,7 @@ class Worker:
         target = self.folder / where
         temporary = target.with_name(target.name + ".part")
         shutil.rmtree(temporary, ignore_errors=True)
-        folder = OutputFolder(temporary)
+        folder = OutputFolder(temporary, escape_formulas=self.settings.results.escape_formulas)
         folder.add(output)
         folder.write()
         if record is not None:
