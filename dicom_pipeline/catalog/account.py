@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from dicom_pipeline.catalog.retention import spool_account
 
 LAST_REVISIONS = 100
 """Of which `status` shows each by itself, unless it is asked for more."""
+
+MODALITY = re.compile("[A-Z0-9]{2,12}")
 
 
 def service_account(catalog: Catalog, last: int | None = LAST_REVISIONS) -> dict[str, Any]:
@@ -85,5 +88,11 @@ def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def senders_and_modalities(row: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The columns senders and modalities of a row, which hold JSON, as sorted lists without empty names."""
-    return {name: sorted(filter(None, json.loads(row[name]))) for name in ("senders", "modalities")}
+    """The columns senders and modalities of a row, which hold JSON, as sorted lists for people.
+
+    Both are received text: of an AE title what is not printable becomes "?"; what cannot be a modality (PS3.3 C.7.3.1.1.1)
+    is "other", as it may hold anything.
+    """
+    senders = ("".join(c if c.isprintable() else "?" for c in title) for title in json.loads(row["senders"]) if title)
+    found = (name if MODALITY.fullmatch(name) else "other" for name in json.loads(row["modalities"]) if name)
+    return {"senders": sorted(set(senders)), "modalities": sorted(set(found))}

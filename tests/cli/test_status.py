@@ -216,6 +216,17 @@ def test_sender_modality_and_time_are_shown(tmp_path, catalog):
     assert (revision["senders"], revision["modalities"]) == (["CT_WARD7"], ["MR"])
 
 
+def test_received_text_that_is_no_title_or_modality_is_not_shown(tmp_path, catalog):
+    record_instance(
+        catalog,
+        Received("5.1", "aa", "1.5", "5", "1.2", "1.2", "p", 9, "A\x1b[31mB", "::1", "", 1.0, "Doe^Jane", ""),
+    )
+    make_revision(catalog, "1.5", 2.0, "quiet")
+    (revision,) = service_account(catalog)["revisions"]
+    assert (revision["senders"], revision["modalities"]) == (["A?[31mB"], ["other"])
+    assert "\x1b" not in run(tmp_path, "status", "1.5").stdout + json.dumps(study_account(catalog, "1.5"))
+
+
 def test_a_study_is_found_by_uid_accession_number_or_a_part(tmp_path, catalog):
     add(catalog, 7, ["archive"])
     record_accession_number(catalog, "1.7", "ACC-2025-7")
