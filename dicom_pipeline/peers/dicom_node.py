@@ -13,6 +13,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
@@ -26,6 +27,9 @@ from dicom_pipeline.peers.query import find_instance
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.peers.tls_advice import handshake_failure
 from dicom_pipeline.reporting import as_class, classes_for
+
+PROBE_SECONDS = 5.0
+"""Wait for a connection that is only to say why an association failed."""
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 
@@ -118,12 +122,16 @@ class DicomNode:
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
     def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
+        """As associate, each class in the two uncompressed transfer syntaxes of little endian."""
+        syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+        return self.associate([build_context(uid, syntaxes) for uid in abstract_syntaxes], handlers)
+
+    def associate(self, contexts: Sequence[PresentationContext], handlers: Sequence[Any] = ()) -> Any:
+        """An open association of pynetdicom with at least one accepted context, or an Attempt that says why there is none."""
         peer = self.peer
         entity = AE(ae_title=peer.calling_ae_title or self.calling_ae)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_seconds
         entity.connection_timeout = peer.timeout_seconds
-        for abstract_syntax in abstract_syntaxes:
-            entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
             tls = (tls_client_context(peer), peer.host) if peer.uses_tls else None
         except (OSError, ssl.SSLError) as error:
@@ -133,7 +141,12 @@ class DicomNode:
             handled = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
             try:
                 association = entity.associate(
-                    peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls, evt_handlers=handled
+                    peer.host,
+                    peer.port,
+                    contexts=list(contexts),
+                    ae_title=peer.ae_title,
+                    tls_args=tls,
+                    evt_handlers=handled,
                 )
             except (OSError, UnicodeError) as error:  # of the look-up of the name, before any connection
                 return Attempt(
@@ -146,9 +159,9 @@ class DicomNode:
             wordless = not association.is_rejected and association.acceptor.primitive is None
             if not (opened and wordless and time.monotonic() - began < peer.timeout_seconds / 2):
                 break
-        return self._why_not(association, abstract_syntaxes[0], tls[0] if tls else None)
+        return self._why_not(association, [str(c.abstract_syntax) for c in contexts], tls[0] if tls else None)
 
-    def _why_not(self, association: Any, abstract_syntax: str, tls: ssl.SSLContext | None) -> Attempt:
+    def _why_not(self, association: Any, offered: Sequence[str], tls: ssl.SSLContext | None) -> Attempt:
         """What an association that did not come about means for a delivery."""
         where = f"{self.peer.ae_title}@{self.peer.host}:{self.peer.port}"
         if association.is_rejected:
@@ -158,11 +171,12 @@ class DicomNode:
             outcome = DeliveryOutcome.SET_ASIDE if permanent else DeliveryOutcome.RETRY
             return Attempt(outcome, message=f"{where} rejects the association: {words}{self._advice(words)}")
         if association.acceptor.primitive is not None:
+            classes = ", ".join(UID(uid).name for uid in dict.fromkeys(offered))
             return Attempt(
                 DeliveryOutcome.SET_ASIDE,
-                message=f"{where} accepts no presentation context for {UID(abstract_syntax).name}",
+                message=f"{where} accepts no presentation context for {classes}",
             )
-        why = self._why_no_handshake(tls) if tls else ""
+        why = self._why_no_handshake(tls) if tls else self._why_no_answer()
         return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached{why}")
 
     def _advice(self, words: str) -> str:
@@ -173,6 +187,16 @@ class DicomNode:
         if words.startswith("Called AE title"):
             return f"; the peer is not called {self.peer.ae_title}"
         return ""
+
+    def _why_no_answer(self) -> str:
+        """What a connection by itself runs into, as pynetdicom keeps it to itself."""
+        try:
+            socket.create_connection(
+                (self.peer.host, self.peer.port), min(self.peer.timeout_seconds, PROBE_SECONDS)
+            ).close()
+        except OSError as error:
+            return f": {handshake_failure(error)}"
+        return ": it takes the connection and does not answer as a DICOM node does: is that its DICOM port?"
 
     def _why_no_handshake(self, context: ssl.SSLContext) -> str:
         """What a TLS handshake by itself runs into, as pynetdicom keeps it to itself; "" where that works."""
