@@ -15,14 +15,16 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    Comprehensive3DSRStorage,
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
 from dicom_pipeline.config import DicomPeer, ListenerSection
+from dicom_pipeline.config.tls_files import peer_tls_problem
 from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentAction
-from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
+from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome, Trial
 from dicom_pipeline.peers.query import find_instance
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.peers.tls_advice import handshake_failure
@@ -121,6 +123,36 @@ class DicomNode:
             association.release()
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
+    def trial(self) -> Trial:
+        """C-ECHO, and whether the node accepts what a delivery proposes: SR classes, and what verifies their arrival."""
+        deliver = self.peer.deliver
+        reports = classes_for(Comprehensive3DSRStorage) if not deliver.objects or "report" in deliver.objects else ()
+        proofs = {"find": (FIND,), "commitment": (str(StorageCommitmentPushModel),)}.get(deliver.verify, ())
+        association = self._associate(str(Verification), *reports, *proofs)
+        if isinstance(association, Attempt):
+            return Trial(False, association.message)
+        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+        try:
+            status = association.send_c_echo().get("Status") if str(Verification) in accepted else None
+        except (ValueError, RuntimeError) as error:
+            return Trial(False, f"C-ECHO failed: {error}")
+        finally:
+            if association.is_established:
+                association.release()
+        if reports and not accepted.intersection(reports):
+            return Trial(False, f"it answers, but accepts no SR class: {', '.join(UID(uid).name for uid in reports)}")
+        if lacking := [UID(uid).name for uid in proofs if uid not in accepted]:
+            return Trial(
+                False, f'it answers, but verify = "{deliver.verify}" needs {lacking[0]}, which it does not accept'
+            )
+        echo = "does not accept C-ECHO"
+        if str(Verification) in accepted:
+            if status != 0:
+                return Trial(False, f"C-ECHO was answered {status!r}")
+            echo = "answers C-ECHO"
+        takes = ", ".join(UID(uid).name for uid in (*reports, *proofs) if uid in accepted)
+        return Trial(True, f"it {echo}{f'; it accepts {takes}' if takes else ''}")
+
     def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
         """As associate, each class in the two uncompressed transfer syntaxes of little endian."""
         syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -134,7 +166,7 @@ class DicomNode:
         entity.connection_timeout = peer.timeout_seconds
         try:
             tls = (tls_client_context(peer), peer.host) if peer.uses_tls else None
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             return Attempt(DeliveryOutcome.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
         for _ in range(2):
             began, opened = time.monotonic(), list[Any]()
@@ -224,7 +256,12 @@ def listener_as_peer(listener: ListenerSection, calling_ae: str, timeout_seconds
 
 
 def tls_client_context(peer: DicomPeer) -> ssl.SSLContext:
-    """TLS of 1.2 or later as its client, with our certificate where the settings name one. Raises OSError, ssl.SSLError."""
+    """TLS of 1.2 or later as its client, with our certificate where the settings name one.
+
+    Raises OSError (ssl.SSLError is one) that names the file.
+    """
+    if problem := peer_tls_problem(peer):
+        raise OSError(problem)
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=peer.tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if peer.tls_certificate is not None and peer.tls_key is not None:
