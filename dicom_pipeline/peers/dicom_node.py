@@ -30,8 +30,10 @@ from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, w
 from dicom_pipeline.peers.tls_advice import handshake_failure
 from dicom_pipeline.reporting import as_class, classes_for
 
-PROBE_SECONDS = 5.0
-"""Wait for a connection that is only to say why an association failed."""
+NO_ANSWER = "it takes the connection and does not answer as a DICOM node does: is that its DICOM port?"
+NOT_IN_TIME = "it does not answer in time: is a firewall between, is the port right?"
+NOBODY = "nothing listens there (connection refused, or no route): is the peer running, are address and port right?"
+"""Why no association came about, as far as pynetdicom tells: a connection to ask once more would be an incident at the peer."""
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 
@@ -191,10 +193,14 @@ class DicomNode:
             wordless = not association.is_rejected and association.acceptor.primitive is None
             if not (opened and wordless and time.monotonic() - began < peer.timeout_seconds / 2):
                 break
-        return self._why_not(association, [str(c.abstract_syntax) for c in contexts], tls[0] if tls else None)
+        late = time.monotonic() - began >= peer.timeout_seconds
+        why = NO_ANSWER if opened else NOT_IN_TIME if late else NOBODY
+        if tls and association.acceptor.primitive is None:
+            why = self._why_no_handshake(tls[0]) or why
+        return self._why_not(association, [str(c.abstract_syntax) for c in contexts], why)
 
-    def _why_not(self, association: Any, offered: Sequence[str], tls: ssl.SSLContext | None) -> Attempt:
-        """What an association that did not come about means for a delivery."""
+    def _why_not(self, association: Any, offered: Sequence[str], unreachable: str) -> Attempt:
+        """What an association that did not come about means for a delivery. unreachable: why, where the peer said nothing."""
         where = f"{self.peer.ae_title}@{self.peer.host}:{self.peer.port}"
         if association.is_rejected:
             answer = association.acceptor.primitive
@@ -208,8 +214,7 @@ class DicomNode:
                 DeliveryOutcome.SET_ASIDE,
                 message=f"{where} accepts no presentation context for {classes}",
             )
-        why = self._why_no_handshake(tls) if tls else self._why_no_answer()
-        return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached{why}")
+        return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached: {unreachable}")
 
     def _advice(self, words: str) -> str:
         """What to do about a rejection, where its words tell."""
@@ -219,16 +224,6 @@ class DicomNode:
         if words.startswith("Called AE title"):
             return f"; the peer is not called {self.peer.ae_title}"
         return ""
-
-    def _why_no_answer(self) -> str:
-        """What a connection by itself runs into, as pynetdicom keeps it to itself."""
-        try:
-            socket.create_connection(
-                (self.peer.host, self.peer.port), min(self.peer.timeout_seconds, PROBE_SECONDS)
-            ).close()
-        except OSError as error:
-            return f": {handshake_failure(error)}"
-        return ": it takes the connection and does not answer as a DICOM node does: is that its DICOM port?"
 
     def _why_no_handshake(self, context: ssl.SSLContext) -> str:
         """What a TLS handshake by itself runs into, as pynetdicom keeps it to itself; "" where that works."""
@@ -242,9 +237,9 @@ class DicomNode:
                 secure.settimeout(1.0)
                 secure.recv(1)  # under TLS 1.3 a refusal of our certificate comes after the handshake
         except TimeoutError:
-            return "" if shaken else f": {handshake_failure(TimeoutError())}"
+            return "" if shaken else handshake_failure(TimeoutError())
         except OSError as error:
-            return f": {handshake_failure(error)}"
+            return handshake_failure(error)
         return ""
 
 

@@ -178,7 +178,7 @@ def answering(kind: str):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("nobody", "nothing listens there (connection refused)"),
+        ("nobody", "nothing listens there (connection refused"),
         ("other", "the peer is not called PEER"),
         ("http", "does not answer as a DICOM node does"),
         ("hangs up", "does not answer as a DICOM node does"),
