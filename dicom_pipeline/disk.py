@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -62,6 +63,30 @@ def write_durably(path: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_problem(folder: Path) -> str:
+    """Why no file can be written in a folder, tried with one that is removed again; "" where that works.
+
+    A folder that is not there is made for the trial, and removed with those above it that were made too.
+    """
+    made: list[Path] = []
+    trial = folder / f".trial-{uuid.uuid4().hex}"
+    try:
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir()
+            made.append(missing)
+        try:
+            write_durably(trial, b"trial\n")
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror or type(error).__name__}"
+    finally:
+        for path in reversed(made):
+            with suppress(OSError):  # someone has put something into it meanwhile
+                path.rmdir()
+    return ""
 
 
 def sync_file(path: Path | str) -> None:

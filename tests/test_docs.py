@@ -18,7 +18,8 @@ from dicom_pipeline.config import load_settings
 from dicom_pipeline.planning import rules_from
 from dicom_pipeline.reporting import read_report
 from dicom_pipeline.scoring import LabelChoice, load_label_set
-from dicom_pipeline.service.wiring import check_rules, destinations_of
+from dicom_pipeline.service.starting.checks import check_rules
+from dicom_pipeline.service.wiring import destinations_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dicom_pipeline.config.tls_files import tls_files_problem
 from dicom_pipeline.errors import ConfigError
 
 FACILITY = 10
@@ -124,6 +125,8 @@ def tls_client_context(ca: Path | None, certificate: Path | None, key: Path | No
 
     Raises ConfigError where the files cannot be used.
     """
+    if problem := tls_files_problem("audit.syslog_", certificate=certificate, key=key, authorities=ca):
+        raise ConfigError(problem)
     try:
         context = ssl.create_default_context(cafile=str(ca) if ca else None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -59,7 +59,7 @@ def demo(
                 bar.update(task, description=f"sending {len(headers)} instances by C-STORE")
                 port = settings.listener.port
                 statuses = send_instances(headers, AE_TITLE, "127.0.0.1", port, "DEMO_SCU")
-                if any(statuses.values()):
+                if any(statuses.values()) or len(statuses) < len(headers):
                     raise DicomPipelineError("the listener refused instances; see the messages above")
                 account = _wait_for_results(
                     settings, len(found.studies), lambda text: bar.update(task, description=text)
@@ -67,7 +67,7 @@ def demo(
         finally:
             service.terminate()
             service.join()
-        folder = OutputFolder(out)
+        folder = OutputFolder(out, escape_formulas=settings.results.escape_formulas)
         for revision in account["revisions"]:
             where = result_folder(revision["study_instance_uid"], revision["number"])
             folder.add(StudyOutput.read(settings.spool.folder / where))

@@ -12,10 +12,11 @@ from dicom_pipeline.cli.printing import AsJson, console, print_json
 from dicom_pipeline.errors import DeliveryError, UsageError
 
 if TYPE_CHECKING:
-    from dicom_pipeline.planning import Header
+    from collections.abc import Sequence
 
-MAX_CONTEXTS = 128
-"""Presentation contexts of one association (PS3.8 9.3.2.2)."""
+    from dicom_pipeline.domain import Excluded
+    from dicom_pipeline.peers.sending import Sent
+    from dicom_pipeline.planning import Header, Scan
 
 
 def send(
@@ -26,6 +27,7 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send files by C-STORE, as they are, e.g. `send folder DICOMPIPE@127.0.0.1:11112`."""
+    from dicom_pipeline.domain import Outcome
     from dicom_pipeline.planning import scan
 
     *files, node = paths
@@ -34,17 +36,23 @@ def send(
     called, host, port = parse_node(str(node))
     found = scan(files)
     headers = [header for members in found.studies.values() for header in members]
+    excluded = [item for items in found.excluded.values() for item in items]
     if not headers:
-        raise UsageError("there is no DICOM instance in these paths")
-    statuses = send_instances(headers, called, host, port, calling)
-    failed = {uid: f"0x{status:04X}" for uid, status in statuses.items() if status != 0}
+        raise UsageError(f"there is no DICOM instance in these paths{_examples(found)}")
+    results = _sent(headers, called, host, port, calling)
     if as_json:
-        print_json({"sent": len(statuses) - len(failed), "failed": failed})
+        print_json(
+            {
+                "sent": sum(not sent.problem for sent in results),
+                "failed": {sent.header.sop_instance_uid: sent.problem for sent in results if sent.problem},
+                "excluded": {str(item.path): item.reason.value for item in excluded},
+                "not_dicom": [str(path) for path in found.other_files],
+            }
+        )
     else:
-        console().print(f"{len(statuses) - len(failed)} of {len(headers)} instances sent to {called}")
-        for uid, status in failed.items():
-            console().print(f"  {uid}: {status}")
-    raise typer.Exit(1 if failed or len(statuses) < len(headers) else 0)
+        _print_results(results, excluded, found.other_files, f"{called}@{host}:{port}")
+    bad = any(sent.problem for sent in results) or any(item.reason.outcome is Outcome.FAILED for item in excluded)
+    raise typer.Exit(1 if bad else 0)
 
 
 def parse_node(text: str) -> tuple[str, str, int]:
@@ -56,34 +64,47 @@ def parse_node(text: str) -> tuple[str, str, int]:
 
 
 def send_instances(headers: list[Header], called: str, host: str, port: int, calling: str) -> dict[str, int]:
-    """SOP Instance UID -> C-STORE status, in associations of at most 128 presentation contexts. Raises DeliveryError."""
-    from pydicom import dcmread
-    from pynetdicom import AE
-    from pynetdicom.presentation import build_context
+    """SOP Instance UID -> C-STORE status, of those that the node answered. Raises DeliveryError without any association."""
+    return {
+        sent.header.sop_instance_uid: sent.status
+        for sent in _sent(headers, called, host, port, calling)
+        if sent.status is not None
+    }
 
-    by_context: dict[tuple[str, str], list[Header]] = {}
-    for header in headers:
-        by_context.setdefault((header.sop_class_uid, header.transfer_syntax_uid), []).append(header)
-    pairs = list(by_context)
-    statuses: dict[str, int] = {}
-    for start in range(0, len(pairs), MAX_CONTEXTS):
-        wanted = pairs[start : start + MAX_CONTEXTS]
-        contexts = [build_context(abstract, transfer) for abstract, transfer in wanted]
-        try:
-            association = AE(ae_title=calling).associate(host, port, contexts=contexts, ae_title=called)
-        except (OSError, UnicodeError) as error:
-            raise DeliveryError(f"the host name {host} cannot be resolved ({type(error).__name__})") from error
-        if not association.is_established:
-            raise DeliveryError(
-                f"{called}@{host}:{port} does not take the association; is it listening under this title?"
-            )
-        for pair in wanted:
-            for header in by_context[pair]:
-                try:
-                    answer = association.send_c_store(dcmread(header.path, force=True))
-                except (ValueError, RuntimeError, AttributeError):
-                    statuses[header.sop_instance_uid] = 0x0122  # refused: SOP class or syntax not accepted
-                    continue
-                statuses[header.sop_instance_uid] = int(answer.get("Status", 0xC000))
-        association.release()
-    return statuses
+
+def _sent(headers: list[Header], called: str, host: str, port: int, calling: str) -> list[Sent]:
+    """What became of each file. Raises DeliveryError where no association came about at all."""
+    from dicom_pipeline.config import DicomPeer
+    from dicom_pipeline.peers.dicom_node import DicomNode
+    from dicom_pipeline.peers.sending import send_files
+
+    node = DicomNode(DicomPeer(type="dicom", name="send", ae_title=called, host=host, port=port), calling)
+    results: list[Sent] = []
+    for sent in send_files(node, headers):
+        if sent.no_association and not results:
+            raise DeliveryError(f"nothing was sent: {sent.problem}")
+        results.append(sent)
+    return results
+
+
+def _print_results(results: Sequence[Sent], excluded: Sequence[Excluded], others: Sequence[Path], node: str) -> None:
+    """Each file that was not sent with its reason, then the counts."""
+    screen = console()
+    failed = [sent for sent in results if sent.problem]
+    for sent in failed:
+        screen.print(f"not sent: {sent.header.path}: {sent.problem}", soft_wrap=True, highlight=False)
+    for item in excluded:
+        screen.print(f"not sent: {item.path}: {item.reason.sentence}", soft_wrap=True, highlight=False)
+    for path in others:
+        screen.print(f"not a DICOM instance: {path}", soft_wrap=True, highlight=False)
+    counts = [f"{len(results) - len(failed)} of {len(results) + len(excluded)} instances sent to {node}"]
+    counts += [f"{len(failed) + len(excluded)} not sent"] if failed or excluded else []
+    counts += [f"{len(others)} files are not DICOM"] if others else []
+    screen.print("; ".join(counts), soft_wrap=True, highlight=False)
+
+
+def _examples(found: Scan) -> str:
+    """Some of the files that were looked at, and what they are."""
+    lines = [f"{path} is not a DICOM file" for path in found.other_files]
+    lines += [f"{item.path}: {item.reason.sentence}" for items in found.excluded.values() for item in items]
+    return "".join(f"\n  {line}" for line in lines[:5])

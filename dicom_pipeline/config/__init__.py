@@ -6,7 +6,8 @@ docs/configuration.md is the same text. Any value can be overridden by an enviro
 variable that holds one.
 
 settings (all of them, read from a file), fields (what values may be), secrets, settings_text (the file that `init` writes);
-receiving, processing, peers, operating (sections); older_tables (what peers were called before).
+receiving, processing, peers, operating (sections); tls_files (what is wrong with one); older_tables (what peers were called
+before).
 """
 
 from dicom_pipeline.config.operating import AuditSection, ServiceSection

@@ -1,22 +1,23 @@
-"""What `doctor` examines: model, decoders, port, disk, TLS files, failed handshakes, audit trail, destinations, sources."""
+"""What `doctor` examines: model, label sets, decoders, port, disk, TLS files, failed handshakes, audit trail, peers."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import socket
-from pathlib import Path
 
 from dicom_pipeline.acceptor.admission import check_address
 from dicom_pipeline.acceptor.certificates import check_own_files
 from dicom_pipeline.acceptor.tls_advice import handshake_advice
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import refusals
-from dicom_pipeline.config import Settings
-from dicom_pipeline.disk import exclusive_lock
-from dicom_pipeline.errors import ConfigError, DicomPipelineError
+from dicom_pipeline.config import AnyPeer, Settings
+from dicom_pipeline.config.tls_files import peer_tls_problem
+from dicom_pipeline.disk import exclusive_lock, write_problem
+from dicom_pipeline.errors import ConfigError, DicomPipelineError, ModelError
 from dicom_pipeline.peers.dicom_node import DicomNode, listener_as_peer
+from dicom_pipeline.peers.peer import Destination
+from dicom_pipeline.service.starting.checks import check_processing, check_rules, label_choice
 from dicom_pipeline.service.wiring import destinations_of, forwarder_of, orthanc_of, trail_folder
 
 Check = tuple[str, tuple[bool, str]]
@@ -25,7 +26,13 @@ Check = tuple[str, tuple[bool, str]]
 
 def examine(settings: Settings) -> list[Check]:
     """All checks of this machine with these settings."""
-    checks = [_encoder_check(settings), _codec_check(), _port_check(settings), _disk_check(settings)]
+    checks = [
+        _encoder_check(settings),
+        *_scoring_checks(settings),
+        _codec_check(),
+        _port_check(settings),
+        _disk_check(settings),
+    ]
     checks += tls_checks(settings) + handshake_checks(settings) + peer_checks(settings)
     return checks + _node_checks(settings)
 
@@ -94,12 +101,8 @@ def _audit_checks(settings: Settings) -> list[Check]:
     says = f"in {folder}"
     if forwarder is not None:
         says += f", and to a syslog: {forwarder.waiting_bytes()} bytes wait to be sent"
-    return [("audit trail", (_can_be_written(folder), says))]
-
-
-def _can_be_written(folder: Path) -> bool:
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+    problem = write_problem(folder)
+    return [("audit trail", (not problem, problem or says))]
 
 
 def _answer(problem: str) -> tuple[bool, str]:
@@ -107,17 +110,28 @@ def _answer(problem: str) -> tuple[bool, str]:
 
 
 def _node_checks(settings: Settings) -> list[tuple[str, tuple[bool, str]]]:
-    """Whether destinations and sources answer; one that cannot be made of its settings hides no other check."""
+    """Whether what deliveries and fetches do works, tried; one that cannot be made of its settings hides no other check."""
     try:
-        found = [(f"destination {d.name}", _answer(d.echo())) for d in destinations_of(settings)]
+        found = [
+            (f"destination {peer.name}", _trial(peer, destination))
+            for peer, destination in zip(settings.delivering, destinations_of(settings), strict=True)
+        ]
     except ConfigError as error:
         found = [("destinations", (False, str(error)))]
     for peer in settings.fetching:
         try:
-            found.append((f"source {peer.name}", _answer(orthanc_of(peer).echo())))
+            found.append((f"source {peer.name}", _answer(peer_tls_problem(peer) or orthanc_of(peer).echo())))
         except ConfigError as error:
             found.append((f"source {peer.name}", (False, str(error))))
     return found
+
+
+def _trial(peer: AnyPeer, destination: Destination) -> tuple[bool, str]:
+    """What trying a delivery shows, unless our own TLS files are wrong already."""
+    if problem := peer_tls_problem(peer):
+        return False, problem
+    trial = destination.trial()
+    return trial.works, trial.says
 
 
 def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
@@ -130,6 +144,19 @@ def _encoder_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
         return f"encoder {section.model}", (False, str(error))
     says = f"{encoder.precision}, {encoder.dimension} dimensions, weights {encoder.weights[:12]}. {encoder.notice}"
     return f"encoder {section.model}", (True, says.strip())
+
+
+def _scoring_checks(settings: Settings) -> list[Check]:
+    """Label sets, probes, preset, rule table, and the rules of destinations: as `serve` looks at them."""
+    try:
+        check_processing(settings)
+        check_rules(settings)
+        sets = ", ".join(label_set.name for label_set in label_choice(settings).sets)
+    except ModelError:
+        return []  # the encoder's check says so
+    except DicomPipelineError as error:
+        return [("label sets, probes and rules", (False, str(error)))]
+    return [("label sets, probes and rules", (True, f"label sets: {sets or 'none'}"))]
 
 
 def _codec_check() -> tuple[str, tuple[bool, str]]:
@@ -166,5 +193,9 @@ def _port_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
 def _disk_check(settings: Settings) -> tuple[str, tuple[bool, str]]:
     folder = settings.spool.folder
     there = next(p for p in (folder, *folder.parents) if p.exists())
+    if problem := write_problem(folder):
+        return f"disk of {folder}", (False, problem)
     free = shutil.disk_usage(there).free
-    return f"disk of {folder}", (free > settings.spool.min_free_bytes, f"{free / 1e9:.1f} GB free")
+    enough = free > settings.spool.min_free_bytes
+    says = f"{free / 1e9:.1f} GB free, and a file could be written"
+    return f"disk of {folder}", (enough, says if enough else f"{says}, but spool.min_free_bytes asks for more")

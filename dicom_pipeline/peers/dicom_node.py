@@ -13,20 +13,28 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    Comprehensive3DSRStorage,
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
 from dicom_pipeline.config import DicomPeer, ListenerSection
+from dicom_pipeline.config.tls_files import peer_tls_problem
 from dicom_pipeline.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_pipeline.peers.commitment import ANSWER_SECONDS, CommitmentAction
-from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome
+from dicom_pipeline.peers.peer import Attempt, CommitmentReply, DeliveryOutcome, Trial
 from dicom_pipeline.peers.query import find_instance
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.peers.tls_advice import handshake_failure
 from dicom_pipeline.reporting import as_class, classes_for
+
+NO_ANSWER = "it takes the connection and does not answer as a DICOM node does: is that its DICOM port?"
+NOT_IN_TIME = "it does not answer in time: is a firewall between, is the port right?"
+NOBODY = "nothing listens there (connection refused, or no route): is the peer running, are address and port right?"
+"""Why no association came about, as far as pynetdicom tells: a connection to ask once more would be an incident at the peer."""
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 
@@ -118,21 +126,60 @@ class DicomNode:
             association.release()
         return "" if status == 0 else f"C-ECHO was answered {status!r}"
 
+    def trial(self) -> Trial:
+        """C-ECHO, and whether the node accepts what a delivery proposes: SR classes, and what verifies their arrival."""
+        deliver = self.peer.deliver
+        reports = classes_for(Comprehensive3DSRStorage) if not deliver.objects or "report" in deliver.objects else ()
+        proofs = {"find": (FIND,), "commitment": (str(StorageCommitmentPushModel),)}.get(deliver.verify, ())
+        association = self._associate(str(Verification), *reports, *proofs)
+        if isinstance(association, Attempt):
+            return Trial(False, association.message)
+        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+        try:
+            status = association.send_c_echo().get("Status") if str(Verification) in accepted else None
+        except (ValueError, RuntimeError) as error:
+            return Trial(False, f"C-ECHO failed: {error}")
+        finally:
+            if association.is_established:
+                association.release()
+        if reports and not accepted.intersection(reports):
+            return Trial(False, f"it answers, but accepts no SR class: {', '.join(UID(uid).name for uid in reports)}")
+        if lacking := [UID(uid).name for uid in proofs if uid not in accepted]:
+            return Trial(
+                False, f'it answers, but verify = "{deliver.verify}" needs {lacking[0]}, which it does not accept'
+            )
+        echo = "does not accept C-ECHO"
+        if str(Verification) in accepted:
+            if status != 0:
+                return Trial(False, f"C-ECHO was answered {status!r}")
+            echo = "answers C-ECHO"
+        takes = ", ".join(UID(uid).name for uid in (*reports, *proofs) if uid in accepted)
+        return Trial(True, f"it {echo}{f'; it accepts {takes}' if takes else ''}")
+
     def _associate(self, *abstract_syntaxes: str, handlers: Sequence[Any] = ()) -> Any:
+        """As associate, each class in the two uncompressed transfer syntaxes of little endian."""
+        syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+        return self.associate([build_context(uid, syntaxes) for uid in abstract_syntaxes], handlers)
+
+    def associate(self, contexts: Sequence[PresentationContext], handlers: Sequence[Any] = ()) -> Any:
+        """An open association of pynetdicom with at least one accepted context, or an Attempt that says why there is none."""
         peer = self.peer
         entity = requestor(peer, self.calling_ae)
-        for abstract_syntax in abstract_syntaxes:
-            entity.add_requested_context(abstract_syntax, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
             tls = (tls_client_context(peer), peer.host) if peer.uses_tls else None
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             return Attempt(DeliveryOutcome.SET_ASIDE, message=f"our TLS files cannot be used: {error}")
         for _ in range(2):
             began, opened = time.monotonic(), list[Any]()
             handled = [*handlers, (evt.EVT_CONN_OPEN, opened.append)]
             try:
                 association = entity.associate(
-                    peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls, evt_handlers=handled
+                    peer.host,
+                    peer.port,
+                    contexts=list(contexts),
+                    ae_title=peer.ae_title,
+                    tls_args=tls,
+                    evt_handlers=handled,
                 )
             except (OSError, UnicodeError) as error:  # of the look-up of the name, before any connection
                 return Attempt(
@@ -145,10 +192,14 @@ class DicomNode:
             wordless = not association.is_rejected and association.acceptor.primitive is None
             if not (opened and wordless and time.monotonic() - began < peer.timeout_seconds / 2):
                 break
-        return self._why_not(association, abstract_syntaxes[0], tls[0] if tls else None)
+        late = time.monotonic() - began >= peer.timeout_seconds
+        why = NO_ANSWER if opened else NOT_IN_TIME if late else NOBODY
+        if tls and association.acceptor.primitive is None:
+            why = self._why_no_handshake(tls[0]) or why
+        return self._why_not(association, [str(c.abstract_syntax) for c in contexts], why)
 
-    def _why_not(self, association: Any, abstract_syntax: str, tls: ssl.SSLContext | None) -> Attempt:
-        """What an association that did not come about means for a delivery."""
+    def _why_not(self, association: Any, offered: Sequence[str], unreachable: str) -> Attempt:
+        """What an association that did not come about means for a delivery. unreachable: why, where the peer said nothing."""
         where = f"{self.peer.ae_title}@{self.peer.host}:{self.peer.port}"
         if association.is_rejected:
             answer = association.acceptor.primitive
@@ -157,12 +208,12 @@ class DicomNode:
             outcome = DeliveryOutcome.SET_ASIDE if permanent else DeliveryOutcome.RETRY
             return Attempt(outcome, message=f"{where} rejects the association: {words}{self._advice(words)}")
         if association.acceptor.primitive is not None:
+            classes = ", ".join(UID(uid).name for uid in dict.fromkeys(offered))
             return Attempt(
                 DeliveryOutcome.SET_ASIDE,
-                message=f"{where} accepts no presentation context for {UID(abstract_syntax).name}",
+                message=f"{where} accepts no presentation context for {classes}",
             )
-        why = self._why_no_handshake(tls) if tls else ""
-        return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached{why}")
+        return Attempt(DeliveryOutcome.RETRY, message=f"{where} cannot be reached: {unreachable}")
 
     def _advice(self, words: str) -> str:
         """What to do about a rejection, where its words tell."""
@@ -185,9 +236,9 @@ class DicomNode:
                 secure.settimeout(1.0)
                 secure.recv(1)  # under TLS 1.3 a refusal of our certificate comes after the handshake
         except TimeoutError:
-            return "" if shaken else f": {handshake_failure(TimeoutError())}"
+            return "" if shaken else handshake_failure(TimeoutError())
         except OSError as error:
-            return f": {handshake_failure(error)}"
+            return handshake_failure(error)
         return ""
 
 
@@ -212,7 +263,12 @@ def listener_as_peer(listener: ListenerSection, calling_ae: str, timeout_seconds
 
 
 def tls_client_context(peer: DicomPeer) -> ssl.SSLContext:
-    """TLS of 1.2 or later as its client, with our certificate where the settings name one. Raises OSError, ssl.SSLError."""
+    """TLS of 1.2 or later as its client, with our certificate where the settings name one.
+
+    Raises OSError (ssl.SSLError is one) that names the file.
+    """
+    if problem := peer_tls_problem(peer):
+        raise OSError(problem)
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=peer.tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if peer.tls_certificate is not None and peer.tls_key is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -14,13 +15,21 @@ from requests.auth import HTTPBasicAuth
 from dicom_pipeline.config import DicomWebPeer
 from dicom_pipeline.dicom.attributes import UNPARSABLE, integer_of, items_of, texts_of
 from dicom_pipeline.peers.comparison import NO_OBJECT_READ_BACK, difference
-from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome, Trial
 from dicom_pipeline.peers.peer_messages import error_text
 from dicom_pipeline.peers.statuses import SOP_CLASS_NOT_SUPPORTED, attempt_of, with_class
 from dicom_pipeline.reporting import as_class, classes_for
 
 NOT_UNDERSTOOD = Attempt(DeliveryOutcome.RETRY, message="the server's answer to storing cannot be understood")
 MISSING = "the package dicomweb-client is missing: pip install 'dicom-pipeline[dicomweb]'"
+
+NO_STORING = {
+    401: "the server refuses the user name, password or token",
+    403: "the server forbids storing",
+    404: "there is no STOW-RS at this URL",
+    405: "there is no STOW-RS at this URL",
+    501: "the server has no STOW-RS",
+}
 
 UNTRUSTED = (
     "the server's TLS certificate is not trusted (tls_ca names the authority that signed it), or ours is refused"
@@ -124,9 +133,36 @@ class DicomWebServer:
             return f"it cannot be reached: {_why(error)}"
         return ""
 
+    def trial(self) -> Trial:
+        """STOW-RS without any instance, which stores nothing; by its answer it is there and lets us store, or not."""
+        try:
+            answer = self._session().post(
+                f"{self.peer.url.rstrip('/')}/studies",
+                data=b"--end--\r\n",
+                headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=end'},
+                timeout=self.peer.timeout_seconds,
+            )
+        except requests.exceptions.SSLError:
+            return Trial(False, UNTRUSTED)
+        except (requests.RequestException, OSError) as error:
+            return Trial(False, f"it cannot be reached: {_why(error)}")
+        status = answer.status_code
+        if status in NO_STORING:
+            return Trial(False, f"STOW-RS without an instance was answered {status}: {NO_STORING[status]}")
+        if status >= 500:
+            return Trial(False, f"STOW-RS without an instance was answered {status}: the server is busy or broken")
+        if find_spec("dicomweb_client") is None:
+            return Trial(False, MISSING)
+        return Trial(True, f"STOW-RS is there (without an instance it was answered {status}) and lets us store")
+
     def _client(self) -> Any:
         from dicomweb_client.api import DICOMwebClient
 
+        client = DICOMwebClient(self.peer.url, session=self._session(), timeout=self.peer.timeout_seconds)
+        client.set_http_retry_params(retry=False)  # the outbox tries again, and remembers it
+        return client
+
+    def _session(self) -> requests.Session:
         session = _Session()
         session.headers["Accept"] = (
             "application/dicom+json"  # of answers to storing; a refusal may come as XML otherwise
@@ -141,9 +177,7 @@ class DicomWebServer:
             session.verify = str(peer.tls_ca)
         if peer.tls_certificate is not None and peer.tls_key is not None:
             session.cert = (str(peer.tls_certificate), str(peer.tls_key))
-        client = DICOMwebClient(peer.url, session=session, timeout=peer.timeout_seconds)
-        client.set_http_retry_params(retry=False)  # the outbox tries again, and remembers it
-        return client
+        return session
 
 
 class _Session(requests.Session):

@@ -12,7 +12,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from dicom_pipeline.config import FolderPeer
-from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.disk import write_problem
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,12 @@ class Folder:
 
     def echo(self) -> str:
         """ "" where the folder can be written, else what is wrong."""
-        parent = next((p for p in (self.path, *self.path.parents) if p.exists()), self.path)
-        return "" if os.access(parent, os.W_OK) else f"{parent} cannot be written"
+        return write_problem(self.path)
+
+    def trial(self) -> Trial:
+        """Write a file and remove it again."""
+        problem = write_problem(self.path)
+        return Trial(not problem, problem or f"a file could be written in {self.path} and removed again")
 
 
 def _sync_entries(folder: Path) -> None:

@@ -27,7 +27,7 @@ from urllib3.util import Retry
 from dicom_pipeline.config import OrthancPeer
 from dicom_pipeline.dicom.attributes import UNPARSABLE
 from dicom_pipeline.peers.comparison import NO_OBJECT_READ_BACK, difference
-from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome
+from dicom_pipeline.peers.peer import Attempt, DeliveryOutcome, Trial
 from dicom_pipeline.peers.peer_messages import error_text
 
 TIMEOUT_SECONDS = 60.0
@@ -75,6 +75,21 @@ class OrthancServer:
     def echo(self) -> str:
         """ "" where Orthanc answers, else what is wrong."""
         return orthanc_problem(self.client())
+
+    def trial(self) -> Trial:
+        """An upload of nothing, which Orthanc refuses as no DICOM file (400) where we may upload."""
+        client = self.client()
+        if problem := orthanc_problem(client):
+            return Trial(False, problem)
+        try:
+            client.post("instances", data=b"")
+        except HttpError as error:
+            if error.http_status_code == 400 and not isinstance(error, NotAuthorized):
+                return Trial(True, "it answers as an Orthanc, and lets us upload (POST /instances)")
+            return Trial(False, f"POST /instances: {_explain(error)}")
+        except (OrthancApiException, OSError) as error:
+            return Trial(False, f"POST /instances: {_explain(error)}")
+        return Trial(False, f"POST /instances: {NO_ORTHANC}: it took an empty file")
 
     def client(self) -> OrthancApiClient:
         """A client of its REST API."""

@@ -39,6 +39,14 @@ class CommitmentReply:
     result: Mapping[str, int | None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of trying what a delivery does, without an object. says: what was seen, or what is wrong, in a sentence."""
+
+    works: bool
+    says: str
+
+
 @runtime_checkable
 class Committing(Protocol):
     """A destination that can be asked whether it will keep what it was sent."""
@@ -64,4 +72,8 @@ class Destination(Protocol):
 
     def echo(self) -> str:
         """Ask whether it is there: "" where it is, else what is wrong in a sentence."""
+        ...
+
+    def trial(self) -> Trial:
+        """Try what a delivery does, as far as that leaves nothing there."""
         ...

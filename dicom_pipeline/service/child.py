@@ -77,7 +77,8 @@ class Child:
         if self.process is not None:
             if self.ready_at is not None and now - self.ready_at > HEALTHY_SECONDS:
                 self.deaths = 0
-            self._start_later(now, f"ended with {self.process.exitcode}")
+            problem = self.heartbeat.problem if self.heartbeat is not None else ""
+            self._start_later(now, f"ended with {self.process.exitcode}{f': {problem}' if problem else ''}")
             self.process = None
         if now >= self.start_at:
             self._start(settings, owner, context, now)
@@ -86,7 +87,8 @@ class Child:
         """Start it; without a file handle, memory or a process to be had that is tried again later."""
         try:
             heartbeat = Heartbeat(context, self.parts, self.incidents)
-            process = context.Process(target=log_crash(self.target), args=(settings, owner, heartbeat), name=self.name)
+            target = log_crash(self.target, heartbeat.leave)
+            process = context.Process(target=target, args=(settings, owner, heartbeat), name=self.name)
             process.start()
         except OSError as error:
             self._start_later(now, f"cannot be started: {error.strerror or type(error).__name__}")

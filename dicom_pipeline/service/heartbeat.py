@@ -6,12 +6,16 @@ A beat is given where the work is done, never by a thread of its own, which woul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ctypes import c_bool, c_uint64
+from ctypes import c_bool, c_char, c_uint64
 from multiprocessing.context import BaseContext
 
 MAX_LOOK_SECONDS = 5.0
 """Seconds that count at most between two looks: in a longer pause the supervisor, and so the whole machine or container,
 stood still (a frozen container, a virtual machine that was moved), and the children with it."""
+
+
+MAX_PROBLEM_BYTES = 1000
+"""Of the sentence that a child leaves behind."""
 
 
 class Heartbeat:
@@ -28,6 +32,7 @@ class Heartbeat:
         self._is_ready = context.RawValue(c_bool, False)
         self._counts = context.RawArray(c_uint64, len(self._parts))
         self._happened = context.RawArray(c_uint64, len(self._incidents))
+        self._problem = context.RawArray(c_char, MAX_PROBLEM_BYTES)
 
     def ready(self) -> None:
         """Called by the child once it does its work; each of its parts begins with a beat."""
@@ -43,6 +48,15 @@ class Heartbeat:
         """Called by the child: how often each incident has happened since it started."""
         for name, count in incidents.items():
             self._happened[self._incidents.index(name)] = count
+
+    def leave(self, problem: str) -> None:
+        """Called by the child as it ends: why, in words about settings, models and our own files alone."""
+        self._problem.value = problem.encode()[: MAX_PROBLEM_BYTES - 1]
+
+    @property
+    def problem(self) -> str:
+        """Why the child ended, "" where it has not said."""
+        return bytes(self._problem.value).decode(errors="ignore")
 
     @property
     def incidents(self) -> dict[str, int]:

@@ -98,21 +98,27 @@ def set_up_logs(form: str, level: str) -> None:
     )
 
 
-def log_crash(target: Callable[..., None]) -> Callable[..., None]:
-    """A process's target that logs an unhandled exception without its message, which multiprocessing itself would print."""
-    return _CrashLogger(target)
+def log_crash(target: Callable[..., None], leave: Callable[[str], None] | None = None) -> Callable[..., None]:
+    """A process's target that logs an unhandled exception without its message, which multiprocessing itself would print.
+
+    leave: is given the message of an error of settings, models and our own files.
+    """
+    return _CrashLogger(target, leave)
 
 
 class _CrashLogger:
     """Can be pickled, as a child process wants it."""
 
-    def __init__(self, target: Callable[..., None]) -> None:
+    def __init__(self, target: Callable[..., None], leave: Callable[[str], None] | None) -> None:
         self._target = target
+        self._leave = leave
 
     def __call__(self, *arguments: Any) -> None:
         try:
             self._target(*arguments)
         except Exception as error:  # noqa: BLE001 - the edge of a process: the supervisor starts it again
+            if self._leave is not None and isinstance(error, OF_SETTINGS):
+                self._leave(str(error))
             _log_end("the process", error)
             end_process(1)
 

@@ -10,8 +10,6 @@ import time
 import uuid
 from collections.abc import Callable
 
-from dicom_pipeline.acceptor.admission import check_address
-from dicom_pipeline.acceptor.tls import tls_context
 from dicom_pipeline.assembly.ages import Ages
 from dicom_pipeline.assembly.assembler import complete_studies, completion_rules
 from dicom_pipeline.assembly.completion import rule_for
@@ -19,22 +17,16 @@ from dicom_pipeline.audit import Activity
 from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.disk import exclusive_lock
-from dicom_pipeline.errors import CatalogError, ConfigError, ModelError, ProbeError
+from dicom_pipeline.errors import CatalogError, ConfigError
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.service.auditing import forget_interrupted
 from dicom_pipeline.service.child import Child, children_of
 from dicom_pipeline.service.health import ChildState
+from dicom_pipeline.service.starting.announcement import announce
+from dicom_pipeline.service.starting.checks import check_settings
 from dicom_pipeline.service.status_file import StatusFile
 from dicom_pipeline.service.systemd import Systemd
-from dicom_pipeline.service.wiring import (
-    check_processing,
-    check_rules,
-    destinations_of,
-    forwarder_of,
-    orthanc_of,
-    record_of,
-)
-from dicom_pipeline.web.app import check_web
+from dicom_pipeline.service.wiring import record_of
 
 log = logging.getLogger(__name__)
 
@@ -44,20 +36,7 @@ STOP_SECONDS = 60.0
 
 def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises ConfigError where the settings cannot work or a service runs already."""
-    listening = settings.listener
-    check_address(listening)
-    if listening.tls_certificate is not None:
-        tls_context(listening)  # here, where its words are told; a child's exception is told by type and place alone
-    destinations_of(settings)
-    check_rules(settings)
-    try:
-        check_processing(settings)
-    except (ModelError, ProbeError) as error:
-        raise ConfigError(str(error)) from error
-    for peer in settings.fetching:
-        orthanc_of(peer)
-    forwarder_of(settings)
-    check_web(settings)
+    check_settings(settings)
     folder = settings.spool.folder
     stop = stop or _stop_on_signals()
     with exclusive_lock(folder, "serve.lock"):
@@ -71,7 +50,8 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         record = record_of(settings, "service")
         record(Activity(time.time(), started=True))
         forget_interrupted(catalog, record, owner)
-        Spool(folder).clear_incoming()
+        Spool(folder).clear_incoming(ended=True)  # a backfill may be receiving at this moment
+        announce(settings)
         children = children_of(settings)
         systemd, status_file = Systemd(), StatusFile(folder)
         systemd.ready()

@@ -15,9 +15,6 @@ from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import AnyPeer, DicomPeer, DicomWebPeer, FolderPeer, OrthancPeer, Settings
 from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.delivery.retry import RetryRule
-from dicom_pipeline.encoders import find_encoder
-from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.imaging import load_preset
 from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.intake.spool import Spool
 from dicom_pipeline.intake.storage import Submitter
@@ -26,8 +23,6 @@ from dicom_pipeline.peers.dicomweb import DicomWebServer
 from dicom_pipeline.peers.folder import Folder
 from dicom_pipeline.peers.orthanc import OrthancServer
 from dicom_pipeline.peers.peer import Destination
-from dicom_pipeline.planning import load_rules
-from dicom_pipeline.scoring import LabelChoice, load_probe
 from dicom_pipeline.sources.poller import Poller
 
 
@@ -49,49 +44,6 @@ def pollers_of(settings: Settings, catalog: Catalog, receiver: Receiver) -> list
 def retry_rules_of(settings: Settings) -> dict[str, RetryRule]:
     """Name of a peer -> how long deliveries to it are tried."""
     return {peer.name: RetryRule(max_seconds=peer.deliver.give_up_hours * 3600.0) for peer in settings.delivering}
-
-
-def check_rules(settings: Settings) -> None:
-    """Raise ConfigError for a rule that could never be met, which would keep reports back without a word."""
-    for peer in settings.delivering:
-        where, rule = f"peers.{peer.name}", peer.deliver
-        if unmade := set(rule.objects) - {"report", *settings.report.companions}:
-            raise ConfigError(f"{where}: objects names what report.companions does not make: {sorted(unmade)}")
-        if rule.labels and (unknown := set(rule.labels) - _labels_with_threshold(settings)):
-            raise ConfigError(f"{where}: no label with a threshold is called {sorted(unknown)}")
-        admitted = settings.listener.calling_ae_titles
-        answering = peer.ae_title if isinstance(peer, DicomPeer) and peer.deliver.verify == "commitment" else None
-        if answering and admitted and answering not in admitted:
-            raise ConfigError(
-                f"{where}: it answers Storage Commitment by calling the listener, which does not admit it: "
-                f"add {answering!r} to listener.calling_ae_titles"
-            )
-
-
-def check_processing(settings: Settings) -> None:
-    """Raise UsageError or ModelError for what the worker could not load, as far as that is known without a network.
-
-    A hub model that has to be fetched first, and the weights themselves, are looked at by the worker alone.
-    """
-    find_encoder(settings.encoder.model)
-    _label_choice(settings)
-    for folder in settings.scoring.probes:
-        load_probe(folder)
-    if settings.planning.preset is not None:
-        load_preset(settings.planning.preset)
-
-
-def _labels_with_threshold(settings: Settings) -> set[str]:
-    labels = list(_label_choice(settings).labels)
-    for folder in settings.scoring.probes:
-        labels += load_probe(folder).report_labels
-    return {label.name for label in labels if label.threshold is not None}
-
-
-def _label_choice(settings: Settings) -> LabelChoice:
-    """The label sets of the settings and of the score rules. Raises RuleError or LabelSetError."""
-    rules = load_rules(settings.planning.rules_file, settings.planning.keep)
-    return LabelChoice.load(settings.scoring.chosen, rules.named_label_sets)
 
 
 def _destination(peer: AnyPeer, own_ae_title: str) -> Destination:

@@ -209,6 +209,6 @@ def test_a_service_with_tls_files_that_do_not_fit_is_refused_at_the_start(tmp_pa
     (certificate, _), (_, other) = authority.issue("pipeline"), authority.issue("other")
     listener = {"tls_certificate": certificate, "tls_key": other}
     settings = Settings(listener=listener, spool={"folder": tmp_path / "spool"})
-    with pytest.raises(ConfigError, match="key that belongs to the certificate"):
+    with pytest.raises(ConfigError, match="the key does not belong to the certificate"):
         serve(settings, threading.Event())
     assert not (tmp_path / "spool").exists()

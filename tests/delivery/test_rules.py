@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from dicom_pipeline.config import DeliverSection, Settings
 from dicom_pipeline.delivery.rules import StudyFacts, matches
 from dicom_pipeline.errors import ConfigError
-from dicom_pipeline.service.wiring import check_rules
+from dicom_pipeline.service.starting.checks import check_rules
 
 FACTS = StudyFacts(frozenset({"CT"}), frozenset({"SCANNER1"}), "CT Thorax nativ", frozenset({"Nodule"}))
 some = st.frozensets(st.sampled_from(["A", "B", "C"]))

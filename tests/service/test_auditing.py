@@ -138,7 +138,7 @@ def test_no_trail_where_none_is_wanted_and_settings_that_cannot_work_are_refused
     Deliveries(record_of(settings, "sender"), ()).begins("pacs", report)
     assert not (tmp_path / "audit").exists()
     assert forwarder_of(settings) is None
-    with pytest.raises(ConfigError, match=r"\[audit\]"):
+    with pytest.raises(ConfigError, match=r"audit\.syslog_ca = .*no\.pem"):
         forwarder_of(Settings(spool={"folder": tmp_path}, audit={"syslog": "tls", "syslog_ca": tmp_path / "no.pem"}))
 
 
