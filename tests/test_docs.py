@@ -153,6 +153,14 @@ def test_links_and_pictures_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_every_test_that_the_page_on_security_names_is_there():
+    named = re.findall(r"`(tests/[^`]+)`", (ROOT / "docs" / "security.md").read_text())
+    assert len(named) > 40
+    for place in named:
+        file, _, name = place.partition("::")
+        assert not name or f"def {name}(" in (ROOT / file).read_text(), place
+
+
 def test_the_architecture_names_every_room_and_no_other():
     text = (ROOT / "docs" / "architecture.md").read_text()
     table = text.split("## The rooms")[1].split("##")[0]
