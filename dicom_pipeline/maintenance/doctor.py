@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import socket
+from contextlib import ExitStack
 
 from dicom_pipeline.acceptor.admission import check_address
 from dicom_pipeline.acceptor.certificates import check_own_files
@@ -15,8 +16,10 @@ from dicom_pipeline.config import AnyPeer, Settings
 from dicom_pipeline.config.tls_files import peer_tls_problem
 from dicom_pipeline.disk import exclusive_lock, write_problem
 from dicom_pipeline.errors import ConfigError, DicomPipelineError, ModelError
+from dicom_pipeline.imaging.kernels import NumpyKernel
 from dicom_pipeline.peers.dicom_node import DicomNode, listener_as_peer
 from dicom_pipeline.peers.peer import Destination
+from dicom_pipeline.pipeline.renderers.kernels import KernelChoice, code_folders, kernel_from
 from dicom_pipeline.service.starting.checks import check_processing, check_rules, label_choice
 from dicom_pipeline.service.wiring import destinations_of, forwarder_of, orthanc_of, trail_folder
 
@@ -30,6 +33,7 @@ def examine(settings: Settings) -> list[Check]:
         _encoder_check(settings),
         *_scoring_checks(settings),
         _codec_check(),
+        _kernel_check(settings),
         _port_check(settings),
         _disk_check(settings),
     ]
@@ -160,9 +164,22 @@ def _scoring_checks(settings: Settings) -> list[Check]:
 
 
 def _codec_check() -> tuple[str, tuple[bool, str]]:
-    wanted = ("python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pillow")
+    wanted = ("python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "imagecodecs", "pillow")
     missing = [name for name in wanted if not _installed(name)]
     return "pixel decoders", (not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(wanted))
+
+
+def _kernel_check(settings: Settings) -> Check:
+    """What render processes will render with, compiled now where it was not yet; numpy is slower, not wrong."""
+    choice = KernelChoice.from_settings(settings.rendering)
+    with ExitStack() as stack:
+        folders = code_folders(choice, stack)
+        kernel, why = kernel_from(folders)
+    if why:
+        return "rendering", (False, f"by numpy: {why}")
+    if not folders and choice.compiled:
+        return "rendering", (True, "by numpy; pip install 'dicom-pipeline[fast]' makes the same bytes in less time")
+    return "rendering", (True, "by loops that numba compiled" if not isinstance(kernel, NumpyKernel) else "by numpy")
 
 
 def _installed(name: str) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from dicom_pipeline.config import RenderingSection
 from dicom_pipeline.imaging.kernels import Kernel, KernelError, NumpyKernel
 from dicom_pipeline.imaging.kernels.compiled import code_identity, load_kernel
 
@@ -39,6 +40,11 @@ class KernelChoice:
 
     compiled: bool = True
     folder: Path | None = None
+
+    @classmethod
+    def from_settings(cls, section: RenderingSection) -> KernelChoice:
+        """As the settings say."""
+        return cls(section.kernel == "auto", section.kernel_folder)
 
 
 def code_folders(choice: KernelChoice, stack: ExitStack) -> tuple[Path, ...]:

@@ -51,7 +51,7 @@ class Renderers:
     def from_settings(cls, section: RenderingSection) -> Renderers:
         """As the settings say; the processes are not started yet."""
         limits = RenderLimits(section.frame_seconds, section.max_process_bytes)
-        return cls(section.processes, limits, KernelChoice(section.kernel == "auto", section.kernel_folder))
+        return cls(section.processes, limits, KernelChoice.from_settings(section))
 
     def __enter__(self) -> Self:
         """Itself."""
