@@ -26,9 +26,7 @@ from PIL import Image
 from transformers import SiglipImageProcessorPil, SiglipModel
 from transformers.utils import logging
 
-from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.encoders import encode_stream, load_encoder
-from dicom_pipeline.imaging import SeriesRenderer, load_preset
 
 
 def main() -> None:
@@ -123,6 +121,9 @@ def rendered(scratch: Path, count: int):
     from concurrent.futures import ThreadPoolExecutor
 
     from rendering import write
+
+    from dicom_pipeline.domain import Frame, FrameKey
+    from dicom_pipeline.imaging import SeriesRenderer, load_preset
 
     path = write(scratch / "ct.dcm", 512, 512, "CT")
     renderer = SeriesRenderer(load_preset("ct-medgemma-report"))

@@ -1,10 +1,11 @@
 """Frames per second from files to reports, with an encoder that costs nothing, beside the model card's way (no report).
 
-    python benchmarks/throughput.py [--frames 300] [--studies 20] [--processes 1 2]
+    python benchmarks/throughput.py [--frames 300] [--studies 20] [--processes 1 2] [--model FOLDER]
 
 One run, the same synthetic CT files for all. What is left of the time is what a GPU would wait for. The model card's way runs
 on one core: reads a file, windows it in float, resizes it and runs the Hugging Face processor. Ours renders with numpy and
-with compiled loops (extra `fast`). CPU time stands beside the rates: on a busy machine it tells more.
+with compiled loops (extra `fast`). With --model the encoder is that one, on the device that there is, and the goal is its own
+rate (benchmarks/gpu.py). CPU time stands beside the rates: on a busy machine it tells more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 from rendering import model_card
 
+from dicom_pipeline.encoders import Encoder, load_encoder
 from dicom_pipeline.imaging import SeriesRenderer, load_preset
 from dicom_pipeline.pipeline import EncoderIdentity, Pipeline, Recipe
 from dicom_pipeline.pipeline.renderers import KernelChoice, Renderers
@@ -54,7 +56,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--model", type=Path)
     given = parser.parse_args()
+    encoder = FreeEncoder() if given.model is None else load_encoder(str(given.model))
     with tempfile.TemporaryDirectory(prefix="throughput-") as name:
         one, many = Path(name) / "one", Path(name) / "many"
         write_studies(one, 1, given.frames)
@@ -67,7 +71,7 @@ def main() -> None:
             print(f"\n{title}\n  {'the model card, one core, no report':<44} {card:7.1f} frames/s")
             for processes, compiled in itertools.product(given.processes, (False, True)):
                 with Renderers(processes, kernel=KernelChoice(compiled)) as renderers:
-                    pipeline = pipeline_of(renderers)
+                    pipeline = pipeline_of(renderers, encoder)
                     list(pipeline.process_paths(sorted(one.glob("*"))[:4]))  # processes started, modules imported
                     main, children = cpu_seconds()
                     ours = rate(lambda folder=folder, pipeline=pipeline: through(pipeline, folder))
@@ -81,8 +85,7 @@ def main() -> None:
                 )
 
 
-def pipeline_of(renderers: Renderers) -> Pipeline:
-    encoder = FreeEncoder()
+def pipeline_of(renderers: Renderers, encoder: Encoder) -> Pipeline:
     recipe = Recipe(EncoderIdentity.of(encoder), LabelChoice.load(["phantom"]), selection="all")
     return Pipeline(encoder, recipe, renderers=renderers)
 

@@ -6,8 +6,6 @@ import hashlib
 import os
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from dicom_pipeline.errors import ModelError, ModelGatedError, ModelNotFoundError, UnsafeWeightsError
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md")
@@ -24,8 +22,11 @@ GATED = (
 
 def imported_folder() -> Path:
     """Where imported models lie: DICOM_PIPELINE_MODELS, or models/ in the user's data folder (XDG on Linux)."""
-    named = os.environ.get("DICOM_PIPELINE_MODELS")
-    return Path(named) if named else user_data_path("dicom-pipeline", appauthor=False) / "models"
+    if named := os.environ.get("DICOM_PIPELINE_MODELS"):
+        return Path(named)
+    from platformdirs import user_data_path
+
+    return user_data_path("dicom-pipeline", appauthor=False) / "models"
 
 
 def checkpoint_folder(model: str, revision: str | None = None) -> Path:

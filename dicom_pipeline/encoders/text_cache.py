@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_path
 
 from dicom_pipeline.domain import digest_of
 from dicom_pipeline.encoders.encoder import Encoder
@@ -70,5 +69,8 @@ class CachedTexts:
 
 def cache_folder() -> Path:
     """DICOM_PIPELINE_CACHE, or dicom-pipeline/texts in the user's cache folder (XDG on Linux)."""
-    named = os.environ.get("DICOM_PIPELINE_CACHE")
-    return (Path(named) if named else user_cache_path("dicom-pipeline", appauthor=False)) / "texts"
+    if named := os.environ.get("DICOM_PIPELINE_CACHE"):
+        return Path(named) / "texts"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dicom-pipeline", appauthor=False) / "texts"
