@@ -33,7 +33,7 @@ from dicom_pipeline.web.answer import Answer
 from dicom_pipeline.web.dicomweb import StowError
 from dicom_pipeline.web.server import listening_socket
 from dicom_pipeline.web.studies import StudyRoutes
-from dicom_pipeline.web.uploads import in_upload_thread, receive_file, receive_stow
+from dicom_pipeline.web.uploads import discard_rest, in_upload_thread, receive_file, receive_stow
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,8 @@ class _Pages:
             )
         except TimeoutError:
             return _silent_client()
+        if answer.status == 413:
+            await discard_rest(request)
         return answer.response(close=answer.status == 413)
 
     async def _stow(self, request: Request) -> Response:
@@ -163,6 +165,7 @@ async def _small_body(request: Request) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
+                    await discard_rest(request)
                     raise HTTPException(413, f"request body exceeds {MAX_BODY_BYTES} bytes", {"connection": "close"})
     except TimeoutError:
         raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s", {"connection": "close"}) from None

@@ -135,7 +135,7 @@ def test_what_is_refused_has_its_status_and_reason(site, tmp_path, catalog, cont
 
 
 def test_a_body_in_chunks_is_limited_by_what_comes(site, tmp_path):
-    status, values = site.ask("POST", "/instances", iter([instance()] + [b"\0" * 65536] * 8))
+    status, values = site.ask("POST", "/instances", iter([instance()] + [b"\0" * 65536] * 64))
     assert (status, values["result"]) == (413, "too-large")
     assert "listener.max_object_bytes (200000 bytes)" in values["error"]
     assert incoming(tmp_path) == []
