@@ -7,6 +7,7 @@ forwarder (the files -> the syslog).
 
 from dicom_pipeline.audit.facts import (
     Accessed,
+    Acknowledged,
     Activity,
     Alert,
     AlertKind,
@@ -28,6 +29,7 @@ from dicom_pipeline.audit.trail import Trail
 
 __all__ = [
     "Accessed",
+    "Acknowledged",
     "Activity",
     "Alert",
     "AlertKind",

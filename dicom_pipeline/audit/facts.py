@@ -127,6 +127,16 @@ class Deleted:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Someone has seen that revisions of a study failed (PS3.15 A.5.3.6, update). revisions: their numbers."""
+
+    at: float
+    user: Node
+    study_instance_uid: str
+    revisions: tuple[int, ...]
+
+
 class AlertKind(StrEnum):
     """Why there is an alert: a node is not who it should be, or an association broke the protocol or a limit."""
 
@@ -145,7 +155,7 @@ class Alert:
     count: int = 1
 
 
-Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Deleted | Alert
+Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Deleted | Acknowledged | Alert
 Record = Callable[[Fact], None]
 """Takes a fact into an audit trail; never raises."""
 

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from dicom_pipeline.audit.facts import (
     Accessed,
+    Acknowledged,
     Activity,
     Alert,
     AlertKind,
@@ -161,6 +162,16 @@ def _deleted(fact: Deleted, sheet: _Sheet) -> Element:
     sheet.ourselves("", requests=True)
     details = [("Files", str(fact.instances)), ("Rule", fact.words)]
     sheet.study(StudyPart(fact.study_instance_uid, {}), DELETION, details)
+    return sheet.whole()
+
+
+@_message.register(Acknowledged)
+def _acknowledged(fact: Acknowledged, sheet: _Sheet) -> Element:
+    sheet.event("110103", "U", fact.at)
+    sheet.participant(fact.user, "", requests=True)
+    sheet.ourselves("", requests=False)
+    details = [("Failure acknowledged", f"revision {number}") for number in fact.revisions]
+    sheet.study(StudyPart(fact.study_instance_uid, {}), USE, details)
     return sheet.whole()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +13,17 @@ from dicom_pipeline.catalog.retention import spool_account
 LAST_REVISIONS = 100
 """Of which `status` shows each by itself, unless it is asked for more."""
 
+MODALITY = re.compile("[A-Z0-9]{2,12}")
+
 
 def service_account(catalog: Catalog, last: int | None = LAST_REVISIONS) -> dict[str, Any]:
     """Everything that `status` shows, as plain values: totals, revisions with their outcomes, deliveries, refusals.
 
-    last: of how many revisions, the newest, each is told (oldest first); None for all. Totals and counts are of all.
+    last: of how many revisions, the newest, each is told (oldest first), and of how many failures that nobody has
+    acknowledged (newest first); None for all. Totals and counts are of all.
     """
-    newest = catalog.read("revisions", most=-1 if last is None else last)
+    most = -1 if last is None else last
+    newest = catalog.read("revisions", most=most)
     revisions = [revision_account(catalog, dict(row)) for row in newest]
     deliveries: dict[str, dict[str, int]] = {}
     for row in catalog.read("delivery_counts"):
@@ -28,13 +34,19 @@ def service_account(catalog: Catalog, last: int | None = LAST_REVISIONS) -> dict
     return {
         "totals": dict(catalog.read("totals")[0]),
         "spool": spool_account(catalog),
-        "held": [_held(row) for row in catalog.read("held_studies")],
+        "held": held_studies(catalog),
         "revisions": revisions,
         "deliveries": deliveries,
         "commitments": commitments,
+        "failures": [dict(row) for row in catalog.read("open_failures", study_instance_uid="", most=most)],
         "set_aside": [dict(row) for row in catalog.read("deliveries_set_aside")],
         "refusals": refusals(catalog),
     }
+
+
+def held_studies(catalog: Catalog) -> list[dict[str, Any]]:
+    """Studies that do not go on by themselves, and what each waits for (why)."""
+    return [_held(row) for row in catalog.read("held_studies")]
 
 
 def _held(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +67,10 @@ def refusals(catalog: Catalog) -> dict[str, int]:
 
 
 def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
-    """A revision's row with the count of each outcome and reason, and its deliveries."""
+    """A revision's row with the count of each outcome and reason, and its deliveries.
+
+    senders, modalities: of its study.
+    """
     outcomes = {"used": 0, "excluded": 0, "failed": 0, "open": 0}
     reasons: dict[str, int] = {}
     for count in catalog.read("outcome_counts", revision_id=row["id"]):
@@ -64,8 +79,20 @@ def revision_account(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
             reasons[count["reason"]] = count["count"]
     return {
         **row,
+        **senders_and_modalities(row),
         "received": sum(outcomes.values()),
         **outcomes,
         "reasons": reasons,
         "deliveries": [dict(d) for d in catalog.read("report_deliveries", revision_id=row["id"])],
     }
+
+
+def senders_and_modalities(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The columns senders and modalities of a row, which hold JSON, as sorted lists for people.
+
+    Both are received text: of an AE title what is not printable becomes "?"; what cannot be a modality (PS3.3 C.7.3.1.1.1)
+    is "other", as it may hold anything.
+    """
+    senders = ("".join(c if c.isprintable() else "?" for c in title) for title in json.loads(row["senders"]) if title)
+    found = (name if MODALITY.fullmatch(name) else "other" for name in json.loads(row["modalities"]) if name)
+    return {"senders": sorted(set(senders)), "modalities": sorted(set(found))}

@@ -209,6 +209,9 @@ SELECT report_uid, destination, status, message FROM delivery WHERE state = 'set
 -- name: revisions
 -- The newest revisions, oldest first.
 SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.rule, r.message, r.created_at, r.finished_at, r.fingerprint,
+    (SELECT json_group_array(calling_ae) FROM sender a WHERE a.study_instance_uid = r.study_instance_uid) AS senders,
+    (SELECT json_group_array(DISTINCT modality) FROM series e WHERE e.study_instance_uid = r.study_instance_uid)
+        AS modalities,
     (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
 FROM (SELECT * FROM revision ORDER BY id DESC LIMIT :most) r ORDER BY r.id;
 
@@ -233,6 +236,7 @@ SELECT (SELECT count(*) FROM instance WHERE is_primary = 1) AS instances,
     (SELECT count(*) FROM revision) AS revisions,
     (SELECT count(*) FROM revision r WHERE r.state = 'failed' OR EXISTS (SELECT 1 FROM revision_instance ri
         WHERE ri.revision_id = r.id AND ri.outcome = 'failed')) AS failed_revisions,
+    (SELECT count(*) FROM open_failure) AS open_failures,
     (SELECT count(*) FROM refusal) AS refusals;
 
 -- name: refusal_counts
@@ -240,8 +244,11 @@ SELECT (SELECT count(*) FROM instance WHERE is_primary = 1) AS instances,
 SELECT reason, count(*) AS count FROM refusal GROUP BY reason ORDER BY reason;
 
 -- name: study
--- One study: what it waits for, and how many instances came.
-SELECT s.study_instance_uid, s.expected, s.waiting, s.held,
+-- One study: what it waits for, who sent it, and how many instances came.
+SELECT s.study_instance_uid, s.expected, s.waiting, s.held, s.first_at, s.last_at,
+    (SELECT json_group_array(calling_ae) FROM sender a WHERE a.study_instance_uid = s.study_instance_uid) AS senders,
+    (SELECT json_group_array(DISTINCT modality) FROM series e WHERE e.study_instance_uid = s.study_instance_uid)
+        AS modalities,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.is_primary = 1
         AND i.removed_at IS NOT NULL) AS removed,
     (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.is_primary = 1) AS received,
@@ -253,6 +260,9 @@ FROM study s WHERE s.study_instance_uid = :study_instance_uid;
 -- name: study_revisions
 -- All revisions of a study, oldest first.
 SELECT r.id, r.study_instance_uid, r.number, r.state, r.cause, r.rule, r.message, r.created_at, r.finished_at, r.fingerprint,
+    (SELECT json_group_array(calling_ae) FROM sender a WHERE a.study_instance_uid = r.study_instance_uid) AS senders,
+    (SELECT json_group_array(DISTINCT modality) FROM series e WHERE e.study_instance_uid = r.study_instance_uid)
+        AS modalities,
     (SELECT group_concat(sop_instance_uid) FROM report p WHERE p.revision_id = r.id) AS report
 FROM revision r WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number;
 
@@ -520,3 +530,28 @@ FROM instance i WHERE i.id IN (SELECT s.id FROM association a JOIN touched t ON 
     JOIN instance s ON s.study_instance_uid = t.study_instance_uid
     WHERE a.owner != :owner AND s.received_at >= a.opened_at)
 GROUP BY i.study_instance_uid, i.calling_ae, i.address, i.sop_class_uid, i.is_primary;
+
+-- name: open_failures
+-- The newest failures that nobody has acknowledged, of one study or of all.
+SELECT id, study_instance_uid, number, state, message, finished_at FROM open_failure
+WHERE :study_instance_uid = '' OR study_instance_uid = :study_instance_uid ORDER BY id DESC LIMIT :most;
+
+-- name: acknowledge
+-- A person has seen that a revision failed.
+INSERT OR IGNORE INTO acknowledgement (revision_id, at, user) VALUES (:revision_id, :at, :user);
+
+-- name: set_accession_number
+-- The accession number that the images of a study have.
+UPDATE study SET accession_number = :accession_number WHERE study_instance_uid = :study_instance_uid;
+
+-- name: find_studies
+-- Studies with a text in their UID or accession number, those that are called so first, then the newest.
+SELECT study_instance_uid, accession_number, study_instance_uid = :text OR accession_number IS :text AS is_exact FROM study
+WHERE instr(study_instance_uid, :text) OR instr(upper(coalesce(accession_number, '')), upper(:text))
+ORDER BY is_exact DESC, last_at DESC LIMIT :most;
+
+-- name: unread_studies
+-- The newest studies whose accession number no worker has read, and one of their files.
+SELECT s.study_instance_uid, (SELECT i.path FROM instance i WHERE i.study_instance_uid = s.study_instance_uid
+    AND i.is_primary = 1 AND i.removed_at IS NULL LIMIT 1) AS path
+FROM study s WHERE s.accession_number IS NULL ORDER BY s.last_at DESC LIMIT :most;

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dicom_pipeline.catalog.account import revision_account
+from dicom_pipeline.catalog.account import revision_account, senders_and_modalities
 from dicom_pipeline.catalog.database import Catalog
 from dicom_pipeline.domain.life import StudyState
 
@@ -30,7 +30,8 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
 
     state: a StudyState while instances wait for a revision, else the RevisionState of the last one. received: instances;
     conflicts: those that came besides, with other content under a known UID. cleaned: instances whose files were cleaned
-    from the spool. revisions: oldest first, each with its account, reports and deliveries.
+    from the spool. senders: AE titles. first_at, last_at: of its instances since the last revision, and ever. revisions:
+    oldest first, each with its account, reports and deliveries.
     """
     rows = catalog.read("study", study_instance_uid=study_instance_uid)
     if not rows:
@@ -46,6 +47,9 @@ def study_account(catalog: Catalog, study_instance_uid: str) -> dict[str, Any] |
         "conflicts": study["conflicts"],
         "cleaned": study["removed"],
         "expected": study["expected"],
+        **senders_and_modalities(study),
+        "first_at": study["first_at"],
+        "last_at": study["last_at"],
         "revisions": revisions,
     }
 
@@ -56,6 +60,54 @@ def _study_state(study: Mapping[str, Any], revisions: Sequence[object]) -> Study
     if study["held"]:
         return StudyState.HELD
     return StudyState.RECEIVING if study["received"] else StudyState.ANNOUNCED
+
+
+@dataclass(frozen=True, slots=True)
+class FoundStudy:
+    """A study that was looked for. accession_number: of its images, None where no worker has read them."""
+
+    study_instance_uid: str
+    accession_number: str | None
+
+
+def find_studies(catalog: Catalog, text: str, most: int) -> list[FoundStudy]:
+    """Studies of this UID or accession number; without any, the newest that have the text in one of these."""
+    rows = catalog.read("find_studies", text=text, most=most)
+    exact = [row for row in rows if row["is_exact"]]
+    return [FoundStudy(row["study_instance_uid"], row["accession_number"]) for row in exact or rows]
+
+
+def unread_studies(catalog: Catalog, most: int) -> list[tuple[str, str | None]]:
+    """The newest studies whose accession number no worker has read: UID, and one of the files, relative to the spool."""
+    return [(row["study_instance_uid"], row["path"]) for row in catalog.read("unread_studies", most=most)]
+
+
+def record_accession_number(catalog: Catalog, study_instance_uid: str, accession_number: str) -> None:
+    """Enter what the images of a study have as accession number, empty for none."""
+    with catalog.transaction() as run:
+        run.execute("set_accession_number", study_instance_uid=study_instance_uid, accession_number=accession_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A revision that failed, or of which an instance did, that nobody has acknowledged and no later one has mended."""
+
+    revision_id: int
+    study_instance_uid: str
+    number: int
+
+
+def open_failures(catalog: Catalog, study_instance_uid: str = "") -> list[Failure]:
+    """The open failures of a study, or of all, the newest first."""
+    rows = catalog.read("open_failures", study_instance_uid=study_instance_uid, most=-1)
+    return [Failure(row["id"], row["study_instance_uid"], row["number"]) for row in rows]
+
+
+def acknowledge_failures(catalog: Catalog, failures: Sequence[Failure], at: float, user: str) -> None:
+    """Enter that a person has seen these failures."""
+    with catalog.transaction() as run:
+        for failure in failures:
+            run.execute("acknowledge", revision_id=failure.revision_id, at=at, user=user)
 
 
 def held_instances(catalog: Catalog, study_instance_uid: str) -> list[HeldInstance]:

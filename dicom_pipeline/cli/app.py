@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_pipeline.cli import backfill, demo, keeping, listings, models, network, offline, running
+from dicom_pipeline.cli import backfill, demo, keeping, listings, models, network, offline, running, status
 from dicom_pipeline.cli.research import exporting, searching, storing
 from dicom_pipeline.cli.research import probes as research
 from dicom_pipeline.errors import DicomPipelineError, UsageError
@@ -34,7 +34,8 @@ for command in (
     offline.explain,
     running.serve,
     running.init,
-    running.status,
+    status.status,
+    status.acknowledge,
     running.retry,
     running.give_up,
     keeping.release,

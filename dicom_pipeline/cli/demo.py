@@ -67,7 +67,7 @@ def demo(
         finally:
             service.terminate()
             service.join()
-        folder = OutputFolder(out)
+        folder = OutputFolder(out, escape_formulas=settings.results.escape_formulas)
         for revision in account["revisions"]:
             where = result_folder(revision["study_instance_uid"], revision["number"])
             folder.add(StudyOutput.read(settings.spool.folder / where))

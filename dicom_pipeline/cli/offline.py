@@ -74,7 +74,9 @@ def process(
         keep_renderings=SHEET_FRAMES,
     )
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be written costs none
-    folder = OutputFolder(out, found.excluded.get("", []), found.other_files)
+    folder = OutputFolder(
+        out, found.excluded.get("", []), found.other_files, escape_formulas=settings.results.escape_formulas
+    )
     folder.check()
     failed = _any_failed(found)
     for result in pipeline.process(study_inputs_of(found)):

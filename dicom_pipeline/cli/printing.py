@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def console() -> Console:
     from rich.console import Console
 
     plain = Console(markup=False, emoji=False)
-    return plain if plain.is_terminal else Console(width=140, markup=False, emoji=False)
+    return plain if plain.is_terminal else Console(width=180, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -44,6 +45,11 @@ def bytes_text(size: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def time_text(at: float) -> str:
+    """Seconds since 1970 as this machine's local time, to the minute."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def table(title: str, columns: Sequence[str]) -> Table:

@@ -95,6 +95,15 @@ class ReportSection(Section):
     )
 
 
+class ResultsSection(Section):
+    """The files that are written of each study, and by exports."""
+
+    escape_formulas: bool = Field(
+        True,
+        description="In CSV, an apostrophe before each text that a spreadsheet would run as a formula; docs/outputs.md.",
+    )
+
+
 class StoreSection(Section):
     """The embedding store for research."""
 

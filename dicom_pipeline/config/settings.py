@@ -22,6 +22,7 @@ from dicom_pipeline.config.processing import (
     PlanningSection,
     RenderingSection,
     ReportSection,
+    ResultsSection,
     ScoringSection,
     StoreSection,
 )
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     encoder: EncoderSection = EncoderSection()
     scoring: ScoringSection = ScoringSection()
     report: ReportSection = ReportSection()
+    results: ResultsSection = ResultsSection()
     store: StoreSection = StoreSection()
     service: ServiceSection = ServiceSection()
     audit: AuditSection = AuditSection()

@@ -29,11 +29,15 @@ from dicom_pipeline.results.study_output import StudyOutput
 
 @dataclass(slots=True)
 class OutputFolder:
-    """Gathers the studies of one run and writes them as one folder. excluded, other_files: inputs of no study."""
+    """Gathers the studies of one run and writes them as one folder.
+
+    excluded, other_files: inputs of no study. escape_formulas: in scores.csv, see results.escape_formulas.
+    """
 
     folder: Path
     excluded: Sequence[Excluded] = ()
     other_files: Sequence[Path] = ()
+    escape_formulas: bool = True
     plans: list[Mapping[str, Any]] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
     scores: list[ScoreRow] = field(default_factory=list)
@@ -75,7 +79,7 @@ class OutputFolder:
                 write_durably(self.folder / folder / name, content)
         if self.tables:
             pq.write_table(pa.concat_tables(self.tables), self.folder / "embeddings.parquet", compression="zstd")
-        write_scores(self.folder / "scores.csv", self.scores)
+        write_scores(self.folder / "scores.csv", self.scores, escape=self.escape_formulas)
         write_plan(self.folder, self.plans, self.excluded, self.other_files)
         sheet = self.folder / "contact_sheet.png"
         if drawn := [image for image in self.sheets if image is not None]:

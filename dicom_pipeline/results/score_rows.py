@@ -5,13 +5,13 @@ A score is a number until it is printed for a person. Files hold the shortest te
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from dicom_pipeline.domain import Derivation, Domain, FrameDomain, FrameKey, Level, Provenance, Score, ScoreKind
+from dicom_pipeline.results.csv_files import read_csv, write_csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +89,11 @@ REQUIRED = tuple(name for name in SCORE_COLUMNS if name != "domain")
 """Those that files of earlier versions have too."""
 
 
-def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
-    """Write scores.csv."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, SCORE_COLUMNS)
-        writer.writeheader()
-        writer.writerows(row.values() for row in rows)
+def write_scores(path: Path, rows: Iterable[ScoreRow], *, escape: bool = True) -> None:
+    """Write scores.csv. escape: as write_csv's."""
+    write_csv(path, SCORE_COLUMNS, (row.values() for row in rows), escape=escape)
 
 
 def read_scores(path: Path) -> Iterator[ScoreRow]:
     """The rows of scores.csv. Raises OSError, or ValueError where it is not what `write_scores` writes."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        yield from map(ScoreRow.from_texts, csv.DictReader(stream))
+    yield from map(ScoreRow.from_texts, read_csv(path))

@@ -26,6 +26,7 @@ from dicom_pipeline.catalog.revisions import (
     next_attempts,
     release_stale,
 )
+from dicom_pipeline.catalog.studies import record_accession_number
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.rules import StudyFacts, matches
 from dicom_pipeline.dicom.attributes import read_value
@@ -160,6 +161,8 @@ class Worker:
     def _study_input(self, claimed: Claimed) -> StudyInput:
         study = claimed.revision.study_instance_uid
         headers, excluded = entered_headers(self.folder, study, claimed.instances, self._progress)
+        numbers = "\\".join(sorted({number for header in headers if (number := header.text("AccessionNumber"))}))
+        self._patiently(lambda: record_accession_number(self.catalog, study, numbers))
         return StudyInput(claimed.revision, headers, tuple(excluded))
 
     def _finish(self, claimed: Claimed, result: StudyResult, pipeline: Pipeline) -> None:
@@ -218,7 +221,7 @@ class Worker:
         target = self.folder / where
         temporary = target.with_name(target.name + ".part")
         shutil.rmtree(temporary, ignore_errors=True)
-        folder = OutputFolder(temporary)
+        folder = OutputFolder(temporary, escape_formulas=self.settings.results.escape_formulas)
         folder.add(output)
         folder.write()
         if record is not None:

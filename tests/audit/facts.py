@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dicom_pipeline.audit import (
     Accessed,
+    Acknowledged,
     Activity,
     Alert,
     AlertKind,
@@ -44,6 +45,7 @@ FACTS = {
     "queried": Queried(AT, Node("HTTP", "::1"), "/search?text=effusion"),
     "exported": Exported(AT, Node("ann@host"), "file:///exports/1", {"1.2.3": "P1", "1.2.4": "P2"}, {"Identified": "False"}),
     "deleted": Deleted(AT, "1.2.3.4", 20, "86400 s after delivery"),
+    "acknowledged": Acknowledged(AT, Node("ann@host"), "1.2.3.4", (1, 2)),
     "alert": Alert(AT, AlertKind.NODE_AUTHENTICATION, MODALITY, "rejected: calling-ae"),
     "alerts": Alert(AT, AlertKind.ASSOCIATION_FAILURE, Node("10.9.9.9", "10.9.9.9"), "ended: malformed-pdu", 12),
 }  # fmt: skip

@@ -38,10 +38,17 @@ from dicom_pipeline.catalog.revisions import (
     release_stale,
     waiting_studies,
 )
+from dicom_pipeline.catalog.studies import (
+    FoundStudy,
+    acknowledge_failures,
+    find_studies,
+    open_failures,
+    record_accession_number,
+)
 from dicom_pipeline.delivery.retry import MAX_WAIT_SECONDS
 from dicom_pipeline.domain import Account, Outcome, Reason
 from dicom_pipeline.errors import CatalogError
-from tests.peers.entries import record_instance
+from tests.peers.entries import finish_next, ready_study, record_instance
 
 
 @pytest.fixture
@@ -180,34 +187,103 @@ def test_a_failed_transaction_leaves_nothing(catalog):
     assert service_account(catalog)["totals"]["studies"] == 0
 
 
+NEXT = database.SCHEMA_VERSION + 1
+
+
 @pytest.fixture
-def version_2(monkeypatch):
-    """A schema version after the first, as if it were shipped."""
+def next_version(monkeypatch):
+    """A schema version after the present one, as if it were shipped."""
     later = ["ALTER TABLE study ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'"]
-    first = database._migration
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(database, "_migration", lambda number: later if number == 2 else first(number))
+    present = database._migration
+    monkeypatch.setattr(database, "SCHEMA_VERSION", NEXT)
+    monkeypatch.setattr(database, "_migration", lambda number: later if number == NEXT else present(number))
     return later
 
 
-def test_a_catalog_of_an_earlier_version_is_taken_over(tmp_path, catalog, version_2):
+def test_a_catalog_of_an_earlier_version_is_taken_over(tmp_path, catalog, next_version):
     record_instance(catalog, received())
     newer = Catalog(catalog.path)
     with newer.transaction() as run:
         assert run.connection.execute("SELECT colour FROM study").fetchone()[0] == "grey"
-        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == NEXT
     assert waiting_studies(newer)[0].received == 1
     newer.close()
 
 
-def test_a_migration_that_fails_leaves_the_catalog_as_it_was(catalog, version_2):
+def test_a_migration_that_fails_leaves_the_catalog_as_it_was(catalog, next_version):
     record_instance(catalog, received())
-    version_2.append("ALTER TABLE no_such_table ADD COLUMN colour TEXT")
+    next_version.append("ALTER TABLE no_such_table ADD COLUMN colour TEXT")
     with pytest.raises(CatalogError):
         Catalog(catalog.path)
     with catalog.transaction() as run:
-        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == NEXT - 1
         assert "colour" not in [row[1] for row in run.connection.execute("PRAGMA table_info(study)")]
+
+
+def test_version_1_is_taken_over_with_its_failures(tmp_path, monkeypatch):
+    """Its studies have no accession number yet, and its failures are open: nobody has acknowledged them."""
+    path = tmp_path / "catalog.sqlite"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "SCHEMA_VERSION", 1)
+        old = Catalog(path)
+        ready_study(old, "1.5")
+        finish_next(old, [], at=3.0, outcome=(Outcome.FAILED, Reason.DECODE_FAILED, ""))
+        ready_study(old, "1.6")
+        with old.transaction() as run:
+            assert run.connection.execute("PRAGMA user_version").fetchone()[0] == 1
+        old.close()
+    catalog = Catalog(path)
+    with catalog.transaction() as run:
+        assert run.connection.execute("PRAGMA user_version").fetchone()[0] == database.SCHEMA_VERSION
+    assert [(f.study_instance_uid, f.number) for f in open_failures(catalog)] == [("1.5", 1)]
+    assert find_studies(catalog, "1.6", 9) == [FoundStudy("1.6", None)]
+    finish_next(catalog, [], at=4.0)
+    assert service_account(catalog)["totals"]["open_failures"] == 1
+    catalog.close()
+
+
+def test_a_failure_is_open_until_it_is_acknowledged_or_mended(catalog):
+    def process(outcome):
+        make_revision(catalog, "1", 5.0, "asked") if claimed else None
+        claimed.append(finish_next(catalog, [], at=3.0, outcome=outcome))
+
+    claimed = []
+    failed = (Outcome.FAILED, Reason.DECODE_FAILED, "")
+    ready_study(catalog)
+    process(failed)
+    with catalog.transaction() as run:
+        run.execute("touch_study", study_instance_uid="1", at=4.0)
+    process(failed)
+    assert [f.number for f in open_failures(catalog)] == [2, 1]
+    acknowledge_failures(catalog, open_failures(catalog), 6.0, "ann@host")
+    assert open_failures(catalog) == []
+    totals = service_account(catalog)["totals"]
+    assert (totals["failed_revisions"], totals["open_failures"]) == (2, 0)
+    with catalog.transaction() as run:
+        run.execute("touch_study", study_instance_uid="1", at=7.0)
+    process(failed)
+    assert [f.number for f in open_failures(catalog)] == [3], "a new failure counts anew"
+    with catalog.transaction() as run:
+        run.execute("touch_study", study_instance_uid="1", at=8.0)
+    process((Outcome.USED, None, ""))
+    assert open_failures(catalog) == [], "a later revision has mended it"
+
+
+def test_studies_are_found_by_uid_and_accession_number(catalog):
+    for uid, number in (("1.2.3", "A-77"), ("1.2.4", "A-7"), ("1.2.34", "B\\a-7")):
+        ready_study(catalog, uid)
+        record_accession_number(catalog, uid, number)
+
+    def found(text, most=9):
+        return sorted(study.study_instance_uid for study in find_studies(catalog, text, most))
+
+    assert found("A-7") == ["1.2.4"], "what is called so goes before what has it as a part"
+    assert found("a-7") == ["1.2.3", "1.2.34", "1.2.4"]
+    assert found("77") == ["1.2.3"]
+    assert found("1.2.3") == ["1.2.3"]
+    assert found("2.3") == ["1.2.3", "1.2.34"]
+    assert len(found("1.2", 2)) == 2
+    assert found("%") == []
 
 
 def test_a_catalog_of_another_version_is_refused(tmp_path):

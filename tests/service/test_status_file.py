@@ -29,8 +29,10 @@ def status(folder: Path):
 
 def test_a_service_that_runs_or_hangs_or_is_gone(tmp_path):
     assert service_status(tmp_path)["state"] == "not-running"
-    assert status(tmp_path)[0] == 0
-    assert "service not-running" in status(tmp_path)[1]
+    code, text = status(tmp_path)
+    assert code == 1, "a service that does not run is not well"
+    assert "service not-running" in text
+    assert "NEEDS A PERSON: the service does not run" in text
     status_file = StatusFile(tmp_path)
     status_file.write(GOOD, 100.0)
     code, text = status(tmp_path)
@@ -40,7 +42,7 @@ def test_a_service_that_runs_or_hangs_or_is_gone(tmp_path):
     code, text = status(tmp_path)
     assert code == 1
     assert "worker silent" in text
-    assert "silent: the worker is silent: it made no progress for 301 s" in text
+    assert "NEEDS A PERSON: the worker is silent: it made no progress for 301 s" in text
     status_file.remove()
     assert service_status(tmp_path)["state"] == "not-running"
 

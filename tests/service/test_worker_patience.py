@@ -7,6 +7,7 @@ import time
 import uuid
 
 import pytest
+from pydicom import dcmread
 
 from dicom_pipeline.catalog import database as database_module
 from dicom_pipeline.results import folder as results_folder
@@ -43,6 +44,8 @@ def work(place: Place, meanwhile) -> None:
     assert place.query("SELECT number, state, attempts FROM revision") == [(1, "done", 1)]
     assert place.query("SELECT outcome, count(*) FROM revision_instance") == [("used", INSTANCES)]
     assert place.query("SELECT count(*) FROM report") == [(1,)]
+    (path,) = place.query("SELECT path FROM instance LIMIT 1")[0]
+    assert place.query("SELECT accession_number FROM study") == [(dcmread(place.folder / path).AccessionNumber,)]
 
 
 def test_a_full_disk_is_waited_out(place, monkeypatch):

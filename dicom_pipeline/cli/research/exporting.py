@@ -80,6 +80,7 @@ def export(
         pooling=how,
         pseudonyms=pseudonyms,
         vocabulary=terms,
+        escape_formulas=settings.results.escape_formulas,
     )
     _record(record, out, manifest)
     _tell(record_of(settings, "export"), store, out, where, manifest)

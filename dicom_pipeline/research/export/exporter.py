@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from dicom_pipeline.imaging import list_presets
 from dicom_pipeline.research.embedding_store import EmbeddingStore
 from dicom_pipeline.research.export.anonymity import k_anonymity
 from dicom_pipeline.research.export.datasheet import COLUMNS, datasheet
-from dicom_pipeline.research.export.formats import FORMATS
+from dicom_pipeline.research.export.formats import FORMATS, write_csv
 from dicom_pipeline.research.export.levels import Rows, rows_of
 from dicom_pipeline.research.export.pseudonyms import IDENTIFYING_COLUMNS, Pseudonyms
 from dicom_pipeline.research.export.vocabulary import OTHER, Vocabulary
 from dicom_pipeline.research.store.pooling import Pooling
 from dicom_pipeline.research.store.where import Condition
+from dicom_pipeline.results import csv_files
 from dicom_pipeline.results.score_rows import SCORE_COLUMNS
 
 EXPORT_SCHEMA = "dicom_pipeline/export/1"
@@ -42,11 +43,12 @@ def export(
     pooling: Pooling | None = None,
     pseudonyms: Pseudonyms | None,
     vocabulary: Vocabulary | None = None,
+    escape_formulas: bool = True,
 ) -> dict[str, Any]:
     """Write an export into the new or empty folder `out` and return its manifest.
 
     pseudonyms: None exports the rows as they are, with every identity. Written beside its place and renamed, so that there
-    is a whole export or none. Raises UsageError or StoreError.
+    is a whole export or none. escape_formulas: in CSV, see results.escape_formulas. Raises UsageError or StoreError.
     """
     _check(out, formats)
     condition = store.condition(where)
@@ -68,8 +70,10 @@ def export(
         }
         for name in dict.fromkeys(formats):
             file, write = FORMATS[name]
+            if name == "csv":
+                write = partial(write_csv, escape=escape_formulas)
             write(temporary / file, rows.parts, rows.schema, about)
-        _write_scores(temporary / "scores.csv", rows)
+        csv_files.write_csv(temporary / "scores.csv", SCORE_COLUMNS, rows.scores(), escape=escape_formulas)
         manifest = {
             **about,
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -131,13 +135,6 @@ def _may_show(vocabulary: Vocabulary, column: str, text: str) -> bool:
 
 def _pooling(rows: Rows) -> str:
     return "none: a row a frame, vectors as the model gave them" if rows.level == "frame" else rows.pooling.sentence
-
-
-def _write_scores(path: Path, rows: Rows) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, SCORE_COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows.scores())
 
 
 def _counts(rows: Rows) -> dict[str, int]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from dicom_pipeline.errors import StoreError
 from dicom_pipeline.research.store.rows import vectors_of
+from dicom_pipeline.results.csv_files import write_tables
 
 Parts = Callable[[], Iterable[pa.Table]]
 """Gives the rows from the start each time it is called; every part has the same schema and an `embedding` column."""
@@ -28,22 +28,18 @@ def write_parquet(path: Path, parts: Parts, schema: pa.Schema, about: Mapping[st
             writer.write_table(part.cast(named))
 
 
-def write_csv(path: Path, parts: Parts, schema: pa.Schema, about: Mapping[str, Any]) -> None:
+def write_csv(path: Path, parts: Parts, schema: pa.Schema, about: Mapping[str, Any], *, escape: bool = True) -> None:
     """A column a dimension, embedding_0 and so on; floats in the shortest form that reads back the same."""
-    del about
-    writer = None
-    try:
-        for part in parts():
-            vectors = vectors_of(part)
-            wide = part.drop_columns(["embedding"])
-            for d in range(vectors.shape[1]):
-                wide = wide.append_column(f"embedding_{d}", pa.array(vectors[:, d]))
-            writer = writer or pa.csv.CSVWriter(path, wide.schema)
-            writer.write_table(wide)
-    finally:
-        if writer is not None:
-            writer.close()
-    del schema
+    del schema, about
+    write_tables(path, map(_a_column_a_dimension, parts()), escape=escape)
+
+
+def _a_column_a_dimension(part: pa.Table) -> pa.Table:
+    vectors = vectors_of(part)
+    wide = part.drop_columns(["embedding"])
+    for d in range(vectors.shape[1]):
+        wide = wide.append_column(f"embedding_{d}", pa.array(vectors[:, d]))
+    return wide
 
 
 def write_jsonl(path: Path, parts: Parts, schema: pa.Schema, about: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dicom_pipeline.domain import Level
 from dicom_pipeline.errors import UsageError
 from dicom_pipeline.research.probes.embeddings import KEYS
+from dicom_pipeline.results.csv_files import restore_formulas
 
 PATIENT_COLUMNS = ("patient", "patient_id")
 OTHER_COLUMNS = ("site", "split", *PATIENT_COLUMNS)
@@ -51,6 +52,7 @@ def read_truth(path: Path) -> Truth:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
+            reader.fieldnames = [restore_formulas(name) for name in reader.fieldnames or ()]  # as scores.csv has labels
             columns, lines = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read the truth table {path}: {type(error).__name__}") from error
