@@ -1,3 +1,3 @@
 """SHOW: HTTP routes, in a process of its own: app (who may ask, which route), answer, studies (one study), uploads
-with dicomweb (STOW-RS), access (what the audit trail hears), server (uvicorn).
+with dicomweb (STOW-RS), access (what the audit trail hears), server (uvicorn). A room of its own: pages (for a browser).
 """

@@ -6,11 +6,12 @@ file. Requests are answered in threads, so that the event loop never waits for a
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,8 @@ from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.web.access import http_access
 from dicom_pipeline.web.answer import Answer
 from dicom_pipeline.web.dicomweb import StowError
+from dicom_pipeline.web.pages.access import SIGN_IN, STATIC, Sessions, is_cross_origin, to_sign_in, wants_html
+from dicom_pipeline.web.pages.routes import PageContext, Pages
 from dicom_pipeline.web.server import listening_socket
 from dicom_pipeline.web.studies import StudyRoutes
 from dicom_pipeline.web.uploads import in_upload_thread, receive_file, receive_stow
@@ -48,7 +51,8 @@ MAX_BODY_BYTES = 64 * 1024
 class WebContext:
     """What the routes need. ready: whether the service can work, and what was looked at; service: the service's status.
 
-    ask: a question for the worker -> its answer; raises NoAnswerError. record: the audit trail.
+    ask: a question for the worker -> its answer; raises NoAnswerError. record: the audit trail. stop: is set when the service
+    stops, so that pages that are kept up to date end.
     """
 
     settings: Settings
@@ -58,17 +62,19 @@ class WebContext:
     service: Callable[[], Mapping[str, Any]]
     ask: Callable[[Mapping[str, Any]], dict[str, Any]]
     record: Record = unrecorded
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def application(context: WebContext) -> ASGIApp:
     """The routes of docs/service.md. Raises ConfigError for a token whose environment variable is not set."""
-    pages = _Pages(context)
+    section = context.settings.service
+    sessions = Sessions(secret(section.web_token_env, "service.web_token_env"))
+    pages = Pages(PageContext(context.settings, context.catalog, context.ready, context.record, sessions, context.stop))
     app = Starlette(
-        routes=pages.routes(),
+        routes=[*pages.routes(), *_Routes(context).routes()],
         exception_handlers={HTTPException: _http_error, CatalogError: _catalog_error, OSError: _disk_error},
     )
-    section = context.settings.service
-    return Admission(app, section.web_host, secret(section.web_token_env, "service.web_token_env"))
+    return Admission(app, section.web_host, sessions)
 
 
 def check_web(settings: Settings) -> None:
@@ -86,10 +92,10 @@ class Admission:
     beyond loopback, and no page of another site in a browser (which names itself in Origin or Host).
     """
 
-    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, host: str, sessions: Sessions) -> None:
         self._app = app
         self._host = host
-        self._token = token
+        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. An unexpected exception is logged without its words and answered 500."""
@@ -102,12 +108,17 @@ class Admission:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                given = [pair for pair in message.get("headers", ()) if pair[0] != b"x-content-type-options"]
+                message["headers"] = [*given, (b"x-content-type-options", b"nosniff")]
             await send(message)
 
-        refusal = self.refusal(scope["path"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = self.refusal(scope["method"], scope["path"], headers)
         if refusal is not None:
-            await refusal.response(close=True)(scope, receive, send_with_headers)
+            response = refusal.response(close=True)
+            if refusal.status == 401 and scope["method"] == "GET" and wants_html(headers):
+                response = to_sign_in(scope["path"], scope["query_string"].decode("latin-1"))
+            await response(scope, receive, send_with_headers)
             return
         try:
             await self._app(scope, receive, send_with_headers)
@@ -119,23 +130,30 @@ class Admission:
                 answer = Answer.of(500, {"error": "unexpected; the service's log says where"})
                 await answer.response(close=True)(scope, receive, send_with_headers)
 
-    def refusal(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Answer | None:
         """Why a request is not answered, None where it is."""
         if path in OPEN_PATHS:
             return None
-        if self._token is not None:
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            good = hmac.compare_digest(given.encode(), self._token.encode())
-            return None if good else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
+        if self._sessions.needed:
+            return self._without_token(method, path, headers)
         if not is_loopback(self._host):
             return Answer.of(403, {"error": "beyond loopback these pages need service.web_token_env"})
-        if headers.get("origin") or not is_loopback(_host_name(headers.get("host", ""))):
-            return Answer.of(403, {"error": "cross-origin requests are not allowed"})
+        if is_cross_origin(method, headers) or not is_loopback(_host_name(headers.get("host", ""))):
+            return _cross_origin()
         return None
 
+    def _without_token(self, method: str, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """As refusal, where there is a token: it is asked for but where a browser signs in, or has done so."""
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if path == SIGN_IN or path.startswith(STATIC) or self._sessions.accepts(given):
+            return None
+        if not self._sessions.holds(headers, time.time()):
+            return Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
+        return _cross_origin() if is_cross_origin(method, headers) else None
 
-class _Pages:
-    """Every route with what answers it."""
+
+class _Routes:
+    """Every route for programs with what answers it."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
@@ -204,6 +222,10 @@ class _Pages:
             return Answer.of(400, {"error": "last is not a number"})
         account = service_account(self._context.catalog, int(text) or None)
         return Answer.of(200, {"service": self._context.service(), **account})
+
+
+def _cross_origin() -> Answer:
+    return Answer.of(403, {"error": "cross-origin requests are not allowed"})
 
 
 async def _small_body(request: Request) -> bytes:
