@@ -137,6 +137,20 @@ class Acknowledged:
     revisions: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Someone decided that a report will not be sent to a destination (PS3.15 A.5.3.7, failed). words: the reason given.
+
+    made: the object that is not sent.
+    """
+
+    at: float
+    user: Node
+    destination: Node
+    made: StudyPart
+    words: str
+
+
 class AlertKind(StrEnum):
     """Why there is an alert: a node is not who it should be, or an association broke the protocol or a limit."""
 
@@ -155,7 +169,7 @@ class Alert:
     count: int = 1
 
 
-Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Deleted | Acknowledged | Alert
+Fact = Activity | Transferred | ReportMade | Accessed | Queried | Exported | Deleted | Acknowledged | GivenUp | Alert
 Record = Callable[[Fact], None]
 """Takes a fact into an audit trail; never raises."""
 

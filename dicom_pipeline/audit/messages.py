@@ -22,6 +22,7 @@ from dicom_pipeline.audit.facts import (
     Deleted,
     Exported,
     Fact,
+    GivenUp,
     Held,
     Node,
     Outcome,
@@ -172,6 +173,16 @@ def _acknowledged(fact: Acknowledged, sheet: _Sheet) -> Element:
     sheet.ourselves("", requests=False)
     details = [("Failure acknowledged", f"revision {number}") for number in fact.revisions]
     sheet.study(StudyPart(fact.study_instance_uid, {}), USE, details)
+    return sheet.whole()
+
+
+@_message.register(GivenUp)
+def _given_up(fact: GivenUp, sheet: _Sheet) -> Element:
+    sheet.event("110104", "R", fact.at, Outcome.SERIOUS_FAILURE, f"given up: {fact.words}")
+    sheet.participant(fact.user, "", requests=True)
+    sheet.ourselves("110153", requests=False)
+    sheet.participant(fact.destination, "110152", requests=False)
+    sheet.study(fact.made, EXPORT)
     return sheet.whole()
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from dicom_pipeline.domain.life import State, sources
 from dicom_pipeline.errors import CatalogError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 30.0
 LOG_BYTES = 64 * 1024**2
 """Size to which the write-ahead log is cut again after it grew beside a long reader."""

@@ -101,6 +101,21 @@ def give_up(catalog: Catalog, destination: str, now: float, *, pending: bool) ->
         return run.execute("give_up", destination=destination, now=now, pending=int(pending))
 
 
+def retry_delivery(catalog: Catalog, report_uid: str, destination: str, now: float) -> bool:
+    """Make one delivery that was set aside or given up pending again; returns whether it was either."""
+    with catalog.transaction() as run:
+        if not run.execute("retry_delivery", report_uid=report_uid, destination=destination, now=now):
+            return False
+        run.execute("forgive_commitment_failure", report_uid=report_uid, destination=destination)
+        return True
+
+
+def give_up_delivery(catalog: Catalog, report_uid: str, destination: str, now: float) -> bool:
+    """Enter that one delivery, set aside or pending, will never be made; returns whether it was either."""
+    with catalog.transaction() as run:
+        return bool(run.execute("give_up_delivery", report_uid=report_uid, destination=destination, now=now))
+
+
 def _enter(
     run: Run,
     due: DueDelivery,

@@ -555,3 +555,106 @@ ORDER BY is_exact DESC, last_at DESC LIMIT :most;
 SELECT s.study_instance_uid, (SELECT i.path FROM instance i WHERE i.study_instance_uid = s.study_instance_uid
     AND i.is_primary = 1 AND i.removed_at IS NULL LIMIT 1) AS path
 FROM study s WHERE s.accession_number IS NULL ORDER BY s.last_at DESC LIMIT :most;
+
+-- name: data_version
+-- A number that is another one once any other connection has committed.
+PRAGMA data_version;
+
+-- name: study_page
+-- A page of studies, the newest first: how each stands, and what became of its last revision. Conditions that are empty ask nothing.
+WITH page AS MATERIALIZED (
+    SELECT s.rowid AS place FROM study s
+    WHERE (:since IS NULL OR (s.last_at >= :since AND s.first_at < :until))
+        AND (:text = '' OR instr(s.study_instance_uid, :text) OR instr(upper(s.accession_number), upper(:text))
+            OR EXISTS (SELECT 1 FROM sender a WHERE a.study_instance_uid = s.study_instance_uid
+                AND instr(upper(a.calling_ae), upper(:text))))
+        AND (:states = '[]' OR CASE WHEN s.held THEN 'held'
+            WHEN s.waiting THEN 'receiving'
+            ELSE coalesce((SELECT r.state FROM revision r WHERE r.study_instance_uid = s.study_instance_uid
+                ORDER BY r.number DESC LIMIT 1), 'announced') END IN (SELECT value FROM json_each(:states)))
+        AND (NOT :set_aside OR s.study_instance_uid IN (SELECT q.study_instance_uid FROM delivery d
+            JOIN report p ON p.sop_instance_uid = d.report_uid JOIN revision q ON q.id = p.revision_id
+            WHERE d.state = 'set-aside'))
+    ORDER BY s.last_at DESC, s.study_instance_uid DESC LIMIT :most OFFSET :skip)
+SELECT s.study_instance_uid, s.first_at, s.last_at, s.expected, s.waiting, s.held, s.accession_number,
+    r.number, r.state, r.message,
+    (SELECT json_group_array(calling_ae) FROM sender a WHERE a.study_instance_uid = s.study_instance_uid) AS senders,
+    (SELECT json_group_array(DISTINCT modality) FROM series e WHERE e.study_instance_uid = s.study_instance_uid)
+        AS modalities,
+    (SELECT count(*) FROM instance i WHERE i.study_instance_uid = s.study_instance_uid AND i.is_primary = 1) AS received,
+    (SELECT json_group_object(outcome, n) FROM (SELECT coalesce(o.outcome, 'open') AS outcome, count(*) AS n
+        FROM revision_instance o WHERE o.revision_id = r.id GROUP BY o.outcome)) AS outcomes,
+    (SELECT json_group_object(state, n) FROM (SELECT d.state, count(*) AS n FROM report p
+        JOIN delivery d ON d.report_uid = p.sop_instance_uid WHERE p.revision_id = r.id GROUP BY d.state)) AS deliveries
+FROM page JOIN study s ON s.rowid = page.place LEFT JOIN revision r ON r.study_instance_uid = s.study_instance_uid
+    AND r.number = (SELECT max(q.number) FROM revision q WHERE q.study_instance_uid = s.study_instance_uid)
+ORDER BY s.last_at DESC, s.study_instance_uid DESC;
+
+-- name: study_arrival
+-- When the first and the last instance of a study came.
+SELECT min(received_at) AS first_at, max(received_at) AS last_at FROM instance
+WHERE study_instance_uid = :study_instance_uid;
+
+-- name: study_accession_number
+-- The accession number that the images of a study have.
+SELECT accession_number FROM study WHERE study_instance_uid = :study_instance_uid;
+
+-- name: study_objects
+-- The reports and companions of a study, oldest revision first.
+SELECT p.sop_instance_uid, p.sop_class_uid, p.path, p.created_at, r.number FROM report p JOIN revision r ON r.id = p.revision_id
+WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number, p.rowid;
+
+-- name: unused_instances
+-- Instances of a revision that were not used, and why; some of each reason.
+SELECT reason, detail, sop_instance_uid, series_instance_uid FROM (
+    SELECT ri.reason, ri.detail, i.id, i.sop_instance_uid, i.series_instance_uid,
+        row_number() OVER (PARTITION BY ri.reason ORDER BY i.id) AS nth
+    FROM revision_instance ri JOIN instance i ON i.id = ri.instance_id
+    WHERE ri.revision_id = :revision_id AND ri.outcome IN ('excluded', 'failed', 'skipped'))
+WHERE nth <= :most ORDER BY reason, id;
+
+-- name: outbox_totals
+-- How many deliveries are in each state, by destination, and since when the oldest waits of those that are open.
+SELECT d.destination, d.state, count(*) AS count, CASE WHEN d.state IN ('pending', 'set-aside') THEN
+    (SELECT min(o.created_at) FROM delivery o WHERE o.destination = d.destination AND o.state = d.state) END AS oldest_at
+FROM delivery d GROUP BY d.destination, d.state ORDER BY d.destination, d.state;
+
+-- name: outbox_page
+-- A page of deliveries with their study, those that wait longest or those entered last first. No destination: of all.
+WITH page AS MATERIALIZED (
+    SELECT report_uid, destination FROM delivery
+    WHERE state IN (SELECT value FROM json_each(:states)) AND (:destination = '' OR destination = :destination)
+    ORDER BY CASE WHEN :newest THEN -created_at ELSE created_at END, report_uid, destination LIMIT :most OFFSET :skip)
+SELECT d.report_uid, d.destination, d.state, d.attempts, d.created_at, d.next_at, d.finished_at, d.status, d.message, d.verified,
+    p.sop_class_uid, r.study_instance_uid, r.number
+FROM page JOIN delivery d ON d.report_uid = page.report_uid AND d.destination = page.destination
+JOIN report p ON p.sop_instance_uid = d.report_uid JOIN revision r ON r.id = p.revision_id
+ORDER BY CASE WHEN :newest THEN -d.created_at ELSE d.created_at END, d.report_uid, d.destination;
+
+-- name: study_deliveries
+-- The deliveries of all that was made of a study, oldest revision first.
+SELECT d.report_uid, d.destination, d.state, d.attempts, d.created_at, d.next_at, d.finished_at, d.status, d.message, d.verified,
+    p.sop_class_uid, r.study_instance_uid, r.number
+FROM revision r JOIN report p ON p.revision_id = r.id JOIN delivery d ON d.report_uid = p.sop_instance_uid
+WHERE r.study_instance_uid = :study_instance_uid ORDER BY r.number, d.created_at, d.report_uid, d.destination LIMIT :most;
+
+-- name: one_delivery
+-- A delivery with its study.
+SELECT d.report_uid, d.destination, d.state, d.attempts, d.created_at, d.next_at, d.finished_at, d.status, d.message, d.verified,
+    p.sop_class_uid, r.study_instance_uid, r.number
+FROM delivery d JOIN report p ON p.sop_instance_uid = d.report_uid JOIN revision r ON r.id = p.revision_id
+WHERE d.report_uid = :report_uid AND d.destination = :destination;
+
+-- name: retry_delivery
+-- One delivery that was set aside or given up is tried again.
+UPDATE delivery SET state = 'pending', next_at = :now, created_at = :now, attempts = 0
+WHERE report_uid = :report_uid AND destination = :destination AND state IN ('set-aside', 'given-up');
+
+-- name: forgive_commitment_failure
+-- A destination that did not commit one report is asked anew.
+UPDATE commitment_request SET failures = 0 WHERE report_uid = :report_uid AND destination = :destination;
+
+-- name: give_up_delivery
+-- One delivery will never be made.
+UPDATE delivery SET state = 'given-up', finished_at = :now
+WHERE report_uid = :report_uid AND destination = :destination AND state IN ('set-aside', 'pending');

@@ -142,6 +142,7 @@ def run_web(settings: Settings, owner: str, heartbeat: Heartbeat) -> None:
         service=lambda: service_status(folder),
         ask=partial(ask, owner),
         record=record,
+        stop=stop,
     )
     app = application(context)
     assert section.web_port is not None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
+import time
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_pipeline.config import ServiceSection
-from dicom_pipeline.config.secrets import secret
 from dicom_pipeline.web.answer import Answer
+from dicom_pipeline.web.pages.access import SIGN_IN, STATIC, Sessions, to_sign_in, wants_html
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,10 @@ class Admission:
     to lead here (DNS rebinding), in Host.
     """
 
-    def __init__(self, app: ASGIApp, section: ServiceSection) -> None:
-        """Raises ConfigError for a token whose environment variable is not set."""
+    def __init__(self, app: ASGIApp, section: ServiceSection, sessions: Sessions) -> None:
         self._app = app
         self._on_this_machine = is_loopback(section.web_host)
-        self._token = secret(section.web_token_env, "service.web_token_env")
+        self._sessions = sessions
         self._names = frozenset(name.lower() for name in (*section.web_names, section.web_host))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,12 +53,17 @@ class Admission:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                given = [pair for pair in message.get("headers", ()) if pair[0] != b"x-content-type-options"]
+                message["headers"] = [*given, (b"x-content-type-options", b"nosniff")]
             await send(message)
 
-        refusal = self.refusal(scope["method"], scope["path"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = self.refusal(scope["method"], scope["path"], headers)
         if refusal is not None:
-            await refusal.response(close=True)(scope, receive, send_with_headers)
+            response = refusal.response(close=True)
+            if refusal.status == 401 and scope["method"] == "GET" and wants_html(headers):
+                response = to_sign_in(scope["path"], scope["query_string"].decode("latin-1"))
+            await response(scope, receive, send_with_headers)
             return
         try:
             await self._app(scope, receive, send_with_headers)
@@ -76,7 +80,7 @@ class Admission:
         return (
             _malformed(method, headers)
             or self._from_elsewhere(headers)
-            or (None if path in self._open_paths else self._unknown(headers))
+            or (None if path in self._open_paths else self._unknown(path, headers))
         )
 
     @property
@@ -97,20 +101,19 @@ class Admission:
             return Answer.of(403, {"error": CLOSED})
         return None
 
-    def _unknown(self, headers: Headers) -> Answer | None:
-        """Refuses who does not have the token; without one, all but this machine."""
-        if self._token is not None:
-            good = self._has_token(headers)
-            return None if good else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
+    def _unknown(self, path: str, headers: Headers) -> Answer | None:
+        """Refuses who does not have the token and has not signed in with it; without one, all but this machine."""
+        if self._sessions.needed:
+            asks_who = path == SIGN_IN or path.startswith(STATIC)
+            known = asks_who or self._has_token(headers) or self._sessions.holds(headers, time.time())
+            return None if known else Answer.of(401, {"error": "expected Authorization: Bearer <token>"})
         if not self._on_this_machine:
             return Answer.of(403, {"error": "beyond loopback these pages need service.web_token_env"})
         return None
 
     def _has_token(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if self._token is None or scheme.lower() != "bearer":
-            return False
-        return hmac.compare_digest(given.strip().encode(), self._token.encode())
+        return scheme.lower() == "bearer" and self._sessions.accepts(given.strip())
 
 
 def _malformed(method: str, headers: Headers) -> Answer | None:

@@ -7,8 +7,9 @@ file. Requests are answered in threads, so that the event loop never waits for a
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -31,6 +32,8 @@ from dicom_pipeline.web.access import http_access
 from dicom_pipeline.web.admission import Admission
 from dicom_pipeline.web.answer import Answer
 from dicom_pipeline.web.dicomweb import StowError
+from dicom_pipeline.web.pages.access import Sessions
+from dicom_pipeline.web.pages.routes import PageContext, Pages
 from dicom_pipeline.web.server import listening_socket
 from dicom_pipeline.web.studies import StudyRoutes
 from dicom_pipeline.web.uploads import discard_rest, in_upload_thread, receive_file, receive_stow
@@ -48,7 +51,8 @@ BODY_SECONDS = 30.0
 class WebContext:
     """What the routes need. ready: whether the service can work, and what was looked at; service: the service's status.
 
-    ask: a question for the worker -> its answer; raises NoAnswerError. record: the audit trail.
+    ask: a question for the worker -> its answer; raises NoAnswerError. record: the audit trail. stop: is set when the service
+    stops, so that pages that are kept up to date end.
     """
 
     settings: Settings
@@ -58,16 +62,19 @@ class WebContext:
     service: Callable[[], Mapping[str, Any]]
     ask: Callable[[Mapping[str, Any]], dict[str, Any]]
     record: Record = unrecorded
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def application(context: WebContext) -> ASGIApp:
     """The routes of docs/service.md. Raises ConfigError for a token whose environment variable is not set."""
-    pages = _Pages(context)
+    section = context.settings.service
+    sessions = Sessions(secret(section.web_token_env, "service.web_token_env"))
+    pages = Pages(PageContext(context.settings, context.catalog, context.ready, context.record, sessions, context.stop))
     app = Starlette(
-        routes=pages.routes(),
+        routes=[*pages.routes(), *_Routes(context).routes()],
         exception_handlers={HTTPException: _http_error, CatalogError: _catalog_error, OSError: _disk_error},
     )
-    return Admission(app, context.settings.service)
+    return Admission(app, context.settings.service, sessions)
 
 
 def check_web(settings: Settings) -> None:
@@ -78,8 +85,8 @@ def check_web(settings: Settings) -> None:
         listening_socket(section.web_host, section.web_port).close()
 
 
-class _Pages:
-    """Every route with what answers it."""
+class _Routes:
+    """Every route for programs with what answers it."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context

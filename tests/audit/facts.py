@@ -11,6 +11,7 @@ from dicom_pipeline.audit import (
     AlertKind,
     Deleted,
     Exported,
+    GivenUp,
     Held,
     Node,
     Origin,
@@ -46,6 +47,9 @@ FACTS = {
     "exported": Exported(AT, Node("ann@host"), "file:///exports/1", {"1.2.3": "P1", "1.2.4": "P2"}, {"Identified": "False"}),
     "deleted": Deleted(AT, "1.2.3.4", 20, "86400 s after delivery"),
     "acknowledged": Acknowledged(AT, Node("ann@host"), "1.2.3.4", (1, 2)),
+    "given-up": GivenUp(
+        AT, Node("HTTP", "10.0.0.7"), Node("pacs"), StudyPart("1.2.3.4", {SR: 1}, {SR: ("2.25.9",)}), "the PACS was replaced"
+    ),
     "alert": Alert(AT, AlertKind.NODE_AUTHENTICATION, MODALITY, "rejected: calling-ae"),
     "alerts": Alert(AT, AlertKind.ASSOCIATION_FAILURE, Node("10.9.9.9", "10.9.9.9"), "ended: malformed-pdu", 12),
 }  # fmt: skip

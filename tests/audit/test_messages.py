@@ -27,6 +27,7 @@ TABLES = {  # EventID, EventActionCode, EventTypeCode, (RoleIDCode, UserIsReques
     "exported": ("110106", "R", None, [("110153", "true"), ("110153", "false"), ("110154", "false")], ["3", "3"]),
     "deleted": ("110105", "D", None, [(None, "true")], ["3"]),
     "acknowledged": ("110103", "U", None, [(None, "true"), (None, "false")], ["3"]),
+    "given-up": ("110104", "R", None, [(None, "true"), ("110153", "false"), ("110152", "false")], ["3"]),
     "alert": ("110113", "E", "110126", [(None, "false"), (None, "false")], ["13"]),
     "alerts": ("110113", "E", "association-failure", [(None, "false"), (None, "false")], ["13"]),
 }

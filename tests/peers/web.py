@@ -69,7 +69,7 @@ class Site:
 @contextmanager
 def served(context):
     """The application of a context, served until the block ends."""
-    stop, began = threading.Event(), threading.Event()
+    stop, began = context.stop, threading.Event()
     app = application(context)
     with listening_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]

@@ -17,6 +17,7 @@ from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.web.admission import Admission
 from dicom_pipeline.web.app import application, check_web
+from dicom_pipeline.web.pages.access import Sessions
 from dicom_pipeline.web.server import listening_socket
 from tests.peers.web import context_of, served
 
@@ -135,10 +136,10 @@ def test_our_own_pages_are_served_under_each_name_that_is_ours(tmp_path, catalog
         assert site.ask("GET", "/health", headers={"Host": "pacs.example.org", "Origin": "http://localhost"})[0] == 403
 
 
-def test_beyond_loopback_only_a_token_opens_more_than_health(tmp_path, catalog, monkeypatch):
-    monkeypatch.setenv("WEB_TOKEN", "secret")
+def test_beyond_loopback_only_a_token_opens_more_than_health(tmp_path):
     for service in ({"web_host": "0.0.0.0"}, {"web_host": "0.0.0.0", "web_token_env": "WEB_TOKEN"}):
-        app = Admission(None, settings_of(tmp_path, service=service).service)
+        sessions = Sessions("secret" if "web_token_env" in service else None)
+        app = Admission(None, settings_of(tmp_path, service=service).service, sessions)
         at_address = Headers({"host": "10.0.0.1:8448"})
         assert app.refusal("GET", "/health", at_address) is None
         assert app.refusal("GET", "/status", at_address).status == (401 if "web_token_env" in service else 403)
