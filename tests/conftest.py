@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 # The same examples on each run, so that a failure says something of the commit; `make test-long` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("searching", derandomize=False)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("searching", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
