@@ -104,7 +104,7 @@ def label_sets_text(series: Mapping[str, Any]) -> str:
             f"{each['label_set']}: {count or 'no'} label{'' if count == 1 else 's'}"
             + (" apply" if count != 1 else " applies")
         )
-        lines += [f"  {reason}" for reason in each["reasons"]]
+        lines += [f"  not scored: {reason}" for reason in each["reasons"]]
     return "\n".join(lines) or "no label set"
 
 

@@ -45,20 +45,21 @@ class SheetGroup:
     pictures: Sequence[SheetPicture]
 
 
-def contact_sheet(groups: Sequence[SheetGroup], *, title: str = "", columns: int = 6) -> Image.Image:
+def contact_sheet(groups: Sequence[SheetGroup], *, title: str = "", notice: str = "", columns: int = 6) -> Image.Image:
     """RGB page of thumbnails in reading order; a group begins on a line of its own.
 
-    Headings and captions are wrapped where they are too wide, never cut.
+    notice: stands below the title. Headings and captions are wrapped where they are too wide, never cut.
     """
     columns = max(1, min(columns, max([4, *(len(group.pictures) for group in groups)])))
     width = GAP + columns * (THUMBNAIL + GAP)
     layouts = [_Layout.of(group, columns, width - 2 * GAP) for group in groups]
-    titled = wrapped(title, TITLE_FONT, width - 2 * GAP)
+    titled = [(text, INK, TITLE_FONT) for text in wrapped(title, TITLE_FONT, width - 2 * GAP)]
+    titled += [(text, MARK, HEADING_FONT) for text in wrapped(notice, HEADING_FONT, width - 2 * GAP)]
     top = GAP + (TITLE - GAP) * len(titled)
     page = Image.new("RGB", (width, top + sum(layout.height for layout in layouts) + GAP), PAPER)
     draw = ImageDraw.Draw(page)
-    for number, text in enumerate(titled):
-        draw.text((GAP, GAP + number * (TITLE - GAP)), text, INK, TITLE_FONT)
+    for number, (text, colour, font) in enumerate(titled):
+        draw.text((GAP, GAP + number * (TITLE - GAP)), text, colour, font)
     for layout in layouts:
         layout.draw(page, draw, top)
         top += layout.height

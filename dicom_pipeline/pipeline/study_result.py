@@ -218,7 +218,8 @@ def _key_frames(result: StudyResult, renderers: Renderers, progress: Callable[[]
             continue
         scores = [s for s in result.scores if s.series_instance_uid == series.series_instance_uid]
         name = names[series.series_instance_uid]
-        shown.append(key_frame(frame, name, pixels, own_window, scores, result.headers))
+        coloured = len(preset.windows) > 1
+        shown.append(key_frame(frame, name, pixels, own_window, scores, result.headers, coloured=coloured))
     return shown
 
 

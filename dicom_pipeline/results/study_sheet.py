@@ -16,6 +16,11 @@ SHEET_FRAMES = 24
 """Frames of one study on a contact sheet, evenly; each series' heading says of how many."""
 
 
+NEGLIGIBLE = 0.01
+
+NOTICE = "AI RESEARCH - NOT FOR DIAGNOSIS. Under each picture its highest score, uncalibrated."
+
+
 def study_sheet(
     plan: Plan,
     headers: Mapping[str, Dataset],
@@ -31,7 +36,16 @@ def study_sheet(
     """
     title = study_name_of(headers)
     groups = sheet_groups(plan, headers, renderings, scores, domains or {})
-    return contact_sheet(groups, title=title if revision is None else f"{title}, revision {revision}")
+    return contact_sheet(
+        groups, title=title if revision is None else f"{title}, revision {revision}", notice=NOTICE if scores else ""
+    )
+
+
+def _note(highest: Score) -> str:
+    """What stands under a picture: a label whose score is next to nothing would read as a finding."""
+    if highest.value < NEGLIGIBLE:
+        return f"all scores below {NEGLIGIBLE}"
+    return f"{highest.label} {score_text(highest.value, 2)}"
 
 
 def sheet_groups(
@@ -68,6 +82,6 @@ def _picture(
     return SheetPicture(
         rendering.pixels,
         name=image_name_of(frame.key, headers) + place,
-        note=f"{score.label} {score_text(score.value, 2)}" if score else "",
+        note=_note(score) if score else "",
         warning="OUT OF DOMAIN" if domain is not None and domain.domain is Domain.OUT else "",
     )

@@ -232,8 +232,8 @@ def test_scores_on_a_key_image_are_its_own_and_others_name_their_image():
     own = {s.label: s.value for s in scores if s.frame == first.key and s.derivation is None}
     assert dict(said.scores) == own
     assert said.title == "CT test (series 3), image 1"
-    assert list(said.facts) == ["Slice position 42.5 mm"]
-    assert "Highest of the series: Pneumothorax 0.04 in image 4" in said.notes
+    assert list(said.facts) == ["study without a description, 2026-01-02", "Slice position 42.5 mm"]
+    assert "In this series Pneumothorax is highest in image 4: 0.04" in said.notes
     assert any("Model phantom, weights abababababab; dicom_pipeline 0.1.0" in note for note in said.notes)
     assert PROVENANCE.notice in said.notes
     assert sr.StudyInstanceUID[-12:] not in " ".join([said.title, *said.facts, *said.notes])

@@ -34,6 +34,7 @@ from dicom_pipeline.domain import (
     Revision,
     Score,
     score_text,
+    study_name,
 )
 from dicom_pipeline.reporting import equipment
 from dicom_pipeline.reporting.companions.key_objects import key_object_selection
@@ -71,7 +72,8 @@ class KeyFrame:
 
     title: series and image for a person. position_mm: along the slice normal. edges: which way the picture looks.
     own_window: the frame in its object's own window, None where `pixels` is that.
-    elsewhere: series scores that come from other images, each with that image's name.
+    elsewhere: series scores that come from other images, each with that image's name. coloured: grey values stand as colours
+    in `pixels`, one window each.
     """
 
     key: FrameKey
@@ -83,6 +85,7 @@ class KeyFrame:
     edges: Edges | None = None
     own_window: Pixels | None = None
     elsewhere: Sequence[tuple[Score, str]] = ()
+    coloured: bool = False
 
 
 def key_frame(
@@ -92,6 +95,8 @@ def key_frame(
     own_window: Pixels | None,
     scores: Sequence[Score],
     headers: Mapping[str, Dataset],
+    *,
+    coloured: bool = False,
 ) -> KeyFrame:
     """A key frame. series: its name for a person. scores: all of its series. headers: as read, by SOP Instance UID."""
     key, header = frame.key, headers[frame.key.sop_instance_uid]
@@ -109,6 +114,7 @@ def key_frame(
         edges=edges_of(header, key.frame),
         own_window=own_window,
         elsewhere=[(s, image_name_of(s.frame, headers)) for s in ranked if s.frame != key and s.derivation is not None],
+        coloured=coloured,
     )
 
 
@@ -188,16 +194,18 @@ def _key_image(report: Dataset, revision: Revision, provenance: Provenance, show
 
 
 def _caption(shown: KeyFrame, revision: Revision, provenance: Provenance) -> Caption:
+    # no accession number: what is burned in stays when headers are pseudonymised
+    study = study_name(str(shown.header.get("StudyDescription", "")), str(shown.header.get("StudyDate", "")), "")
     position = "" if shown.position_mm is None else f"Slice position {shown.position_mm:.1f} mm"
     elsewhere = [
-        f"Highest of the series: {label_text(s.label)} {score_text(s.value, 2)} in {image}"
+        f"In this series {label_text(s.label)} is highest in {image}: {score_text(s.value, 2)}"
         if s.derivation is Derivation.MAX
         else f"Of the series ({s.derivation}): {label_text(s.label)} {score_text(s.value, 2)}, highest in {image}"
         for s, image in shown.elsewhere[:SHOWN_SCORES]
     ]
     return Caption(
         shown.title,
-        [position] if position else [],
+        [study, *([position] if position else [])],
         [(s.label, s.value) for s in shown.scores[:SHOWN_SCORES]],
         [
             "Scores above are of this image alone. Uncalibrated unless a probe made them.",
@@ -206,6 +214,7 @@ def _caption(shown: KeyFrame, revision: Revision, provenance: Provenance) -> Cap
             provenance.notice,
         ],
         shown.edges,
+        "as the model saw it: windows as colours" if shown.coloured else "as the model saw it",
     )
 
 

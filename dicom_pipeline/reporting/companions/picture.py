@@ -30,7 +30,8 @@ class Caption:
     """What stands on a key image.
 
     title: series and image for a person. facts: lines below it. scores: label and value, of this image alone.
-    notes: small lines below the scores. edges: which way the pictures look, None where the image does not say.
+    notes: small lines below the scores. edges: which way the pictures look, None where the image does not say. seen: what
+    stands below the model's picture.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Caption:
     scores: Sequence[tuple[str, float]]
     notes: Sequence[str]
     edges: Edges | None = None
+    seen: str = "as the model saw it"
 
 
 def key_image_pixels(pixels: Pixels, own_window: Pixels | None, caption: Caption) -> npt.NDArray[np.uint8]:
@@ -45,7 +47,7 @@ def key_image_pixels(pixels: Pixels, own_window: Pixels | None, caption: Caption
 
     own_window: the frame in its object's own window, uint8 (448, 448, 3); None where the rendering is that already.
     """
-    shown = [(pixels, "as the model saw it")]
+    shown = [(pixels, caption.seen)]
     if own_window is not None:
         shown = [(own_window, "in its own window"), *shown]
     side = ALONE if len(shown) == 1 else PAIRED
