@@ -107,7 +107,7 @@ def test_a_study_is_followed_from_its_arrival_to_a_dead_letter_that_is_retried(s
         assert "Dead letters (set aside)\n1" in browser.run("document.body.innerText")
         words = "accepts no presentation context for Comprehensive 3D SR Storage"
         assert words in browser.run("document.body.innerText")
-    with Browser(tmp_path) as browser, storescp(pacs, service.pacs_port, reports=True):
+    with Browser(tmp_path / "again") as browser, storescp(pacs, service.pacs_port, reports=True):
         open_page(browser, f"{site}/outbox")
         browser.run("document.querySelector('td form button').click()")
         browser.wait("document.body.innerText.includes('The delivery is pending again.')")
