@@ -55,7 +55,8 @@ class ReportContent:
     """What a report says.
 
     content_date, content_time, timezone: YYYYMMDD, HHMMSS and &ZZXX, the revision's time.
-    parameters: provenance by name. sources: SOP Instance UIDs of the evidence. predecessor: the report before, if any.
+    parameters: provenance by name. sources: SOP Instance UIDs of the images that were used.
+    predecessor: the report before, if any.
     summary: its first lines, for a person; none in reports of earlier versions.
     """
 
@@ -125,7 +126,7 @@ def _content(dataset: Dataset) -> ReportContent:
         timezone=str(dataset.get("TimezoneOffsetFromUTC", "+0000")),
         scores=_named(scores, titles, described),
         parameters=parameters,
-        sources=tuple(series),
+        sources=_images(groups) or tuple(series),
         predecessor=str(before[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
         if before
         else None,
@@ -169,6 +170,13 @@ def _library(containers: Sequence[Dataset], series: Mapping[str, str]) -> tuple[
             if (number := _number(image, "instance_number")) is not None:
                 numbers[uid] = number
     return names, numbers
+
+
+def _images(containers: Sequence[Dataset]) -> tuple[str, ...]:
+    """SOP Instance UIDs of the images in the image library; the evidence has companions of the report too."""
+    library = (group for group in containers if _concept(group) == LIBRARY_GROUP)
+    images = (image for group in library for image in _items(group, "IMAGE"))
+    return tuple(str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for image in images)
 
 
 def _said(item: Dataset, concept: str) -> str:
