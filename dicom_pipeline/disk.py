@@ -1,4 +1,4 @@
-"""Files that survive a power cut, and a data folder that one process works in at a time."""
+"""Files that survive a power cut, a data folder that one process works in at a time, and where caches lie."""
 
 from __future__ import annotations
 
@@ -109,3 +109,22 @@ def sync_folder(folder: Path | str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def bytes_text(size: int) -> str:
+    """A size in bytes for a person: kB and up are powers of 1000."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def cache_folder(name: str) -> Path:
+    """A folder for what can be made again: in DICOM_PIPELINE_CACHE, or in the user's cache folder (XDG on Linux)."""
+    if named := os.environ.get("DICOM_PIPELINE_CACHE"):
+        return Path(named) / name
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dicom-pipeline", appauthor=False) / name

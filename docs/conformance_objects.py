@@ -12,6 +12,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_pipeline.dicom.own_objects import object_kind
 from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.domain import (
     Code,
@@ -30,7 +31,7 @@ from dicom_pipeline.domain import (
     ScoreKind,
     SeriesPlan,
 )
-from dicom_pipeline.reporting import COMPANIONS, build_report, key_frame, make_companions, object_kind
+from dicom_pipeline.reporting import COMPANIONS, build_report, key_frame, make_companions
 
 CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 PICTURE = np.tile(np.arange(448, dtype=np.uint16)[:, None, None] // 2, (1, 448, 3)).astype(np.uint8)

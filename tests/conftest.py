@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from dicom_pipeline.catalog import Catalog
 
 # The same examples on each run, so that a failure says something of the commit; `make test-long` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -36,6 +41,16 @@ def corpus() -> Path:
 def sample_data() -> Path:
     """Folder of the synthetic sample studies that the project ships."""
     return ROOT / "sample_data"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """An empty catalog in a folder of its own."""
+    from dicom_pipeline.catalog import Catalog
+
+    made = Catalog(tmp_path / "catalog.sqlite")
+    yield made
+    made.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dicom_pipeline.cli.printing import AsJson, bytes_text, print_json
+from dicom_pipeline.cli.printing import AsJson, print_json
 from dicom_pipeline.cli.running import DEFAULT_CONFIG, Config, open_catalog
+from dicom_pipeline.disk import bytes_text
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.errors import UsageError
 

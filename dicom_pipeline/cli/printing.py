@@ -37,16 +37,6 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1))
 
 
-def bytes_text(size: int) -> str:
-    """A size in bytes for a person: kB and up are powers of 1000."""
-    value, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
-
-
 def time_text(at: float) -> str:
     """Seconds since 1970 as this machine's local time, to the minute."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -10,8 +10,9 @@ import typer
 
 from dicom_pipeline.catalog.account import LAST_REVISIONS, held_studies, service_account
 from dicom_pipeline.catalog.studies import open_failures, study_account
-from dicom_pipeline.cli.printing import AsJson, bytes_text, console, print_json, table, time_text
+from dicom_pipeline.cli.printing import AsJson, console, print_json, table, time_text
 from dicom_pipeline.cli.running import DEFAULT_CONFIG, Config, open_catalog
+from dicom_pipeline.disk import bytes_text
 from dicom_pipeline.domain import short_uid
 from dicom_pipeline.domain.life import DeliveryState
 from dicom_pipeline.errors import UsageError

@@ -103,6 +103,14 @@ def first_number(value: Any) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def numbers_of(value: Any, count: int) -> tuple[float, ...]:
+    """Exactly `count` finite numbers, or () where the attribute does not hold them."""
+    if value is None or isinstance(value, str | bytes) or not hasattr(value, "__len__") or len(value) != count:
+        return ()
+    numbers = tuple(first_number(part) for part in value)
+    return tuple(n for n in numbers if n is not None) if None not in numbers else ()
+
+
 def integer_of(dataset: Dataset, keyword: str) -> int | None:
     """An attribute's first value as an integer; None where there is none that is a whole number."""
     number = first_number(read_value(dataset, keyword))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
-from dicom_pipeline.dicom.attributes import first_number, integer_of, private_value, read_value, texts_of
+from dicom_pipeline.dicom.attributes import first_number, integer_of, numbers_of, private_value, read_value, texts_of
 from dicom_pipeline.dicom.csa import csa_elements
 
 MR_HEADER, CSA_HEADER = "SIEMENS MR HEADER", "SIEMENS CSA HEADER"
@@ -64,13 +64,12 @@ def mark_as_mosaic(dataset: Dataset, tiles: Tiles) -> None:
 def slice_points(dataset: Dataset, tiles: Tiles) -> list[Point]:
     """Image Position (Patient) of each slice, in mm; [] where the mosaic's geometry is missing."""
     position, cosines, spacing = (
-        _numbers(dataset, keyword, count)
+        np.array(numbers_of(read_value(dataset, keyword), count))
         for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
-    step = next(
-        (s for k in ("SpacingBetweenSlices", "SliceThickness") if (s := first_number(read_value(dataset, k)))), 0
-    )
-    if position is None or cosines is None or spacing is None or not step > 0:
+    steps = (first_number(read_value(dataset, keyword)) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+    step = next((number for number in steps if number), 0)
+    if not (position.size and cosines.size and spacing.size and step > 0):
         return []
     along_row, along_column = cosines[:3], cosines[3:]
     normal = np.cross(along_row, along_column)
@@ -96,18 +95,10 @@ def _count(dataset: Dataset) -> int:
 
 def _slice_normal(dataset: Dataset) -> np.ndarray | None:
     """The direction in which slices follow one another, None where the CSA header does not say it."""
-    numbers = [first_number(text) for text in _csa(dataset).get("SliceNormalVector", ())]
-    return np.array(numbers, float) if len(numbers) == 3 and None not in numbers else None
+    numbers = numbers_of(_csa(dataset).get("SliceNormalVector"), 3)
+    return np.array(numbers) if numbers else None
 
 
 def _csa(dataset: Dataset) -> dict[str, list[str]]:
     raw = private_value(dataset, 0x0029, 0x10, CSA_HEADER)
     return csa_elements(raw) if isinstance(raw, bytes) else {}
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
-    value = read_value(dataset, keyword)
-    if value is None or isinstance(value, str | bytes) or not hasattr(value, "__len__") or len(value) != count:
-        return None
-    numbers = [first_number(part) for part in value]
-    return None if None in numbers else np.array(numbers, float)

@@ -1,4 +1,4 @@
-"""Whether this pipeline made an object: its own reports must never be processed."""
+"""What this pipeline makes, and whether it made an object: its own reports must never be processed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ MANUFACTURER = "dicom_pipeline"
 
 
 MODEL_NAME = "dicom_pipeline"
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
+ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+
+KINDS = {
+    SECONDARY_CAPTURE: "key-image",
+    KEY_OBJECT_SELECTION: "key-objects",
+    RAW_DATA: "embeddings",
+    ENCAPSULATED_PDF: "pdf",
+}
+
+
+def object_kind(sop_class_uid: str) -> str:
+    """What an object of ours is, by its SOP class: "report", or the name of a companion."""
+    return KINDS.get(sop_class_uid, "report")
 
 
 def is_own_object(dataset: Dataset) -> bool:

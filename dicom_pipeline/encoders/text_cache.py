@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dicom_pipeline.disk import cache_folder
 from dicom_pipeline.domain import digest_of
 from dicom_pipeline.encoders.encoder import Encoder
 
@@ -33,7 +33,7 @@ class CachedTexts:
         self.logit_bias = encoder.logit_bias
         self._encoder = encoder
         libraries = digest_of([[name, version(name)] for name in COMPUTING])[:16]
-        self._folder = (folder or cache_folder()) / f"{encoder.weights[:32]}-{encoder.precision}-{libraries}"
+        self._folder = (folder or cache_folder("texts")) / f"{encoder.weights[:32]}-{encoder.precision}-{libraries}"
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """N texts -> float32 (N, D), not normalised. Raises as the encoder does."""
@@ -65,12 +65,3 @@ class CachedTexts:
             Path(stream.name).replace(self._path(text))
         except OSError as error:
             log.warning("text embeddings are not cached: %s", error.strerror)
-
-
-def cache_folder() -> Path:
-    """DICOM_PIPELINE_CACHE, or dicom-pipeline/texts in the user's cache folder (XDG on Linux)."""
-    if named := os.environ.get("DICOM_PIPELINE_CACHE"):
-        return Path(named) / "texts"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("dicom-pipeline", appauthor=False) / "texts"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from dicom_pipeline.dicom.attributes import first_number, items_of, nested_items, read_value, texts_of
+from dicom_pipeline.dicom.attributes import items_of, nested_items, numbers_of, read_value, texts_of
 from dicom_pipeline.dicom.mosaics import slice_points, tiles_of
 from dicom_pipeline.domain import Frame, FrameKey
 from dicom_pipeline.planning.headers import Header
@@ -81,14 +81,14 @@ def _located(header: Header, count: int) -> list[LocatedFrame]:
     shared = _group_items(items_of(header.dataset, "SharedFunctionalGroupsSequence")[:1])
     per_frame = items_of(header.dataset, "PerFrameFunctionalGroupsSequence")
     number = header.number("InstanceNumber")
-    tiles = tiles_of(header.dataset)
+    tiles = tiles_of(header.dataset) if header.frames > 1 else None
     points = slice_points(header.dataset, tiles) if tiles is not None else []
     located = []
     for index in range(count):
         functional = (*_group_items(per_frame[index : index + 1]), *shared)
-        orientation = _numbers(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
+        orientation = numbers_of(_find(functional, header.dataset, "ImageOrientationPatient"), 6)
         if tiles is None:
-            point = _numbers(_find(functional, header.dataset, "ImagePositionPatient"), 3)
+            point = numbers_of(_find(functional, header.dataset, "ImagePositionPatient"), 3)
         else:
             point = points[index] if points else ()
         frame = Frame(FrameKey(header.sop_instance_uid, index + 1), header.path, header.series_instance_uid)
@@ -154,11 +154,3 @@ def _group_items(groups: Sequence[Dataset]) -> tuple[Dataset, ...]:
 
 def _find(functional: Sequence[Dataset], dataset: Dataset, keyword: str) -> Any:
     return next((v for d in (*functional, dataset) if (v := read_value(d, keyword)) is not None), None)
-
-
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    """Exactly `count` finite numbers, or () where the attribute does not hold them."""
-    if value is None or isinstance(value, str | bytes) or not hasattr(value, "__len__") or len(value) != count:
-        return ()
-    numbers = tuple(first_number(part) for part in value)
-    return tuple(n for n in numbers if n is not None) if None not in numbers else ()

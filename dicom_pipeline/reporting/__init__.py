@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         KeyFrame,
         key_frame,
         make_companions,
-        object_kind,
         read_embeddings_object,
     )
     from dicom_pipeline.reporting.names import image_name_of, series_names, study_name_of
@@ -37,7 +36,6 @@ __all__ = [
     "image_name_of",
     "key_frame",
     "make_companions",
-    "object_kind",
     "read_embeddings_object",
     "read_report",
     "report_html",

@@ -30,12 +30,12 @@ from dicom_pipeline.catalog.studies import record_accession_number
 from dicom_pipeline.config import Settings
 from dicom_pipeline.delivery.rules import StudyFacts, matches
 from dicom_pipeline.dicom.attributes import read_value
+from dicom_pipeline.dicom.own_objects import object_kind
 from dicom_pipeline.disk import sync_folder, sync_tree
 from dicom_pipeline.domain import Reason, short_uid
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.pipeline import Pipeline, StudyResult
 from dicom_pipeline.planning import StudyInput, entered_headers
-from dicom_pipeline.reporting import object_kind
 from dicom_pipeline.research.live import Searches
 from dicom_pipeline.research.writer import StoreWriter
 from dicom_pipeline.results.folder import OutputFolder

@@ -94,7 +94,7 @@ class Admission:
         host = host_name(headers.get("host", ""))
         if not (host in self._names or is_loopback(host) or (not self._on_this_machine and _is_address(host))):
             return Answer.of(403, {"error": f"{CLOSED}, and service.web_names does not have this Host"})
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return Answer.of(403, {"error": CLOSED})
         origin = headers.get("origin")
         if origin is not None and _authority(origin) != headers.get("host", "").lower():

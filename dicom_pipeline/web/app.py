@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,20 +30,18 @@ from dicom_pipeline.intake.receiver import Receiver
 from dicom_pipeline.web.access import http_access
 from dicom_pipeline.web.admission import Admission
 from dicom_pipeline.web.answer import Answer
+from dicom_pipeline.web.bodies import address_of, discard_rest, read_body
 from dicom_pipeline.web.dicomweb import StowError
 from dicom_pipeline.web.pages.access import Sessions
 from dicom_pipeline.web.pages.routes import PageContext, Pages
 from dicom_pipeline.web.server import listening_socket
 from dicom_pipeline.web.studies import StudyRoutes
-from dicom_pipeline.web.uploads import discard_rest, in_upload_thread, receive_file, receive_stow
+from dicom_pipeline.web.uploads import in_upload_thread, receive_file, receive_stow
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024
 """Of a request that carries no instance."""
-
-BODY_SECONDS = 30.0
-"""From the head of such a request to the end of its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class _Routes:
 
     def _page(self, answer: Callable[[Request], Answer]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            request.state.content = await _small_body(request)
+            request.state.content = await read_body(request, MAX_BODY_BYTES)
             answered: Answer = await run_in_threadpool(self._answered, answer, request)
             return answered.response()
 
@@ -123,7 +120,7 @@ class _Routes:
         try:
             made = answer(request)
             target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-            if access := http_access(request.method, target, made.status, _address(request)):
+            if access := http_access(request.method, target, made.status, address_of(request)):
                 self._context.record(access)
             return made
         finally:
@@ -132,7 +129,7 @@ class _Routes:
     async def _upload(self, request: Request) -> Response:
         try:
             answer = await in_upload_thread(
-                request, self._context.receiver, receive_file, _address(request), self._least_rate
+                request, self._context.receiver, receive_file, address_of(request), self._least_rate
             )
         except TimeoutError:
             return _silent_client()
@@ -143,7 +140,7 @@ class _Routes:
     async def _stow(self, request: Request) -> Response:
         try:
             answer = await in_upload_thread(
-                request, self._context.receiver, receive_stow, _address(request), self._least_rate
+                request, self._context.receiver, receive_stow, address_of(request), self._least_rate
             )
         except StowError as error:
             return Answer.of(400, {"error": str(error)}).response(close=True)
@@ -162,21 +159,6 @@ class _Routes:
             return Answer.of(400, {"error": "last is not a number"})
         account = service_account(self._context.catalog, int(text) or None)
         return Answer.of(200, {"service": self._context.service(), **account})
-
-
-async def _small_body(request: Request) -> bytes:
-    """A body that carries no instance. Raises HTTPException 413 beyond MAX_BODY_BYTES, counted as it comes; 408 if late."""
-    body = bytearray()
-    try:
-        with anyio.fail_after(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    await discard_rest(request)
-                    raise HTTPException(413, f"request body exceeds {MAX_BODY_BYTES} bytes", {"connection": "close"})
-    except TimeoutError:
-        raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s", {"connection": "close"}) from None
-    return bytes(body)
 
 
 def _silent_client() -> Response:
@@ -204,7 +186,3 @@ def _catalog_error(_: Request, error: Exception) -> Response:
 def _disk_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     return Answer.of(503, {"error": f"the disk refuses: {error.strerror}"}).response()
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

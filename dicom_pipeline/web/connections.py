@@ -6,11 +6,12 @@ A client that opens connections and sends nothing, or one letter a minute, costs
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dicom_pipeline.web.admission import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class LimitedConnection(H11Protocol):
         if len(self.connections) > MAX_CONNECTIONS:
             return True
         address = self.client[0] if self.client else ""
-        if _is_this_machine(address):
+        if is_loopback(address):
             return False
         clients = [getattr(other, "client", None) for other in self.connections]
         return sum(1 for client in clients if client and client[0] == address) > MAX_OF_AN_ADDRESS
@@ -76,10 +77,3 @@ class LimitedConnection(H11Protocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.abort()
-
-
-def _is_this_machine(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from dicom_pipeline.intake.receipt import UploadResult
 from dicom_pipeline.intake.receiver import Receiver
@@ -24,9 +23,6 @@ MAX_UPLOADS = 32
 
 CHUNK_SECONDS = 60.0
 """Silence after which a client is given up."""
-
-MAX_DISCARDED_BYTES, DISCARD_SECONDS = 8 * 1024**2, 2.0
-"""How much of a refused body is still read, and how long."""
 
 RATE_GRACE_SECONDS = 15.0
 """How long a body may be slower than the least rate."""
@@ -65,19 +61,6 @@ async def in_upload_thread(
             receiver.catalog.close()
 
     return await anyio.to_thread.run_sync(work, limiter=_limiter())
-
-
-async def discard_rest(request: Request) -> None:
-    """Read a little of what a refused client still sends: a connection that is closed over unread bytes is reset, and the
-    client would not hear why.
-    """
-    left = MAX_DISCARDED_BYTES
-    # RuntimeError: Starlette's word for a body that was read to its end
-    with suppress(ClientDisconnect, RuntimeError), anyio.move_on_after(DISCARD_SECONDS):
-        async for chunk in request.stream():
-            left -= len(chunk)
-            if left < 0:
-                break
 
 
 def receive_file(receiver: Receiver, chunks: Iterator[bytes], content_type: str, address: str) -> Answer:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from dicom_pipeline.assembly.assembler import complete_studies, completion_rules
 from dicom_pipeline.assembly.completion import AtCap, CompletionRule, Decision, decide, rule_for
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import service_account
 from dicom_pipeline.catalog.arrivals import Received, announce
 from dicom_pipeline.catalog.revisions import (
@@ -115,13 +114,6 @@ at_hard_cap = "discard"
 def by_settings(tmp_path):
     (tmp_path / "pipeline.toml").write_text(SETTINGS)
     return completion_rules(load_settings(tmp_path / "pipeline.toml").assembly)
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 def receive(catalog, sop, series, *, at=0.0, sender="CT1", modality="CT", study="1"):

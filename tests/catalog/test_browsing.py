@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,13 +27,6 @@ from tests.peers.entries import SR, USED, MadeReport, record_instance
 from tests.peers.programs import wait_until
 
 STEPS = ("receive", "hold", "complete", "discard", "done", "no-image", "no-label", "fail", "announce")
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 def instance(study="1", number=1, at=100.0, sender="CT1", modality="CT") -> Received:

@@ -51,13 +51,6 @@ from dicom_pipeline.errors import CatalogError
 from tests.peers.entries import finish_next, ready_study, record_instance
 
 
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
-
-
 def received(sop="1.1", content="aa", study="1", at=100.0, token="t") -> Received:
     return Received(
         sop, content, study, "1.9", "1.2.3", "1.2.4", f"instances/{sop}-{content}", 10, "AE", "127.0.0.1", token, at

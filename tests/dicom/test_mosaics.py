@@ -123,8 +123,9 @@ def test_real_mosaics_lie_where_their_protocol_put_the_slices(corpus, series):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_without_an_error(raw):
-    csa_elements(raw)
-    csa_elements(b"SV10\4\3\2\1" + raw)
+    for content in (raw, b"SV10\4\3\2\1" + raw):
+        elements = csa_elements(content)
+        assert all(isinstance(text, str) for texts in elements.values() for text in texts)
 
 
 @given(st.data())

@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.service.health import ChildState, State, readiness
 from tests.peers.programs import wait_until
@@ -18,13 +17,6 @@ GOOD = {"listener": ChildState(State.RUNNING), "worker": ChildState(State.RUNNIN
 @pytest.fixture
 def settings(tmp_path):
     return Settings(spool={"folder": tmp_path, "min_free_bytes": 0}, service={"web_port": None})
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_more_connections_than_there_may_be_are_ended_and_others_answered(site, 
 
 def test_one_address_may_not_hold_all_of_them(site, monkeypatch):
     monkeypatch.setattr(connections, "MAX_OF_AN_ADDRESS", 1)
-    monkeypatch.setattr(connections, "_is_this_machine", lambda _: False)
+    monkeypatch.setattr(connections, "is_loopback", lambda _: False)
     with connected(site) as one:
         one.sendall(HEAD + b"\r\n")
         assert is_answered(one)
@@ -96,4 +96,4 @@ def test_one_address_may_not_hold_all_of_them(site, monkeypatch):
     ("address", "ours"), [("127.0.0.1", True), ("::1", True), ("10.0.0.1", False), ("", False), ("fe80::1", False)]
 )
 def test_only_loopback_is_this_machine(address, ours):
-    assert connections._is_this_machine(address) is ours
+    assert connections.is_loopback(address) is ours

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import ConfigError
 from dicom_pipeline.web.admission import Admission
@@ -22,13 +21,6 @@ from dicom_pipeline.web.server import listening_socket
 from tests.peers.web import context_of, served
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 def settings_of(tmp_path, **changes):
@@ -198,7 +190,7 @@ def test_a_body_where_none_is_expected_is_limited(site):
 
 
 def test_a_body_that_does_not_come_is_given_up(site, monkeypatch):
-    monkeypatch.setattr("dicom_pipeline.web.app.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("dicom_pipeline.web.bodies.BODY_SECONDS", 0.3)
     head = b"PUT /studies/1.2/expected HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 30\r\n\r\n{"
     assert site.raw(head, finish=False).startswith(b"HTTP/1.1 408 ")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.config import Settings
 from dicom_pipeline.errors import CatalogError
 from dicom_pipeline.intake.storage import Storage
@@ -19,13 +18,6 @@ ROUTE = "/dicom-web/studies"
 def stated() -> set[int]:
     table = PAGE.split("| status as origin server of Store |")[1].split("\n\n")[0]
     return {int(status) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for status in cell.split(", ")}
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 def context(folder, catalog, **service):

@@ -13,7 +13,6 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from dicom_pipeline.audit.transfers import ThreadTransfers
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.account import refusals
 from dicom_pipeline.config import Settings
 from dicom_pipeline.intake.receipt import UploadResult
@@ -45,13 +44,6 @@ def multipart(*parts: bytes) -> bytes:
 def cut(body: bytes, places) -> list[bytes]:
     ends = sorted({place % len(body) for place in places} | {len(body)})
     return [body[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True) if begin < end]
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 
 from dicom_pipeline.config import RenderingSection
+from dicom_pipeline.disk import cache_folder
 from dicom_pipeline.imaging.kernels import Kernel, KernelError, NumpyKernel
 from dicom_pipeline.imaging.kernels.compiled import code_identity, load_kernel
 
@@ -60,7 +60,7 @@ def code_folders(choice: KernelChoice, stack: ExitStack) -> tuple[Path, ...]:
             "rendering with numpy: pip install 'dicom-pipeline[fast]' makes the same bytes in a fraction of the time"
         )
         return ()
-    folder = choice.folder or _default_folder()
+    folder = choice.folder or cache_folder("kernels")
     problem, trusted = _problem(folder)
     if not problem:
         return (folder,)
@@ -71,12 +71,6 @@ def code_folders(choice: KernelChoice, stack: ExitStack) -> tuple[Path, ...]:
         return (folder,) if trusted else ()
     log.warning("compiled code cannot be kept in %s (%s); compiling at each start if it is not there", folder, problem)
     return (folder, Path(private)) if trusted else (Path(private),)
-
-
-def _default_folder() -> Path:
-    """`kernels` in DICOM_PIPELINE_CACHE, or in the user's cache folder (XDG on Linux)."""
-    named = os.environ.get("DICOM_PIPELINE_CACHE")
-    return (Path(named) if named else user_cache_path("dicom-pipeline")) / "kernels"
 
 
 def _problem(folder: Path) -> tuple[str, bool]:

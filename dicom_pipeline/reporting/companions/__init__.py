@@ -22,6 +22,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_pipeline.dicom import own_objects
+from dicom_pipeline.dicom.own_objects import ENCAPSULATED_PDF, RAW_DATA, SECONDARY_CAPTURE
 from dicom_pipeline.dicom.part10 import named
 from dicom_pipeline.dicom.uids import uid_of
 from dicom_pipeline.domain import (
@@ -48,18 +49,6 @@ from dicom_pipeline.reporting.readback import read_report
 from dicom_pipeline.reporting.text import report_text
 
 COMPANIONS = ("key-image", "key-objects", "embeddings", "pdf")
-
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
-RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
-ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
-
-KINDS = {
-    SECONDARY_CAPTURE: "key-image",
-    KEY_OBJECT_SELECTION: "key-objects",
-    RAW_DATA: "embeddings",
-    ENCAPSULATED_PDF: "pdf",
-}
 
 SERIES_NUMBERS = {"key-image": 9802, "key-objects": 9803, "embeddings": 9804, "pdf": 9805}
 SHOWN_SCORES = 4
@@ -116,11 +105,6 @@ def key_frame(
         elsewhere=[(s, image_name_of(s.frame, headers)) for s in ranked if s.frame != key and s.derivation is not None],
         coloured=coloured,
     )
-
-
-def object_kind(sop_class_uid: str) -> str:
-    """What an object of ours is, by its SOP class: "report", or the name of a companion."""
-    return KINDS.get(sop_class_uid, "report")
 
 
 def make_companions(

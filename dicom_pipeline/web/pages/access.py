@@ -1,4 +1,4 @@
-"""Who may see a page: a browser's session, begun with the token of the service, and requests that another site makes.
+"""Who may see a page: a browser's session, begun with the token of the service. Other sites' requests web.admission refuses.
 
 A session needs no memory of ours: its cookie holds until when it is valid, signed with the token, so that another token ends
 every session.
@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+
+from dicom_pipeline.web.bodies import read_body
 
 COOKIE = "dicom_pipeline_session"
 SESSION_SECONDS = 12 * 3600
@@ -60,22 +61,6 @@ class Sessions:
         return hmac.new((self._token or "").encode(), f"session until {until}".encode(), "sha256").hexdigest()
 
 
-def is_cross_origin(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a browser made a request for another site's page; for a change also where it only may have."""
-    origin = headers.get("origin")
-    if origin and _host_of(origin) != headers.get("host", ""):
-        return True
-    changes = method not in ("GET", "HEAD")
-    return changes and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-
-
-def _host_of(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # a bracket that is never closed
-        return ""
-
-
 def wants_html(headers: Mapping[str, str]) -> bool:
     """Whether a request comes from a browser that shows a page; programs say */* or application/json."""
     return "text/html" in headers.get("accept", "") and "hx-request" not in headers
@@ -98,14 +83,8 @@ def local_path(text: str, otherwise: str = "/") -> str:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form that a browser sent. Raises HTTPException: 413 beyond MAX_FORM_BYTES, 403 for another site's."""
-    if is_cross_origin(request.method, request.headers):
-        raise HTTPException(403, "cross-origin requests are not allowed")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise HTTPException(413, f"request body exceeds {MAX_FORM_BYTES} bytes", {"connection": "close"})
+    """The fields of a form that a browser sent. Raises HTTPException: 413 beyond MAX_FORM_BYTES, 408."""
+    body = await read_body(request, MAX_FORM_BYTES)
     return dict(parse_qsl(body.decode("utf-8", "replace")))
 
 

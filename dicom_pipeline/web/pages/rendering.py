@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
+from dicom_pipeline.disk import bytes_text
 from dicom_pipeline.domain import Reason, score_text, short_uid
 from dicom_pipeline.domain.life import DeliveryState, RevisionState, State, StudyState
 
@@ -63,7 +64,7 @@ def templates() -> Environment:
         "duration": duration_text,
         "short": short_uid,
         "score": score_text,
-        "size": size_text,
+        "size": bytes_text,
         "tone": lambda state: TONES.get(state, "quiet"),
         "words": lambda state: str(state).replace("-", " "),
         "reason": reason_text,
@@ -99,15 +100,6 @@ def duration_text(seconds: float) -> str:
     while len(units) > 1 and not units[0][0]:
         del units[0]
     return " ".join(f"{count} {unit}" for count, unit in units[:2] if count) or "0 s"
-
-
-def size_text(count: float) -> str:
-    """Bytes for a person."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def reason_text(code: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicom_pipeline.catalog.browsing.study_history import MadeObject
+from dicom_pipeline.dicom.own_objects import object_kind
 from dicom_pipeline.domain import Level, score_text
 from dicom_pipeline.errors import ReportError
 from dicom_pipeline.results.record import result_folder
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from dicom_pipeline.reporting import ReportContent
 
 log = logging.getLogger(__name__)
-
-STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88."
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
-"""A companion, though its UID looks like a report's."""
 
 CHANGE = 0.0005
 """A score that differs by less looks the same with three digits."""
@@ -61,7 +58,9 @@ def report_in(spool: Path, objects: Sequence[MadeObject], number: int) -> Report
 
     from dicom_pipeline.reporting import read_report
 
-    made = next((each for each in objects if each.number == number and is_report(each.sop_class_uid)), None)
+    made = next(
+        (each for each in objects if each.number == number and object_kind(each.sop_class_uid) == "report"), None
+    )
     if made is None:
         return None
     try:
@@ -69,11 +68,6 @@ def report_in(spool: Path, objects: Sequence[MadeObject], number: int) -> Report
     except (OSError, InvalidDicomError, ReportError) as error:
         log.warning("a report cannot be shown: %s", type(error).__name__)
         return None
-
-
-def is_report(sop_class_uid: str) -> bool:
-    """Whether an object of ours is the report, and no companion of it."""
-    return sop_class_uid.startswith(STRUCTURED_REPORT) and sop_class_uid != KEY_OBJECTS
 
 
 def series_scores(folder: Path) -> dict[tuple[str, str, str], float]:

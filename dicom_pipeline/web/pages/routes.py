@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -30,6 +31,7 @@ from dicom_pipeline.catalog.revisions import ask_revision
 from dicom_pipeline.config import Settings
 from dicom_pipeline.dicom.uids import is_valid_uid
 from dicom_pipeline.errors import CatalogError, FilesCleanedError
+from dicom_pipeline.web.bodies import address_of
 from dicom_pipeline.web.pages.access import (
     SIGN_IN,
     Sessions,
@@ -67,7 +69,7 @@ class HtmlRoute(Route):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As Route's, for a request that wants HTML and has the route's method."""
         match, child = super().matches(scope)
-        html = scope["type"] == "http" and wants_html({k.decode(): v.decode("latin-1") for k, v in scope["headers"]})
+        html = scope["type"] == "http" and wants_html(Headers(scope=scope))
         return (match, child) if match is Match.FULL and html else (Match.NONE, {})
 
 
@@ -189,7 +191,7 @@ class Pages:
 
     def _tell(self, request: Request) -> None:
         """Tell the audit trail of a page that shows a study's results, and of a search."""
-        user, now = Node("HTTP", _address(request)), time.time()
+        user, now = Node("HTTP", address_of(request)), time.time()
         if uid := request.path_params.get("uid"):
             self._context.record(Accessed(now, user, uid, "page"))
         elif request.query_params.get("q"):
@@ -238,7 +240,7 @@ class Pages:
 
     def _give_up(self, request: Request, form: Form) -> str:
         entry = entry_of(self._catalog, form.get("report", ""), form.get("destination", ""))
-        changed = give_up(self._catalog, self._context.record, entry, form.get("reason", ""), _address(request))
+        changed = give_up(self._catalog, self._context.record, entry, form.get("reason", ""), address_of(request))
         return _back(form, "given-up" if changed else "not-open")
 
     def _sign_in_values(self, request: Request) -> Values:
@@ -251,7 +253,7 @@ class Pages:
             return self._refused(request, error.status_code, error.detail)
         following, sessions = local_path(form.get("next", "")), self._context.sessions
         if sessions.needed and not sessions.accepts(form.get("token", "")):
-            log.warning("a browser at %s gave a token that is not ours", _address(request))
+            log.warning("a browser at %s gave a token that is not ours", address_of(request))
             return page("sign_in.html", 403, **self._frame(request), next=following, wrong=True)
         answer = RedirectResponse(following, 303)
         if sessions.needed:
@@ -273,7 +275,3 @@ def _back(form: Form, notice: str) -> str:
     path, _, query = local_path(form.get("back", ""), "/outbox").partition("?")
     kept = [part for part in query.split("&") if part and not part.startswith("notice=")]
     return f"{path}?{'&'.join([*kept, urlencode({'notice': notice})])}"
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

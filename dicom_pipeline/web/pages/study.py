@@ -17,8 +17,9 @@ from dicom_pipeline.catalog.browsing.study_history import (
 )
 from dicom_pipeline.catalog.studies import study_account
 from dicom_pipeline.config import Settings
+from dicom_pipeline.dicom.own_objects import object_kind
 from dicom_pipeline.domain.life import DeliveryState, RevisionState, State, StudyState
-from dicom_pipeline.web.pages.results import Named, compared, folder_of, is_report, names_in, report_in
+from dicom_pipeline.web.pages.results import Named, compared, folder_of, names_in, report_in
 
 UNUSED_SHOWN = 20
 """Instances that are listed of each reason; the others are counted."""
@@ -70,7 +71,7 @@ def study_values(settings: Settings, catalog: Catalog, uid: str) -> dict[str, An
         "unused": _unused(catalog, last, names),
         "timeline": timeline(catalog, uid, revisions, entries),
         "entries": entries,
-        "companions": {made.sop_instance_uid for made in objects if not is_report(made.sop_class_uid)},
+        "companions": {made.sop_instance_uid for made in objects if object_kind(made.sop_class_uid) != "report"},
         "result": result,
         "has_sheet": folder is not None and (folder / "contact_sheet.png").exists(),
         "has_overview": folder is not None and (folder / "report.html").exists(),

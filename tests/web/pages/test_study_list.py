@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from dicom_pipeline.audit import Queried
-from dicom_pipeline.catalog import Catalog
 from dicom_pipeline.catalog.arrivals import Received, announce
 from dicom_pipeline.catalog.outbox import due_delivery, record_set_aside
 from dicom_pipeline.catalog.revisions import hold_study, make_revision
@@ -26,13 +25,6 @@ def receive(catalog, study, count=1, at=NOON, sender="CT1", modality="CT"):
             catalog,
             Received(sop, sop, study, f"{study}.99", "1.2.3", "1.2.4", sop, 10, sender, "127.0.0.1", "t", at, modality),
         )
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "catalog.sqlite")
-    yield made
-    made.close()
 
 
 @pytest.fixture
